@@ -1,0 +1,179 @@
+//! The view of one deployment: the same wherever it is shown.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Where a deployment stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Recorded, not begun.
+    Queued,
+    /// The image is being fetched.
+    Pulling,
+    /// Compose creates the new container; it is not started.
+    Staging,
+    /// The old container is being stopped and the new one started.
+    Switching,
+    /// The new container runs and is being watched.
+    Verifying,
+    /// The new release is final; only clean-up is left.
+    Committed,
+    /// The old container is being put back.
+    RollingBack,
+    /// Ended: the requested image runs.
+    Succeeded,
+    /// Ended: the requested image already ran.
+    Unchanged,
+    /// Ended: nothing was changed.
+    Failed,
+    /// Ended: the previous release runs again.
+    RolledBack,
+    /// Ended: an operator is needed.
+    RollbackFailed,
+    /// Ended before anything was changed.
+    Cancelled,
+}
+
+/// How a deployment ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The requested image runs, was healthy, and is recorded.
+    Succeeded,
+    /// It already ran.
+    Unchanged,
+    /// Nothing was changed.
+    Failed,
+    /// The new release failed; the previous one runs again and was verified.
+    RolledBack,
+    /// Needs an operator; the record says what runs.
+    RollbackFailed,
+    /// Never began to change anything.
+    Cancelled,
+}
+
+/// Why a deployment did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Cause {
+    /// The stable word for it, for example `image_not_found`; docs/api.md lists all.
+    pub code: String,
+    /// What happened, for a person.
+    pub detail: String,
+    /// What to do next.
+    pub hint: String,
+    /// The step in which it happened: `pull`, `stage`, `switch`, `verify`, `roll back`, …
+    pub step: String,
+    /// Whether the same request may succeed later without a change.
+    pub retriable: bool,
+}
+
+/// What ran before a deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Previous {
+    /// The container's id.
+    pub container: String,
+    /// The image reference that it was created from.
+    pub image: String,
+    /// The id of that image.
+    pub image_id: String,
+    /// `healthy`, `running`, `unhealthy` or `stopped`, as found before anything was done.
+    pub condition: String,
+}
+
+/// One event of a deployment, as listed in its view. `GET …/events` streams the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventLine {
+    /// Position in the deployment's journal, from 1.
+    pub seq: u64,
+    /// When it was recorded.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// The kind of event, for example `pull_started`.
+    pub kind: String,
+    /// The status after this event.
+    pub status: Status,
+    /// What happened, as a sentence fragment for a person.
+    pub message: String,
+}
+
+/// One deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Deployment {
+    /// Its id, a UUID.
+    pub id: String,
+    /// The configured service.
+    pub service: String,
+    /// The image tag that was asked for.
+    pub image_sha: String,
+    /// The image reference, once it is known.
+    pub image: Option<String>,
+    /// The manifest digest, once it is resolved.
+    pub digest: Option<String>,
+    /// The id of the image, once it is on the machine.
+    pub image_id: Option<String>,
+    /// Where it stands.
+    pub status: Status,
+    /// How it ended; absent while it is under way.
+    pub outcome: Option<Outcome>,
+    /// True as long as no container was stopped or started on behalf of this deployment.
+    pub nothing_changed: bool,
+    /// What ran before, once it was looked at; absent for the first deployment of a service.
+    pub previous: Option<Previous>,
+    /// The new container's id, once it exists.
+    pub container: Option<String>,
+    /// Who asked: the key's name, `operator`, or `local`.
+    pub actor: String,
+    /// The idempotency key of the request, if it had one.
+    pub delivery_id: Option<String>,
+    /// The deployment whose release this one brings back, for a rollback by hand.
+    pub rollback_to: Option<String>,
+    /// When the request was recorded.
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Timestamp,
+    /// When it ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub finished_at: Option<Timestamp>,
+    /// From the request to the end, in milliseconds.
+    pub duration_ms: Option<u64>,
+    /// How long no container of the service ran, in milliseconds, as measured on the machine.
+    pub outage_ms: Option<u64>,
+    /// Why it did not succeed.
+    pub cause: Option<Cause>,
+    /// What was recorded, in order.
+    pub events: Vec<EventLine>,
+    /// The last output of the container that failed, masked and bounded.
+    pub log: Vec<String>,
+}
+
+/// One page of deployments, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeploymentPage {
+    /// The deployments; their `events` and `log` are left empty.
+    pub deployments: Vec<Deployment>,
+    /// Give this as `before` to read on; absent on the last page.
+    pub next_before: Option<String>,
+}
+
+impl Status {
+    /// The outcome that this status is, if it is an end.
+    #[must_use]
+    pub fn outcome(self) -> Option<Outcome> {
+        match self {
+            Self::Succeeded => Some(Outcome::Succeeded),
+            Self::Unchanged => Some(Outcome::Unchanged),
+            Self::Failed => Some(Outcome::Failed),
+            Self::RolledBack => Some(Outcome::RolledBack),
+            Self::RollbackFailed => Some(Outcome::RollbackFailed),
+            Self::Cancelled => Some(Outcome::Cancelled),
+            Self::Queued
+            | Self::Pulling
+            | Self::Staging
+            | Self::Switching
+            | Self::Verifying
+            | Self::Committed
+            | Self::RollingBack => None,
+        }
+    }
+}

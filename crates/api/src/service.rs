@@ -1,0 +1,58 @@
+//! The view of one service: what runs, and whether deployments are accepted.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::deployment::Deployment;
+
+/// What Docker says of the service's container right now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Running {
+    /// The container's id.
+    pub container: String,
+    /// The container's name.
+    pub name: String,
+    /// The image reference that it was created from.
+    pub image: String,
+    /// `healthy`, `running`, `unhealthy` or `stopped`.
+    pub condition: String,
+    /// When it was started, as Docker says it.
+    pub started_at: Option<String>,
+}
+
+/// A service that refuses deployments for now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Paused {
+    /// Why, in the operator's words.
+    pub why: Option<String>,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+}
+
+/// One configured service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Service {
+    /// Its name under `[services]`.
+    pub name: String,
+    /// What runs; absent when there is no container.
+    pub running: Option<Running>,
+    /// Present while deployments are refused by an operator.
+    pub paused: Option<Paused>,
+    /// Why an operator is needed; absent when none is.
+    pub needs_operator: Option<String>,
+    /// The deployment under way.
+    pub current: Option<Deployment>,
+    /// The deployment that waits for it to end.
+    pub waiting: Option<Deployment>,
+    /// The last deployment that ended.
+    pub last: Option<Deployment>,
+}
+
+/// All configured services, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ServiceList {
+    /// The services.
+    pub services: Vec<Service>,
+}

@@ -1,0 +1,511 @@
+//! A deployment is the fold of its events.
+//!
+//! ```text
+//!  Requested                PullStarted            StageStarted          SwitchStarted
+//! ───────────► queued ─────────────────► pulling ───────────────► staging ─────────────► switching
+//!                 │                       │    │                     │                       │ VerifyStarted
+//!      Cancelled  │  Failed, Cancelled    │    │ FoundUnchanged      │ Failed, Cancelled      ▼
+//!                 ▼                       ▼    ▼                     ▼                   verifying
+//!             cancelled              failed   unchanged        failed, cancelled             │ Committed
+//!                                                                                            ▼
+//!   rolled_back ◄── RolledBack ── rolling_back ◄── RollbackStarted ── switching,         committed
+//!   rollback_failed ◄── RollbackFailed ──┘                           verifying               │ Succeeded
+//!                                                                                            ▼
+//!                                                                                        succeeded
+//! ```
+//!
+//! [`next_status`] is the only place that decides which event may follow; it is used when an event is
+//! recorded and when the journal is read back after a crash. A status is never set.
+
+use crate::cause::Cause;
+use crate::names::{DeliveryId, DeploymentId, ServiceName, Tag};
+
+/// A moment, in milliseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnixMillis(pub i64);
+
+impl UnixMillis {
+    /// Milliseconds from `earlier` to this moment; 0 if the clock was set back between them.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> u64 {
+        u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
+    }
+}
+
+/// Where a deployment stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Recorded, not begun.
+    Queued,
+    /// The image is being fetched.
+    Pulling,
+    /// Compose creates the new container; it is not started.
+    Staging,
+    /// The old container is being stopped and the new one started.
+    Switching,
+    /// The new container runs and is being watched.
+    Verifying,
+    /// The new release is final; only clean-up is left.
+    Committed,
+    /// The old container is being put back.
+    RollingBack,
+    /// Ended: the requested image runs.
+    Succeeded,
+    /// Ended: the requested image already ran.
+    Unchanged,
+    /// Ended: nothing was changed.
+    Failed,
+    /// Ended: the previous release runs again.
+    RolledBack,
+    /// Ended: an operator is needed.
+    RollbackFailed,
+    /// Ended before anything was changed.
+    Cancelled,
+}
+
+impl Status {
+    /// Every status.
+    pub const ALL: &[Self] = &[
+        Self::Queued,
+        Self::Pulling,
+        Self::Staging,
+        Self::Switching,
+        Self::Verifying,
+        Self::Committed,
+        Self::RollingBack,
+        Self::Succeeded,
+        Self::Unchanged,
+        Self::Failed,
+        Self::RolledBack,
+        Self::RollbackFailed,
+        Self::Cancelled,
+    ];
+
+    /// Whether nothing follows.
+    #[must_use]
+    pub fn is_end(self) -> bool {
+        matches!(
+            self,
+            Self::Succeeded
+                | Self::Unchanged
+                | Self::Failed
+                | Self::RolledBack
+                | Self::RollbackFailed
+                | Self::Cancelled
+        )
+    }
+
+    /// Whether no container of the service has been stopped or started yet, nor will be.
+    #[must_use]
+    pub fn is_before_switch(self) -> bool {
+        matches!(
+            self,
+            Self::Queued
+                | Self::Pulling
+                | Self::Staging
+                | Self::Unchanged
+                | Self::Failed
+                | Self::Cancelled
+        )
+    }
+
+    /// The word in the journal, on the wire and in texts.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Pulling => "pulling",
+            Self::Staging => "staging",
+            Self::Switching => "switching",
+            Self::Verifying => "verifying",
+            Self::Committed => "committed",
+            Self::RollingBack => "rolling_back",
+            Self::Succeeded => "succeeded",
+            Self::Unchanged => "unchanged",
+            Self::Failed => "failed",
+            Self::RolledBack => "rolled_back",
+            Self::RollbackFailed => "rollback_failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What was asked for, as recorded before anything is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The configured service.
+    pub service: ServiceName,
+    /// The tag that shall run.
+    pub tag: Tag,
+    /// The manifest digest that the tag must resolve to, if the request demands one.
+    pub digest: Option<String>,
+    /// Who asked: the name of a key, `operator:<token name>`, or `local`.
+    pub actor: String,
+    /// The idempotency key, if there was one.
+    pub delivery_id: Option<DeliveryId>,
+    /// A fingerprint of the request's meaning, to tell a repetition from a reused key.
+    pub fingerprint: String,
+    /// For a rollback by hand: the deployment whose release comes back, from local images only.
+    pub rollback_to: Option<DeploymentId>,
+}
+
+/// An image with no doubt left about which one it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PinnedImage {
+    /// Repository and tag, as given to Docker.
+    pub reference: String,
+    /// The manifest digest that the registry gave, `sha256:…`; none for an image that never had one.
+    pub digest: Option<String>,
+    /// Docker's id of the image, `sha256:…`.
+    pub id: String,
+}
+
+/// How the previous container was found, before anything was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Condition {
+    /// It ran and its health check passed.
+    Healthy,
+    /// It ran and has no health check.
+    Running,
+    /// It ran and its health check did not pass.
+    Unhealthy,
+    /// It did not run.
+    Stopped,
+}
+
+impl Condition {
+    /// The word on the wire and in texts.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Running => "running",
+            Self::Unhealthy => "unhealthy",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// Whether the container ran.
+    #[must_use]
+    pub fn ran(self) -> bool {
+        self != Self::Stopped
+    }
+}
+
+/// Docker's restart policy of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RestartPolicy {
+    /// `no`, `always`, `unless-stopped` or `on-failure`; empty means `no`.
+    pub name: String,
+    /// For `on-failure`: how often; 0 means without end.
+    pub retries_max: i64,
+}
+
+/// The container that a deployment replaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Previous {
+    /// Its id.
+    pub container: String,
+    /// Its name.
+    pub name: String,
+    /// The image reference that it was created from.
+    pub image: String,
+    /// The id of that image.
+    pub image_id: String,
+    /// How it was found.
+    pub condition: Condition,
+    /// The restart policy that it had.
+    pub restart_policy: RestartPolicy,
+}
+
+/// The container that Compose created for a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Staged {
+    /// Its id.
+    pub container: String,
+    /// The name that it gets at the switch.
+    pub name: String,
+    /// The restart policy that the Compose file asks for; it gets it after the commit.
+    pub restart_policy: RestartPolicy,
+}
+
+/// Why the new release failed, with what its container wrote last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Why.
+    pub cause: Cause,
+    /// The last output of the new container, masked and bounded; empty if it never ran.
+    pub log: Vec<String>,
+}
+
+/// A fact about a deployment, in the past tense, in the order of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The request was accepted.
+    Requested(Request),
+    /// The pull is about to begin.
+    PullStarted {
+        /// What is pulled.
+        reference: String,
+    },
+    /// The image is on the machine and is the one that was asked for.
+    ImagePinned(PinnedImage),
+    /// The service already runs this very image, with this configuration, and is healthy.
+    FoundUnchanged {
+        /// The running container.
+        container: String,
+    },
+    /// Compose is about to create the new container.
+    StageStarted {
+        /// What ran before; none for the first deployment.
+        previous: Option<Previous>,
+    },
+    /// The new container exists and is not started.
+    Staged(Staged),
+    /// The switch is about to begin: from here on, the way back is a rollback.
+    SwitchStarted,
+    /// The new container was started.
+    Switched {
+        /// How long no container of the service ran, in milliseconds.
+        outage_ms: u64,
+    },
+    /// The new container is being watched.
+    VerifyStarted {
+        /// By what, for a person.
+        checks: String,
+    },
+    /// The commit point: the new release is final.
+    Committed,
+    /// The deployment ended well.
+    Succeeded,
+    /// The deployment ended before anything was changed.
+    Failed(Failure),
+    /// The new release failed; the previous one is about to be put back.
+    RollbackStarted(Failure),
+    /// The previous container was started again, or was never stopped.
+    Restored {
+        /// How long no container of the service ran during the rollback, in milliseconds.
+        outage_ms: u64,
+    },
+    /// The previous container was verified.
+    RolledBack,
+    /// The previous release could not be put back; an operator is needed.
+    RollbackFailed {
+        /// Why.
+        cause: Cause,
+        /// What runs now, for a person.
+        runs: String,
+    },
+    /// The deployment was given up before anything was changed.
+    Cancelled {
+        /// Why.
+        why: String,
+    },
+    /// A restarted daemon took this deployment up again.
+    RecoveryStarted,
+    /// Something that an operator should know, and that does not change the outcome.
+    Warned {
+        /// What.
+        what: String,
+    },
+}
+
+impl Event {
+    /// The word for the kind of event, in the journal and on the wire.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Requested(_) => "requested",
+            Self::PullStarted { .. } => "pull_started",
+            Self::ImagePinned(_) => "image_pinned",
+            Self::FoundUnchanged { .. } => "found_unchanged",
+            Self::StageStarted { .. } => "stage_started",
+            Self::Staged(_) => "staged",
+            Self::SwitchStarted => "switch_started",
+            Self::Switched { .. } => "switched",
+            Self::VerifyStarted { .. } => "verify_started",
+            Self::Committed => "committed",
+            Self::Succeeded => "succeeded",
+            Self::Failed(_) => "failed",
+            Self::RollbackStarted(_) => "rollback_started",
+            Self::Restored { .. } => "restored",
+            Self::RolledBack => "rolled_back",
+            Self::RollbackFailed { .. } => "rollback_failed",
+            Self::Cancelled { .. } => "cancelled",
+            Self::RecoveryStarted => "recovery_started",
+            Self::Warned { .. } => "warned",
+        }
+    }
+}
+
+/// An event that cannot follow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("event `{event}` cannot follow status `{status}`")]
+pub struct IllegalEvent {
+    /// The status before; `none` for a deployment without events.
+    pub status: &'static str,
+    /// The kind of event.
+    pub event: &'static str,
+}
+
+/// The status after `event`.
+///
+/// # Errors
+/// [`IllegalEvent`] when the event cannot follow.
+pub fn next_status(status: Option<Status>, event: &Event) -> Result<Status, IllegalEvent> {
+    let illegal = || IllegalEvent {
+        status: status.map_or("none", Status::as_str),
+        event: event.kind(),
+    };
+    let Some(now) = status else {
+        return match event {
+            Event::Requested(_) => Ok(Status::Queued),
+            _ => Err(illegal()),
+        };
+    };
+    let next = match (now, event) {
+        (Status::Queued | Status::Pulling, Event::PullStarted { .. }) => Status::Pulling,
+        (Status::Pulling, Event::ImagePinned(_)) => Status::Pulling,
+        (Status::Pulling, Event::FoundUnchanged { .. }) => Status::Unchanged,
+        (Status::Pulling, Event::StageStarted { .. }) => Status::Staging,
+        (Status::Staging, Event::Staged(_)) => Status::Staging,
+        (Status::Staging, Event::SwitchStarted) => Status::Switching,
+        (Status::Switching, Event::Switched { .. }) => Status::Switching,
+        (Status::Switching, Event::VerifyStarted { .. }) => Status::Verifying,
+        (Status::Verifying, Event::Committed) => Status::Committed,
+        (Status::Committed, Event::Succeeded) => Status::Succeeded,
+        (Status::Queued | Status::Pulling | Status::Staging, Event::Failed(_)) => Status::Failed,
+        (Status::Queued | Status::Pulling | Status::Staging, Event::Cancelled { .. }) => {
+            Status::Cancelled
+        }
+        (Status::Switching | Status::Verifying, Event::RollbackStarted(_)) => Status::RollingBack,
+        (Status::RollingBack, Event::Restored { .. }) => Status::RollingBack,
+        (Status::RollingBack, Event::RolledBack) => Status::RolledBack,
+        (Status::RollingBack | Status::Committed, Event::RollbackFailed { .. }) => {
+            Status::RollbackFailed
+        }
+        (now, Event::RecoveryStarted | Event::Warned { .. }) if !now.is_end() => now,
+        _ => return Err(illegal()),
+    };
+    Ok(next)
+}
+
+/// A deployment, as its events tell it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployment {
+    /// Its id.
+    pub id: DeploymentId,
+    /// What was asked for.
+    pub request: Request,
+    status: Status,
+    /// When it was requested.
+    pub started_at: UnixMillis,
+    /// When it ended.
+    pub finished_at: Option<UnixMillis>,
+    /// When the pull began, the start of `progress_deadline`.
+    pub pull_started_at: Option<UnixMillis>,
+    /// The reference that is pulled, once known.
+    pub reference: Option<String>,
+    /// The image, once pinned.
+    pub image: Option<PinnedImage>,
+    /// What ran before, once looked at.
+    pub previous: Option<Previous>,
+    /// The new container, once it exists.
+    pub staged: Option<Staged>,
+    /// How long no container of the service ran, in milliseconds, over switch and rollback.
+    pub outage_ms: Option<u64>,
+    /// Whether a container was stopped or started on behalf of this deployment.
+    pub switch_started: bool,
+    /// Why the new release failed.
+    pub failure: Option<Failure>,
+    /// Why the rollback failed, and what runs.
+    pub rollback_failure: Option<(Cause, String)>,
+    /// Why it was cancelled.
+    pub cancelled_why: Option<String>,
+    /// How often a restarted daemon has taken it up.
+    pub recoveries: u32,
+    /// How many events it has.
+    pub events: u64,
+}
+
+impl Deployment {
+    /// A deployment of which only the request is known.
+    #[must_use]
+    pub fn requested(id: DeploymentId, request: Request, at: UnixMillis) -> Self {
+        Self {
+            id,
+            request,
+            status: Status::Queued,
+            started_at: at,
+            finished_at: None,
+            pull_started_at: None,
+            reference: None,
+            image: None,
+            previous: None,
+            staged: None,
+            outage_ms: None,
+            switch_started: false,
+            failure: None,
+            rollback_failure: None,
+            cancelled_why: None,
+            recoveries: 0,
+            events: 1,
+        }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// The cause that an answer names: of the failed rollback if there is one, else of the failure.
+    #[must_use]
+    pub fn cause(&self) -> Option<&Cause> {
+        match &self.rollback_failure {
+            Some((cause, _)) => Some(cause),
+            None => self.failure.as_ref().map(|failure| &failure.cause),
+        }
+    }
+
+    /// Folds one more event in.
+    ///
+    /// # Errors
+    /// [`IllegalEvent`] when the event cannot follow; nothing is changed then.
+    pub fn apply(&mut self, event: &Event, at: UnixMillis) -> Result<(), IllegalEvent> {
+        self.status = next_status(Some(self.status), event)?;
+        self.events += 1;
+        match event {
+            Event::PullStarted { reference } => {
+                self.pull_started_at.get_or_insert(at);
+                self.reference = Some(reference.clone());
+            }
+            Event::ImagePinned(image) => self.image = Some(image.clone()),
+            Event::StageStarted { previous } => self.previous.clone_from(previous),
+            Event::Staged(staged) => self.staged = Some(staged.clone()),
+            Event::SwitchStarted => self.switch_started = true,
+            Event::Switched { outage_ms } | Event::Restored { outage_ms } => {
+                self.outage_ms = Some(self.outage_ms.unwrap_or(0).saturating_add(*outage_ms));
+            }
+            Event::Failed(failure) | Event::RollbackStarted(failure) => {
+                self.failure = Some(failure.clone());
+            }
+            Event::RollbackFailed { cause, runs } => {
+                self.rollback_failure = Some((cause.clone(), runs.clone()));
+            }
+            Event::Cancelled { why } => self.cancelled_why = Some(why.clone()),
+            Event::RecoveryStarted => self.recoveries = self.recoveries.saturating_add(1),
+            Event::Requested(_)
+            | Event::FoundUnchanged { .. }
+            | Event::VerifyStarted { .. }
+            | Event::Committed
+            | Event::Succeeded
+            | Event::RolledBack
+            | Event::Warned { .. } => {}
+        }
+        if self.status.is_end() {
+            self.finished_at = Some(at);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,11 @@
+//! The decisions of cutover, as pure functions.
+//!
+//! Nothing in this crate reads a clock, a file or a socket, and nothing in it waits: values go in, a
+//! decision comes out. The daemon does what is decided here. That is what makes admission, the status
+//! of a deployment, health, recovery and retention testable by the thousand.
+
+pub mod names;
+pub mod cause;
+pub mod deployment;
+pub mod admission;
+pub mod recovery;
