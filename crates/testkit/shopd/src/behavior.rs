@@ -1,0 +1,149 @@
+//! What the environment of the image asks of the service.
+//!
+//! | variable | effect |
+//! |---|---|
+//! | `VERSION` | the text answered at `/` and `/version`; default `unknown` |
+//! | `LISTEN` | the port; default 8080 |
+//! | `START_DELAY_MS` | waits this long before it listens |
+//! | `EXIT_AT_ONCE` | prints some lines, the value of `SECRET_TOKEN` among them, and exits with this code |
+//! | `EXIT_AFTER_MS`, `EXIT_CODE` | listens, and exits this much later; code 1 unless given |
+//! | `HEALTH_STATUS` | the status that `/healthz` answers; default 200 |
+//! | `NEVER_HEALTHY` | if set: `/healthz` always answers 503, everything else works |
+//! | `UNHEALTHY_AFTER_MS` | `/healthz` turns to 503 this long after the start |
+//! | `FLAP` | `/healthz` alternates between 200 and 503, each for this many milliseconds |
+//! | `STOP_DELAY_MS` | exits this long after SIGTERM instead of at once |
+//! | `IGNORE_SIGTERM` | if set: only SIGKILL ends it |
+
+use std::str::FromStr;
+use std::time::Duration;
+
+/// How this copy of the service behaves.
+#[derive(Debug)]
+pub(crate) struct Behavior {
+    /// What `/version` answers.
+    pub(crate) version: String,
+    /// The port to listen on.
+    pub(crate) port: u16,
+    /// How long nothing listens after the start.
+    pub(crate) start_delay: Duration,
+    /// The code to exit with before anything is served.
+    pub(crate) exit_at_once: Option<u8>,
+    /// Whether it stays alive once it serves.
+    pub(crate) after_start: AfterStart,
+    /// What `/healthz` answers.
+    pub(crate) health: Health,
+    /// What SIGTERM does.
+    pub(crate) on_terminate: OnTerminate,
+}
+
+/// Whether the service stays alive once it serves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum AfterStart {
+    /// It serves until it is stopped.
+    Serve,
+    /// It dies on its own.
+    Exit { after: Duration, code: u8 },
+}
+
+/// What `/healthz` answers over time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// Always this status.
+    Always(u16),
+    /// 200 until then, 503 from then on.
+    Until(Duration),
+    /// 200 and 503 in turns, each for this long.
+    Flapping(Duration),
+}
+
+impl Health {
+    /// The status to answer this long after the start.
+    pub(crate) fn status_at(self, age: Duration) -> u16 {
+        match self {
+            Self::Always(status) => status,
+            Self::Until(end) if age < end => 200,
+            Self::Until(_) => 503,
+            Self::Flapping(turn) => {
+                let turns = age.as_millis() / turn.as_millis().max(1);
+                if turns.is_multiple_of(2) { 200 } else { 503 }
+            }
+        }
+    }
+}
+
+/// What SIGTERM does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum OnTerminate {
+    /// The service ends after this delay.
+    ExitAfter(Duration),
+    /// The service logs the signal and goes on.
+    Ignore,
+}
+
+impl Behavior {
+    /// Reads the variables of the module's table. What is not set or not a number has its default.
+    pub(crate) fn from_environment() -> Self {
+        let health = if is_set("NEVER_HEALTHY") {
+            Health::Always(503)
+        } else if let Some(turn) = millis("FLAP") {
+            Health::Flapping(turn)
+        } else if let Some(end) = millis("UNHEALTHY_AFTER_MS") {
+            Health::Until(end)
+        } else {
+            Health::Always(number("HEALTH_STATUS").unwrap_or(200))
+        };
+        let after_start = match millis("EXIT_AFTER_MS") {
+            None => AfterStart::Serve,
+            Some(after) => AfterStart::Exit {
+                after,
+                code: number("EXIT_CODE").unwrap_or(1),
+            },
+        };
+        Self {
+            version: std::env::var("VERSION").unwrap_or_else(|_| "unknown".to_owned()),
+            port: number("LISTEN").unwrap_or(8080),
+            start_delay: millis("START_DELAY_MS").unwrap_or_default(),
+            exit_at_once: number("EXIT_AT_ONCE"),
+            after_start,
+            health,
+            on_terminate: if is_set("IGNORE_SIGTERM") {
+                OnTerminate::Ignore
+            } else {
+                OnTerminate::ExitAfter(millis("STOP_DELAY_MS").unwrap_or_default())
+            },
+        }
+    }
+}
+
+fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| !value.is_empty())
+}
+
+fn number<T: FromStr>(name: &str) -> Option<T> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn millis(name: &str) -> Option<Duration> {
+    number(name).map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flapping_health_alternates_in_equal_turns() {
+        let health = Health::Flapping(Duration::from_millis(100));
+        let seen: Vec<u16> = [0, 99, 100, 199, 200]
+            .map(|age| health.status_at(Duration::from_millis(age)))
+            .to_vec();
+        assert_eq!(seen, [200, 200, 503, 503, 200]);
+    }
+
+    #[test]
+    fn health_ends_when_it_was_told_to() {
+        let health = Health::Until(Duration::from_millis(100));
+        assert_eq!(health.status_at(Duration::from_millis(99)), 200);
+        assert_eq!(health.status_at(Duration::from_millis(100)), 503);
+    }
+}

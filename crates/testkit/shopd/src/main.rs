@@ -1,0 +1,194 @@
+//! The example service that tests and the demo deploy: a tiny HTTP server which behaves, or
+//! misbehaves, as the environment of its image says. See [`behavior`] for the variables and
+//! [`routes`] for what it answers.
+//!
+//! It stands alone in an image `FROM scratch`: one static binary which is also its own health check.
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a containerized service logs to its standard streams"
+)]
+
+mod behavior;
+mod routes;
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use behavior::{AfterStart, Behavior, OnTerminate};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// A request that takes longer to arrive than this is dropped, so that no thread waits for ever.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest request head that is read. Requests of tests are far shorter.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        [] | ["serve"] => serve(Behavior::from_environment()),
+        ["healthcheck"] => health_check(Behavior::from_environment().port),
+        ["healthcheck", port] => match port.parse() {
+            Ok(port) => health_check(port),
+            Err(_) => usage(),
+        },
+        ["cat", path] => match std::fs::read(path) {
+            Ok(content) => match std::io::stdout().write_all(&content) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            },
+            Err(error) => {
+                eprintln!("shopd: {path}: {error}");
+                ExitCode::FAILURE
+            }
+        },
+        _ => usage(),
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("usage: shopd [serve | healthcheck [PORT] | cat FILE]");
+    ExitCode::from(2)
+}
+
+/// Serves until a signal or the configured misfortune ends the process.
+fn serve(behavior: Behavior) -> ExitCode {
+    let started = Instant::now();
+    eprintln!("shopd {}: starting", behavior.version);
+    watch_signals(behavior.on_terminate);
+    if let Some(code) = behavior.exit_at_once {
+        eprintln!("shopd {}: reading the configuration", behavior.version);
+        if let Ok(token) = std::env::var("SECRET_TOKEN") {
+            eprintln!("shopd {}: connecting with token {token}", behavior.version);
+        }
+        eprintln!(
+            "shopd {}: fatal: cannot connect to the database",
+            behavior.version
+        );
+        return ExitCode::from(code);
+    }
+    thread::sleep(behavior.start_delay);
+    if let AfterStart::Exit { after, code } = behavior.after_start {
+        let version = behavior.version.clone();
+        thread::spawn(move || {
+            thread::sleep(after);
+            eprintln!("shopd {version}: fatal: out of luck");
+            std::process::exit(i32::from(code));
+        });
+    }
+    let listener = match TcpListener::bind((Ipv4Addr::UNSPECIFIED, behavior.port)) {
+        Ok(listener) => listener,
+        Err(error) => {
+            eprintln!(
+                "shopd {}: cannot listen on port {}: {error}",
+                behavior.version, behavior.port
+            );
+            return ExitCode::FAILURE;
+        }
+    };
+    eprintln!(
+        "shopd {}: listening on port {}",
+        behavior.version, behavior.port
+    );
+    let behavior = Arc::new(behavior);
+    for stream in listener.incoming().flatten() {
+        let behavior = Arc::clone(&behavior);
+        thread::spawn(move || answer(stream, &behavior, started));
+    }
+    ExitCode::FAILURE
+}
+
+/// Ends the process at SIGTERM, as a well-behaved service does, unless told not to.
+fn watch_signals(on_terminate: OnTerminate) {
+    let mut signals = match Signals::new([SIGTERM, SIGINT]) {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("shopd: cannot watch signals: {error}");
+            return;
+        }
+    };
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            match on_terminate {
+                OnTerminate::Ignore => eprintln!("shopd: ignoring signal {signal}"),
+                OnTerminate::ExitAfter(delay) => {
+                    eprintln!("shopd: stopping at signal {signal}");
+                    thread::sleep(delay);
+                    std::process::exit(0);
+                }
+            }
+        }
+    });
+}
+
+/// Reads one request and writes one answer; a connection carries no second request.
+fn answer(mut stream: TcpStream, behavior: &Behavior, started: Instant) {
+    if stream.set_read_timeout(Some(READ_TIMEOUT)).is_err() {
+        return;
+    }
+    let Some(target) = read_target(&mut stream) else {
+        return;
+    };
+    let (status, body) = routes::answer(&target, behavior, started.elapsed());
+    let head = format!(
+        "HTTP/1.1 {status} {}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        routes::reason(status),
+        body.len()
+    );
+    // A client that went away is its own affair: there is nobody to tell.
+    let sent = stream.write_all(&[head.as_bytes(), &body].concat());
+    drop(sent);
+}
+
+/// The target of a `GET target HTTP/1.x` request, or nothing if no such request arrived.
+fn read_target(stream: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    let mut chunk = [0_u8; 2048];
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        let count = stream.read(&mut chunk).ok()?;
+        if count == 0 || head.len() > MAX_HEAD_BYTES {
+            return None;
+        }
+        head.extend_from_slice(&chunk[..count]);
+    }
+    let head = String::from_utf8_lossy(&head);
+    let mut words = head.lines().next()?.split(' ');
+    match (words.next(), words.next()) {
+        (Some("GET" | "HEAD"), Some(target)) => Some(target.to_owned()),
+        _ => None,
+    }
+}
+
+/// Asks the server in the same container for its health, as Docker's `HEALTHCHECK`.
+fn health_check(port: u16) -> ExitCode {
+    match ask_health(port) {
+        Ok(status) if status.starts_with("HTTP/1.1 200 ") => {
+            println!("healthy");
+            ExitCode::SUCCESS
+        }
+        Ok(status) => {
+            println!("unhealthy: {status}");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            println!("unhealthy: no answer on port {port}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The status line that `/healthz` answers.
+fn ask_health(port: u16) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(READ_TIMEOUT))?;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
