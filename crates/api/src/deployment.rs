@@ -137,7 +137,8 @@ pub struct Deployment {
     pub finished_at: Option<Timestamp>,
     /// From the request to the end, in milliseconds.
     pub duration_ms: Option<u64>,
-    /// How long no container of the service ran, in milliseconds, as measured on the machine.
+    /// How long no container of the service ran, in milliseconds, by Docker's clock; after a rollback, how
+    /// long the previous container did not run.
     pub outage_ms: Option<u64>,
     /// Why it did not succeed.
     pub cause: Option<Cause>,

@@ -282,9 +282,9 @@ pub enum Event {
     Failed(Failure),
     /// The new release failed; the previous one is about to be put back.
     RollbackStarted(Failure),
-    /// The previous container was started again, or was never stopped.
+    /// The previous container runs again, or was never stopped.
     Restored {
-        /// How long no container of the service ran during the rollback, in milliseconds.
+        /// How long the previous container did not run, in milliseconds.
         outage_ms: u64,
     },
     /// The previous container was verified.
@@ -412,7 +412,8 @@ pub struct Deployment {
     pub previous: Option<Previous>,
     /// The new container, once it exists.
     pub staged: Option<Staged>,
-    /// How long no container of the service ran, in milliseconds, over switch and rollback.
+    /// How long no container of the service ran; after a rollback, how long the previous one did not; in
+    /// milliseconds.
     pub outage_ms: Option<u64>,
     /// Whether a container was stopped or started on behalf of this deployment.
     pub switch_started: bool,
@@ -484,8 +485,9 @@ impl Deployment {
             Event::StageStarted { previous } => self.previous.clone_from(previous),
             Event::Staged(staged) => self.staged = Some(staged.clone()),
             Event::SwitchStarted => self.switch_started = true,
+            // A rollback's outage began when the previous container was stopped: it contains the switch's.
             Event::Switched { outage_ms } | Event::Restored { outage_ms } => {
-                self.outage_ms = Some(self.outage_ms.unwrap_or(0).saturating_add(*outage_ms));
+                self.outage_ms = Some(*outage_ms);
             }
             Event::Failed(failure) | Event::RollbackStarted(failure) => {
                 self.failure = Some(failure.clone());
