@@ -9,3 +9,4 @@ pub mod cause;
 pub mod deployment;
 pub mod admission;
 pub mod recovery;
+pub mod image;
