@@ -10,3 +10,4 @@ pub mod deployment;
 pub mod admission;
 pub mod recovery;
 pub mod image;
+pub mod template;

@@ -1,0 +1,171 @@
+//! Tables and properties of `template`.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[track_caller]
+fn check(image: &str, repository: &str, variable: &str) {
+    let template = image_template(image).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(template.repository_template, repository, "{image}");
+    assert_eq!(template.tag_variable, variable, "{image}");
+}
+
+#[test]
+fn a_variable_that_is_the_whole_tag_is_found() {
+    let shop = "ghcr.io/acme/shop";
+    for tag in [
+        "${APP_IMAGE_TAG}",
+        "$APP_IMAGE_TAG",
+        "${APP_IMAGE_TAG:-latest}",
+        "${APP_IMAGE_TAG-latest}",
+        "${APP_IMAGE_TAG:-}",
+        "${APP_IMAGE_TAG:?set me}",
+        "${APP_IMAGE_TAG?say: shop@1/2 }",
+        "${APP_IMAGE_TAG:-${OTHER:-x}}",
+    ] {
+        check(&format!("{shop}:{tag}"), shop, "APP_IMAGE_TAG");
+    }
+    check("${REGISTRY}/shop:${TAG}", "${REGISTRY}/shop", "TAG");
+    check("$REGISTRY/shop:$TAG", "$REGISTRY/shop", "TAG");
+    check(
+        "${REGISTRY:-ghcr.io/acme}/shop:${TAG}",
+        "${REGISTRY:-ghcr.io/acme}/shop",
+        "TAG",
+    );
+    check(
+        "${REGISTRY:-localhost:5000}/shop:${TAG}",
+        "${REGISTRY:-localhost:5000}/shop",
+        "TAG",
+    );
+    check("${PREFIX}shop:${TAG}", "${PREFIX}shop", "TAG");
+    check("${IMAGE}:${TAG}", "${IMAGE}", "TAG");
+    check("${IMAGE:-a@b:c}:${TAG}", "${IMAGE:-a@b:c}", "TAG");
+    check(
+        "localhost:5000/shop:${tag_1}",
+        "localhost:5000/shop",
+        "tag_1",
+    );
+    check("${HOST}:5000/shop:${TAG}", "${HOST}:5000/shop", "TAG");
+    check(
+        "${A:?set TAG to $TAG}/shop:${TAG}",
+        "${A:?set TAG to $TAG}/shop",
+        "TAG",
+    );
+    check("shop:${TAG}", "shop", "TAG");
+}
+
+#[track_caller]
+fn check_problem(image: &str, problem: TemplateProblem, suggestion: &str) {
+    let error = image_template(image).expect_err(image);
+    assert_eq!(error.problem, problem, "{image}");
+    assert_eq!(error.suggestion("shop"), suggestion, "{image}");
+    assert!(!error.to_string().ends_with('.'), "{error}");
+}
+
+#[test]
+fn every_other_line_is_refused_with_the_line_to_write() {
+    use TemplateProblem as P;
+    let text = str::to_owned;
+    let line = "image: ghcr.io/acme/shop:${SHOP_IMAGE_TAG}";
+    check_problem("ghcr.io/acme/shop", P::NoTag, line);
+    check_problem("ghcr.io/acme/shop:", P::NoTag, line);
+    check_problem(
+        "ghcr.io/acme/shop:latest",
+        P::FixedTag(text("latest")),
+        line,
+    );
+    check_problem("ghcr.io/acme/shop@sha256:ab", P::Digest, line);
+    check_problem("ghcr.io/acme/shop:${TAG}@sha256:ab", P::Digest, line);
+    check_problem("ghcr.io/acme/shop:${TAG}@${DIGEST}", P::Digest, line);
+    check_problem("ghcr.io/acme/shop@${DIGEST}", P::Digest, line);
+    check_problem(
+        "ghcr.io/acme/shop:v${TAG}",
+        P::TagOfParts(text("v${TAG}")),
+        line,
+    );
+    check_problem(
+        "ghcr.io/acme/shop:${ENV}-$TAG",
+        P::TagOfParts(text("${ENV}-$TAG")),
+        line,
+    );
+    check_problem(
+        "ghcr.io/acme/shop:$TAG-alpine",
+        P::TagOfParts(text("$TAG-alpine")),
+        line,
+    );
+    check_problem(
+        "ghcr.io/acme/shop:${A}${B}",
+        P::TagOfParts(text("${A}${B}")),
+        line,
+    );
+    check_problem("ghcr.io/acme/shop:$$TAG", P::FixedTag(text("$$TAG")), line);
+    check_problem("ghcr.io/acme/shop:$1", P::FixedTag(text("$1")), line);
+    check_problem(
+        "ghcr.io/acme/shop:${TAG:+x}",
+        P::Replaced(text("TAG")),
+        line,
+    );
+    check_problem("ghcr.io/acme/shop:${TAG+x}", P::Replaced(text("TAG")), line);
+    check_problem(
+        "localhost:5000/shop",
+        P::NoTag,
+        "image: localhost:5000/shop:${SHOP_IMAGE_TAG}",
+    );
+    check_problem(
+        "${REGISTRY}/shop",
+        P::NoTag,
+        "image: ${REGISTRY}/shop:${SHOP_IMAGE_TAG}",
+    );
+    let vague = "image: REPOSITORY:${SHOP_IMAGE_TAG}";
+    check_problem("${IMAGE}", P::WholeImage(text("IMAGE")), vague);
+    check_problem("${IMAGE:-shop:1}", P::WholeImage(text("IMAGE")), vague);
+    check_problem("", P::NoImage, vague);
+    check_problem("shop:${TAG", P::Syntax(text("${TAG")), vague);
+    check_problem("shop:${}", P::Syntax(text("${}")), vague);
+    check_problem("shop:${TAG!x}", P::Syntax(text("${TAG!x}")), vague);
+    check_problem("shop:${1A}", P::Syntax(text("${1A}")), vague);
+    check_problem(
+        "${TAG}/shop:${TAG}",
+        P::InRepository(text("TAG")),
+        "image: ${TAG}/shop:${SHOP_IMAGE_TAG}",
+    );
+    check_problem(
+        "${A:-x${TAG}}/shop:${TAG}",
+        P::InRepository(text("TAG")),
+        "image: ${A:-x${TAG}}/shop:${SHOP_IMAGE_TAG}",
+    );
+}
+
+#[test]
+fn messages_quote_the_line_and_name_the_part() {
+    let error = image_template("shop:v${TAG}").expect_err("a tag of parts");
+    assert_eq!(
+        error.to_string(),
+        "the image `shop:v${TAG}` has the tag `v${TAG}`, which is more than one variable: one variable must be the whole tag"
+    );
+}
+
+#[test]
+fn the_suggested_variable_is_made_of_the_service() {
+    assert_eq!(suggested_variable("shop"), "SHOP_IMAGE_TAG");
+    assert_eq!(suggested_variable("shop-api.v2"), "SHOP_API_V2_IMAGE_TAG");
+    assert_eq!(suggested_variable("2fa"), "_2FA_IMAGE_TAG");
+}
+
+proptest! {
+    #[test]
+    fn no_line_makes_the_reader_panic(image in "[a-z$\\{\\}:@/?+A-Z.é-]{0,30}") {
+        let _ = image_template(&image).map_err(|error| error.suggestion("shop"));
+    }
+
+    #[test]
+    fn a_suggested_line_is_accepted(image in "([a-z]{1,3}/){0,2}[a-z]{1,5}(:[a-z]{1,3})?", service in "[a-z0-9][a-z0-9._-]{0,8}") {
+        let error = image_template(&image).expect_err("no variable");
+        let line = error.suggestion(&service);
+        let line = line.strip_prefix("image: ").expect("an image line");
+        let template = image_template(line).expect("the suggestion");
+        prop_assert_eq!(template.tag_variable, suggested_variable(&service));
+        prop_assert_eq!(template.repository_template, image.split(':').next().expect("a repository"));
+    }
+}
