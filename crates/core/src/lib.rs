@@ -11,3 +11,4 @@ pub mod admission;
 pub mod recovery;
 pub mod image;
 pub mod template;
+pub mod retention;
