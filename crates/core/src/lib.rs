@@ -12,3 +12,4 @@ pub mod recovery;
 pub mod image;
 pub mod template;
 pub mod retention;
+pub mod compose_version;
