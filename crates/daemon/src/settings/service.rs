@@ -1,0 +1,342 @@
+//! `[services.NAME]`: what may be deployed. All but the place of the Compose file can be left out; the
+//! rest comes from that file.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cutover_core::image::ImageRef;
+use cutover_core::names::{ServiceName, TagPattern};
+
+use super::auth::Names;
+use super::compose_files;
+use super::health::{self, Health};
+use super::table::{Table, Value};
+use super::value::shown;
+use super::variables;
+
+pub(super) const KEYS: &[&str] = &[
+    "compose_files",
+    "project_directory",
+    "project_name",
+    "env_files",
+    "profiles",
+    "environment",
+    "pass_environment",
+    "compose_service",
+    "image_repository",
+    "tag_variable",
+    "tag_pattern",
+    "health",
+    "healthy_deadline",
+    "min_healthy_time",
+    "monitor",
+    "progress_deadline",
+    "keep_releases",
+    "order",
+];
+
+/// Enough for a large image over a slow line; a registry that never answers must not block a service
+/// for longer.
+const DEFAULT_PROGRESS_DEADLINE: Duration = Duration::from_secs(15 * 60);
+
+/// The one that runs, the previous one and one more, in case the previous one was bad as well.
+const DEFAULT_KEEP_RELEASES: u32 = 3;
+
+/// The release that runs and the previous one: without it there is no way back.
+const KEEP_RELEASES_MIN: u32 = 2;
+
+/// More releases than anybody goes back to.
+const KEEP_RELEASES_MAX: u32 = 1000;
+
+/// A deadline that passes at once would fail every deployment.
+const DEADLINE_MIN: Duration = Duration::from_millis(10);
+
+/// A service that may be deployed. What is `None` comes from the Compose file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Its name in requests.
+    pub name: ServiceName,
+    /// The Compose files in the order in which they are laid over each other, each an absolute path;
+    /// never empty. With `project_directory` alone, those that Compose finds there.
+    pub compose_files: Vec<PathBuf>,
+    /// What relative paths in the Compose files start from, and where `.env` is, if not the directory of
+    /// the first Compose file.
+    pub project_directory: Option<PathBuf>,
+    /// Compose's name of the project.
+    pub project_name: Option<String>,
+    /// Files with variables for the Compose file; without any, Compose's own `.env`.
+    pub env_files: Vec<PathBuf>,
+    /// Compose's profiles.
+    pub profiles: Vec<String>,
+    /// Variables for the Compose file.
+    pub environment: BTreeMap<String, String>,
+    /// Variables for the Compose file that are passed on from the daemon's own environment, where they
+    /// are set.
+    pub pass_environment: Vec<String>,
+    /// The service's name in the Compose file; the same as `name` unless it is given.
+    pub compose_service: String,
+    /// The image without its tag.
+    pub image_repository: Option<String>,
+    /// The variable in the Compose file that holds the tag.
+    pub tag_variable: Option<String>,
+    /// Which tags may be deployed; without one, only full commit shas.
+    pub tag_pattern: Option<TagPattern>,
+    /// What must answer besides the container's own health check.
+    pub health: Health,
+    /// The time within which a new release must have proven itself.
+    pub healthy_deadline: Option<Duration>,
+    /// How long it must be healthy without a break.
+    pub min_healthy_time: Duration,
+    /// How long it is watched before it is trusted.
+    pub monitor: Option<Duration>,
+    /// The time for pulling the image and creating the container.
+    pub progress_deadline: Duration,
+    /// How many releases are kept, with their images, the one that runs among them; at least 2.
+    pub keep_releases: u32,
+    /// Which container goes first.
+    pub order: Option<Order>,
+}
+
+/// Which container goes first in a switch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The old one stops, then the new one starts.
+    StopFirst,
+    /// The new one starts, then the old one stops.
+    StartFirst,
+}
+
+impl Service {
+    /// A service of which only the place is known; everything else has its default.
+    #[must_use]
+    pub fn new(name: ServiceName, compose_files: Vec<PathBuf>) -> Self {
+        Self {
+            compose_service: name.as_str().to_owned(),
+            name,
+            compose_files,
+            project_directory: None,
+            project_name: None,
+            env_files: Vec::new(),
+            profiles: Vec::new(),
+            environment: BTreeMap::new(),
+            pass_environment: Vec::new(),
+            image_repository: None,
+            tag_variable: None,
+            tag_pattern: None,
+            health: Health::default(),
+            healthy_deadline: None,
+            min_healthy_time: Duration::ZERO,
+            monitor: None,
+            progress_deadline: DEFAULT_PROGRESS_DEADLINE,
+            keep_releases: DEFAULT_KEEP_RELEASES,
+            order: None,
+        }
+    }
+
+    /// Where relative paths in the Compose files start from, and where `.env` is.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        let beside_the_file = || self.compose_files.first().and_then(|file| file.parent());
+        self.project_directory
+            .as_deref()
+            .or_else(beside_the_file)
+            .unwrap_or(Path::new("/"))
+    }
+}
+
+/// The names under `[services]`, whether the rest is valid or not.
+pub(super) fn names(section: Option<&Value<'_>>) -> Names {
+    match section.map(Value::raw) {
+        Some(toml::de::DeValue::Table(table)) => table
+            .keys()
+            .map(|name| name.get_ref().to_string())
+            .collect(),
+        _ => Names::new(),
+    }
+}
+
+/// Reads every service that can be read.
+pub(super) fn read(section: Option<&Value<'_>>) -> BTreeMap<ServiceName, Service> {
+    let mut services: BTreeMap<ServiceName, Service> = BTreeMap::new();
+    let Some(table) = section.and_then(|section| section.names()) else {
+        return services;
+    };
+    for value in table.entries() {
+        let name = match ServiceName::new(value.name) {
+            Ok(name) => Some(name),
+            Err(error) => value.name_mistake(
+                format!("{} is not a service name: {error}", shown(value.name)),
+                None,
+            ),
+        };
+        // The rest is read even if the name is wrong, so that its mistakes are reported as well.
+        let service = read_one(&value, name.as_ref());
+        let (Some(name), Some(service)) = (name, service) else {
+            continue;
+        };
+        if let Some(other) = services
+            .values()
+            .find(|other| same_container(other, &service))
+        {
+            value.name_mistake::<()>(
+                format!(
+                    "`{}` and `services.{}` are the same service of the same Compose project",
+                    value.path, other.name
+                ),
+                Some("keep one of the two: a container can only be deployed under one name"),
+            );
+        }
+        services.insert(name, service);
+    }
+    services
+}
+
+/// Whether two services would deploy the same container, as far as the file tells.
+fn same_container(a: &Service, b: &Service) -> bool {
+    let same_project = match (&a.project_name, &b.project_name) {
+        (Some(a), Some(b)) => a == b,
+        (None, None) => a.directory() == b.directory(),
+        _ => false,
+    };
+    same_project && a.compose_service == b.compose_service
+}
+
+fn read_one(value: &Value<'_>, name: Option<&ServiceName>) -> Option<Service> {
+    let table = value.table(KEYS)?;
+    let project_directory = table
+        .get("project_directory")
+        .map(|value| value.directory());
+    let directory = project_directory.as_ref().and_then(Option::as_deref);
+    let compose_files = compose_files::read(&table, directory);
+    let mut service = Service::new(
+        name.cloned()
+            .unwrap_or_else(|| ServiceName::new("unnamed").expect("a fixed valid name")),
+        compose_files.clone().unwrap_or_default(),
+    );
+    service.project_directory = project_directory.flatten();
+    read_compose_arguments(&table, &mut service);
+    read_image(&table, &mut service);
+    read_times(&table, &mut service);
+    service.health = table
+        .get("health")
+        .as_ref()
+        .and_then(health::read)
+        .unwrap_or_default();
+    if let Some(keep) = table.get("keep_releases")
+        && let Some(number) = keep.number(KEEP_RELEASES_MIN..=KEEP_RELEASES_MAX)
+    {
+        service.keep_releases = number;
+    }
+    service.order = table.get("order").and_then(|value| {
+        value.choice(&[
+            ("stop-first", Order::StopFirst),
+            ("start-first", Order::StartFirst),
+        ])
+    });
+    compose_files.map(|_| service)
+}
+
+/// What Compose takes on its command line and from its environment.
+fn read_compose_arguments(table: &Table<'_>, service: &mut Service) {
+    service.project_name = table.get("project_name").and_then(|value| {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b);
+        matching(
+            &value,
+            "lower-case letters, digits, `_` and `-`, beginning with a letter or digit",
+            |text| text.bytes().all(allowed) && !text.starts_with(['_', '-']),
+        )
+    });
+    if let Some(files) = table.get("env_files").and_then(|value| value.texts()) {
+        service.env_files = files.iter().filter_map(Value::file).collect();
+    }
+    if let Some(profiles) = table.get("profiles").and_then(|value| value.texts()) {
+        service.profiles = profiles.iter().filter_map(read_profile).collect();
+    }
+    service.tag_variable = table
+        .get("tag_variable")
+        .as_ref()
+        .and_then(variables::read_name);
+    variables::read(table, service);
+    if let Some(value) = table.get("compose_service") {
+        let name = matching(
+            &value,
+            "a service's name in the Compose file: letters, digits, `.`, `_` and `-`",
+            |text| ServiceName::new(text).is_ok(),
+        );
+        service.compose_service = name.unwrap_or_default();
+    }
+}
+
+fn read_profile(value: &Value<'_>) -> Option<String> {
+    matching(
+        value,
+        "a profile's name: letters, digits, `.`, `_` and `-`, beginning with a letter or digit",
+        |text| {
+            text.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        },
+    )
+}
+
+fn read_image(table: &Table<'_>, service: &mut Service) {
+    service.image_repository = table.get("image_repository").and_then(|value| {
+        matching(
+            &value,
+            "an image without tag and digest, for example \"ghcr.io/acme/shop\"",
+            |text| {
+                text.parse::<ImageRef>()
+                    .is_ok_and(|image| image.tag().is_none() && image.digest().is_none())
+            },
+        )
+    });
+    service.tag_pattern = table.get("tag_pattern").and_then(|value| {
+        let text = value.text()?;
+        match TagPattern::new(text) {
+            Ok(pattern) => Some(pattern),
+            Err(error) => value.mistake(
+                format!(
+                    "`{}` must be {}, not {}",
+                    value.path,
+                    error.allowed,
+                    shown(text)
+                ),
+                None,
+            ),
+        }
+    });
+}
+
+fn read_times(table: &Table<'_>, service: &mut Service) {
+    let time = |key, least| table.get(key).and_then(|value| value.duration(least));
+    service.healthy_deadline = time("healthy_deadline", DEADLINE_MIN);
+    service.monitor = time("monitor", Duration::ZERO);
+    service.min_healthy_time = time("min_healthy_time", Duration::ZERO).unwrap_or_default();
+    service.progress_deadline =
+        time("progress_deadline", DEADLINE_MIN).unwrap_or(DEFAULT_PROGRESS_DEADLINE);
+    if let (Some(deadline), Some(value)) = (service.healthy_deadline, table.get("min_healthy_time"))
+        && service.min_healthy_time >= deadline
+    {
+        value.mistake::<()>(
+            format!(
+                "`{}` must be shorter than `healthy_deadline`, or no release could ever succeed",
+                value.path
+            ),
+            None,
+        );
+    }
+}
+
+/// A text for which `fine` holds.
+fn matching(value: &Value<'_>, allowed: &str, fine: impl Fn(&str) -> bool) -> Option<String> {
+    let text = value.text()?;
+    if fine(text) {
+        return Some(text.to_owned());
+    }
+    value.mistake(
+        format!("`{}` must be {allowed}, not {}", value.path, shown(text)),
+        None,
+    )
+}
