@@ -1,0 +1,204 @@
+//! Why a request did not get an answer, told in a way that names the next thing to do.
+//!
+//! The HTTP library wraps errors in errors; this walks down to the one that matters. What is decided
+//! here is [`Failure::NotReached`] (certainly not accepted) against [`Failure::Lost`] (perhaps accepted).
+
+use std::error::Error;
+use std::io;
+use std::path::Path;
+
+use rustls::CertificateError;
+
+use crate::client::endpoint::Endpoint;
+use crate::client::failure::{Failure, Outlook};
+
+/// The failure that a transport error is, for a request to `endpoint`.
+pub(crate) fn explain(error: &reqwest::Error, endpoint: &Endpoint) -> Failure {
+    if error.is_builder() {
+        return Failure::usage(
+            format!("the request could not be built: {}", innermost(error)),
+            "nothing was sent; check the URL, the token and the trusted certificates of this machine",
+        );
+    }
+    if let Some(tls) = find::<rustls::Error>(error) {
+        return explain_tls(tls, endpoint);
+    }
+    if error.is_connect() {
+        return match endpoint {
+            Endpoint::Socket(path) => explain_socket(find::<io::Error>(error), path),
+            Endpoint::Network(_) => explain_connection(error, endpoint),
+        };
+    }
+    Failure::Lost {
+        what: if error.is_timeout() {
+            format!("{endpoint} did not answer in time")
+        } else {
+            format!(
+                "the connection to {endpoint} broke before the answer came: {}",
+                innermost(error)
+            )
+        },
+        hint: "the daemon may have acted on the request: look with `cutover status`".to_owned(),
+    }
+}
+
+/// Why the local daemon's socket could not be opened.
+fn explain_socket(error: Option<&io::Error>, path: &Path) -> Failure {
+    let socket = path.display();
+    let kind = error.map(io::Error::kind);
+    let (what, hint, outlook) = match kind {
+        Some(io::ErrorKind::PermissionDenied) => (
+            format!("{socket} may not be opened by this user"),
+            "run it as root or as a member of the group `cutover`: \
+             `usermod --append --groups cutover NAME`, then log in again",
+            Outlook::WillStay,
+        ),
+        Some(io::ErrorKind::NotFound) => (
+            format!("no cutover daemon runs on this machine: {socket} does not exist"),
+            "start it with `systemctl start cutover`, name another socket with --socket, \
+             or reach a daemon elsewhere with --url https://…",
+            Outlook::MayPass,
+        ),
+        Some(io::ErrorKind::ConnectionRefused) => (
+            format!("the cutover daemon is not running: nothing listens on {socket}"),
+            "start it with `systemctl start cutover`; why it stopped is in `journalctl --unit cutover`",
+            Outlook::MayPass,
+        ),
+        _ => (
+            match error {
+                Some(error) => format!("{socket} could not be opened: {error}"),
+                None => format!("{socket} could not be opened"),
+            },
+            "see whether the daemon runs: `systemctl status cutover`",
+            Outlook::MayPass,
+        ),
+    };
+    Failure::NotReached {
+        what,
+        hint: hint.to_owned(),
+        outlook,
+    }
+}
+
+/// Why a connection over the network did not come about.
+fn explain_connection(error: &reqwest::Error, endpoint: &Endpoint) -> Failure {
+    let kind = find::<io::Error>(error).map(io::Error::kind);
+    let (what, hint) = if error.is_timeout() || kind == Some(io::ErrorKind::TimedOut) {
+        (
+            format!("{endpoint} did not answer to a connection attempt"),
+            "check the address and whether a firewall lets this machine through",
+        )
+    } else if kind == Some(io::ErrorKind::ConnectionRefused) {
+        (
+            format!("nothing listens at {endpoint}"),
+            "check host and port, and on the server `systemctl status cutover` and `listen` in its configuration",
+        )
+    } else if chain(error).any(|cause| cause.to_string() == "dns error") {
+        (
+            format!(
+                "the name in {endpoint} could not be looked up: {}",
+                innermost(error)
+            ),
+            "check the spelling of the host name and this machine's name servers",
+        )
+    } else {
+        (
+            format!("no connection to {endpoint}: {}", innermost(error)),
+            "check the address, and on the server `systemctl status cutover`",
+        )
+    };
+    Failure::NotReached {
+        what,
+        hint: hint.to_owned(),
+        outlook: Outlook::MayPass,
+    }
+}
+
+/// What is wrong with the server's certificate, or with TLS as such.
+fn explain_tls(error: &rustls::Error, endpoint: &Endpoint) -> Failure {
+    let (what, hint) = match error {
+        rustls::Error::InvalidCertificate(problem) => explain_certificate(problem, endpoint),
+        rustls::Error::InvalidMessage(_) => (
+            format!("{endpoint} does not speak TLS on this port"),
+            "check the port; a daemon that listens with plain HTTP is reached through a proxy with TLS".to_owned(),
+        ),
+        other => (
+            format!("no TLS connection to {endpoint}: {other}"),
+            "see the server's side with `journalctl --unit cutover`".to_owned(),
+        ),
+    };
+    Failure::NotReached {
+        what,
+        hint,
+        outlook: Outlook::WillStay,
+    }
+}
+
+/// What is wrong with a certificate and who has to do what.
+fn explain_certificate(problem: &CertificateError, endpoint: &Endpoint) -> (String, String) {
+    let renew = "renew the certificate on the server; cutover reads it again when the file changes";
+    match problem {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
+            format!("the certificate of {endpoint} has expired"),
+            renew.to_owned(),
+        ),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
+            format!("the certificate of {endpoint} is not valid yet"),
+            "compare the clocks of this machine and of the server".to_owned(),
+        ),
+        CertificateError::UnknownIssuer => (
+            format!("the certificate of {endpoint} was issued by nobody this machine trusts"),
+            "for a certificate of your own authority, set SSL_CERT_FILE to the authority's PEM file; \
+             for a public one, see that the server sends the whole chain"
+                .to_owned(),
+        ),
+        CertificateError::NotValidForName => (
+            format!("the certificate of {endpoint} is for another name"),
+            "use a name that the certificate lists".to_owned(),
+        ),
+        CertificateError::NotValidForNameContext { presented, .. } => (
+            format!("the certificate of {endpoint} is for another name"),
+            if presented.is_empty() {
+                "the certificate lists no name at all: issue one with the server's name".to_owned()
+            } else {
+                format!("it is for {}", presented.join(", "))
+            },
+        ),
+        CertificateError::Revoked => (
+            format!("the certificate of {endpoint} was revoked"),
+            renew.to_owned(),
+        ),
+        other => (
+            format!("the certificate of {endpoint} was refused: {other}"),
+            renew.to_owned(),
+        ),
+    }
+}
+
+/// The errors from `error` down to the innermost one.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| within(*error))
+}
+
+/// The error inside of `error`. An I/O error hides the one that it was made of from `source`.
+fn within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    }
+}
+
+/// The first error of type `E` in the chain.
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    chain(error).find_map(|error| error.downcast_ref::<E>())
+}
+
+/// The text of the innermost error, which says most.
+pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
+    chain(error)
+        .last()
+        .map_or_else(String::new, ToString::to_string)
+}

@@ -1,0 +1,52 @@
+//! `cutover cancel`: stops a deployment that has not switched yet.
+
+use std::process::ExitCode;
+
+use cutover_api::deployment::Deployment;
+use reqwest::Method;
+
+use crate::arguments::{self, OperatorArgs};
+use crate::commands::{Format, converse, operator_client};
+use crate::exit::Exit;
+use crate::render::{self, words};
+
+/// What `cutover cancel` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CancelArgs {
+    /// The deployment's id, as `cutover history` prints it
+    #[arg(value_name = "DEPLOYMENT", value_parser = arguments::name)]
+    deployment: String,
+
+    #[command(flatten)]
+    operator: OperatorArgs,
+}
+
+/// Asks for the deployment to be cancelled.
+///
+/// # Errors
+/// Wrong usage, a refusal (for instance that it has switched), or why there is no answer.
+pub(crate) fn run(args: CancelArgs) -> anyhow::Result<ExitCode> {
+    let client = operator_client(&args.operator)?;
+    let format = Format::of(&args.operator.client);
+    converse(format, async {
+        let id = &args.deployment;
+        let answer = client
+            .change::<Deployment>(Method::DELETE, &["v1", "deployments", id], None::<&()>)
+            .await?;
+        match (format, answer.value) {
+            (Format::Json, _) => render::print_body(&answer.body)?,
+            (Format::Text, Some(deployment)) if deployment.outcome.is_none() => {
+                render::print(&format!(
+                    "deployment {id} is being cancelled; it is still {}\n",
+                    words::status(deployment.status)
+                ))?;
+            }
+            (Format::Text, _) => {
+                render::print(&format!(
+                    "deployment {id} is cancelled; nothing was changed\n"
+                ))?;
+            }
+        }
+        Ok(Exit::Done)
+    })
+}

@@ -1,0 +1,44 @@
+//! `cutover show`: one deployment in full. Ends with 0 whenever it could be read.
+
+use std::process::ExitCode;
+
+use cutover_api::deployment::Deployment;
+
+use crate::arguments::{self, OperatorArgs};
+use crate::commands::{Format, converse, operator_client};
+use crate::exit::Exit;
+use crate::render::time::Clock;
+use crate::render::{self, Audience, deployment};
+
+/// What `cutover show` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ShowArgs {
+    /// The deployment's id, as `cutover history` prints it
+    #[arg(value_name = "DEPLOYMENT", value_parser = arguments::name)]
+    deployment: String,
+
+    #[command(flatten)]
+    operator: OperatorArgs,
+}
+
+/// Prints the deployment.
+///
+/// # Errors
+/// Wrong usage, a refusal, or why there is no answer.
+pub(crate) fn run(args: ShowArgs) -> anyhow::Result<ExitCode> {
+    let client = operator_client(&args.operator)?;
+    let format = Format::of(&args.operator.client);
+    converse(format, async {
+        let answer = client
+            .get::<Deployment>(&["v1", "deployments", &args.deployment], &[])
+            .await?;
+        match format {
+            Format::Text => {
+                let clock = Clock::now(Audience::of_stdout());
+                render::print(&deployment::full(&answer.value, &clock))?;
+            }
+            Format::Json => render::print_body(&answer.body)?,
+        }
+        Ok(Exit::Done)
+    })
+}

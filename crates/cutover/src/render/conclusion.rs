@@ -1,0 +1,105 @@
+//! How a deployment ended, in a few lines: what happened, what was changed, what to do next.
+
+use anstyle::Style;
+use cutover_api::deployment::{Deployment, Outcome};
+
+use crate::render::deployment::fields;
+use crate::render::style::{BAD, BOLD, GOOD, WARNING, paint};
+use crate::render::text::clean;
+use crate::render::time::span;
+use crate::render::words;
+
+/// The end of a deployment as a block of lines.
+pub(crate) fn conclusion(deployment: &Deployment) -> String {
+    let mut lines = vec![("changed", changed(deployment))];
+    if let Some(cause) = failure_of(deployment) {
+        lines.push(("next", clean(&cause.hint)));
+        lines.push(("code", clean(&cause.code)));
+    }
+    if let Some(outage) = deployment.outage_ms.filter(|_| !deployment.nothing_changed) {
+        lines.push(("outage", span(outage)));
+    }
+    if let Some(duration) = deployment.duration_ms {
+        lines.push(("took", span(duration)));
+    }
+    lines.push(("deployment", clean(&deployment.id)));
+    let indented: String = fields(&lines)
+        .lines()
+        .map(|line| format!("  {line}\n"))
+        .collect();
+    let (word, style) = verdict(deployment);
+    format!(
+        "{}: {}\n{indented}",
+        paint(style, word),
+        headline(deployment)
+    )
+}
+
+/// The word for the end and how it looks.
+pub(crate) fn verdict(deployment: &Deployment) -> (&'static str, Style) {
+    match deployment.outcome {
+        Some(Outcome::Succeeded) => ("succeeded", GOOD),
+        Some(Outcome::Unchanged) => ("unchanged", GOOD),
+        Some(Outcome::Failed) => ("failed", BAD),
+        Some(Outcome::RolledBack) => ("rolled back", WARNING),
+        Some(Outcome::RollbackFailed) => ("needs an operator", BAD),
+        Some(Outcome::Cancelled) => ("cancelled", WARNING),
+        None => (words::status(deployment.status), BOLD),
+    }
+}
+
+/// What happened, in one sentence.
+pub(crate) fn headline(deployment: &Deployment) -> String {
+    let service = clean(&deployment.service);
+    let image = clean(words::image(deployment));
+    match deployment.outcome {
+        Some(Outcome::Succeeded) => format!("{service} runs {image} and is healthy"),
+        Some(Outcome::Unchanged) => format!("{service} already ran {image} and is healthy"),
+        _ => match &deployment.cause {
+            Some(cause) => clean(&cause.detail),
+            None => format!("the deployment of {image} to {service}"),
+        },
+    }
+}
+
+/// What was changed and what runs now.
+pub(crate) fn changed(deployment: &Deployment) -> String {
+    let service = clean(&deployment.service);
+    let before = deployment
+        .previous
+        .as_ref()
+        .map(|previous| clean(&previous.image));
+    match (deployment.outcome, before) {
+        (Some(Outcome::Succeeded), Some(before)) => format!("{service} ran {before} before"),
+        (Some(Outcome::Succeeded), None) => format!("{service} did not run before"),
+        (Some(Outcome::RolledBack), Some(before)) => {
+            format!("{service} runs {before} again, and that was verified")
+        }
+        (Some(Outcome::RolledBack), None) => {
+            format!("{service} runs its previous release again, and that was verified")
+        }
+        (Some(Outcome::RollbackFailed), _) => {
+            format!("rolling back {service} failed too; what runs now: `cutover status {service}`")
+        }
+        (Some(Outcome::Unchanged | Outcome::Failed | Outcome::Cancelled) | None, before)
+            if deployment.nothing_changed =>
+        {
+            match before {
+                Some(before) => format!("nothing: {service} still runs {before}"),
+                None => "nothing".to_owned(),
+            }
+        }
+        (_, _) => format!(
+            "containers were stopped or started; see `cutover show {}`",
+            deployment.id
+        ),
+    }
+}
+
+/// Why it did not succeed.
+pub(crate) fn failure_of(deployment: &Deployment) -> Option<&cutover_api::deployment::Cause> {
+    match deployment.outcome {
+        Some(Outcome::Succeeded | Outcome::Unchanged) => None,
+        _ => deployment.cause.as_ref(),
+    }
+}

@@ -1,0 +1,119 @@
+//! `cutover show`: one deployment in full.
+
+use cutover_api::deployment::{Deployment, EventLine};
+
+use crate::render::style::{BOLD, FAINT, paint};
+use crate::render::text::{clean, clean_lines};
+use crate::render::time::{Clock, span};
+use crate::render::words;
+
+/// Everything that is known of a deployment.
+pub(crate) fn full(deployment: &Deployment, clock: &Clock) -> String {
+    let mut text = fields(&facts(deployment, clock));
+    if let Some(cause) = &deployment.cause {
+        text.push_str(&heading("cause"));
+        text.push_str(&fields(&[
+            ("  what", clean(&cause.detail)),
+            ("  step", clean(&cause.step)),
+            ("  code", clean(&cause.code)),
+            ("  next", clean(&cause.hint)),
+        ]));
+    }
+    if !deployment.events.is_empty() {
+        text.push_str(&heading("events"));
+        for event in &deployment.events {
+            text.push_str(&format!("  {}\n", event_line(event, clock)));
+        }
+    }
+    if !deployment.log.is_empty() {
+        text.push_str(&heading("the new container's last output"));
+        for line in deployment.log.iter().flat_map(|line| clean_lines(line)) {
+            text.push_str(&format!("  | {line}\n"));
+        }
+    }
+    text
+}
+
+/// An event in one line: when, in which step, what.
+pub(crate) fn event_line(event: &EventLine, clock: &Clock) -> String {
+    let step = words::step(event.status);
+    format!(
+        "{}  {}  {}",
+        paint(FAINT, clock.time(event.at)),
+        paint(words::style(event.status), format!("{step:<9}")),
+        clean(&event.message)
+    )
+}
+
+/// Names and values below each other.
+pub(crate) fn fields(lines: &[(&str, String)]) -> String {
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    lines
+        .iter()
+        .map(|(name, value)| format!("{}  {value}\n", paint(FAINT, format!("{name:<width$}"))))
+        .collect()
+}
+
+/// A heading over a part.
+fn heading(text: &str) -> String {
+    format!("\n{}\n", paint(BOLD, text))
+}
+
+/// The facts that stand before the events.
+fn facts<'a>(deployment: &'a Deployment, clock: &Clock) -> Vec<(&'a str, String)> {
+    let status = paint(
+        words::style(deployment.status),
+        words::status(deployment.status),
+    );
+    let changed = match (deployment.nothing_changed, deployment.outcome) {
+        (true, None) => "nothing so far",
+        (true, Some(_)) => "nothing",
+        (false, _) => "containers were stopped or started",
+    };
+    let mut facts = vec![
+        ("deployment", paint(BOLD, clean(&deployment.id))),
+        ("service", clean(&deployment.service)),
+        ("tag", clean(&deployment.image_sha)),
+        (
+            if deployment.outcome.is_some() {
+                "outcome"
+            } else {
+                "status"
+            },
+            status,
+        ),
+        ("changed", changed.to_owned()),
+        ("started", clock.date(deployment.started_at)),
+    ];
+    let optional = [
+        (
+            "ended",
+            deployment.finished_at.map(|moment| clock.date(moment)),
+        ),
+        ("took", deployment.duration_ms.map(span)),
+        ("outage", deployment.outage_ms.map(span)),
+        ("by", Some(clean(&deployment.actor))),
+        ("delivery", deployment.delivery_id.as_deref().map(clean)),
+        ("brings back", deployment.rollback_to.as_deref().map(clean)),
+        ("image", deployment.image.as_deref().map(clean)),
+        ("digest", deployment.digest.as_deref().map(clean)),
+        ("image id", deployment.image_id.as_deref().map(clean)),
+        ("container", deployment.container.as_deref().map(clean)),
+        (
+            "previous",
+            deployment.previous.as_ref().map(|previous| {
+                format!(
+                    "{} ({})",
+                    clean(&previous.image),
+                    clean(&previous.condition)
+                )
+            }),
+        ),
+    ];
+    facts.extend(
+        optional
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    facts
+}

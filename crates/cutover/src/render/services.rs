@@ -1,0 +1,192 @@
+//! `cutover status`: what runs, at a glance, and one service in full.
+
+use anstyle::Style;
+use cutover_api::deployment::Deployment;
+use cutover_api::service::{Running, Service};
+use jiff::Timestamp;
+
+use crate::render::Audience;
+use crate::render::deployment::fields;
+use crate::render::style::{ACTIVE, BAD, BOLD, FAINT, PLAIN, WARNING, paint};
+use crate::render::table::{Cell, Need, Table};
+use crate::render::text::{clean, short_tag, tag};
+use crate::render::time::Clock;
+use crate::render::words;
+
+/// All services, a line each.
+pub(crate) fn table(services: &[Service], audience: Audience, clock: &Clock) -> String {
+    if services.is_empty() {
+        return "no service is configured\n".to_owned();
+    }
+    let mut table = Table::new(&[
+        ("SERVICE", Need::Always),
+        ("RUNS", Need::Always),
+        ("CONDITION", Need::Always),
+        ("SINCE", Need::WhereItFits),
+        ("LAST DEPLOYMENT", Need::Always),
+        ("NOTE", Need::Always),
+    ]);
+    for service in services {
+        let running = service.running.as_ref();
+        let (note, note_style) = note(service);
+        table.row(vec![
+            Cell::new(clean(&service.name), BOLD),
+            Cell::new(
+                running.map_or_else(String::new, |it| runs(it, audience)),
+                PLAIN,
+            ),
+            condition(running),
+            Cell::new(
+                running.map_or_else(String::new, |it| since(it, clock)),
+                FAINT,
+            ),
+            last(service.last.as_ref(), clock),
+            Cell::new(note, note_style),
+        ]);
+    }
+    table.render(audience)
+}
+
+/// One service, a line for each thing that is known of it.
+pub(crate) fn full(service: &Service, clock: &Clock) -> String {
+    let mut lines: Vec<(&str, String)> = vec![("service", paint(BOLD, clean(&service.name)))];
+    match &service.running {
+        Some(running) => {
+            let condition = clean(&running.condition);
+            let painted = paint(words::condition_style(&condition), condition);
+            let since = match running.started_at {
+                Some(_) => format!(", started {}", since(running, clock)),
+                None => String::new(),
+            };
+            lines.push(("runs", clean(&running.image)));
+            lines.push(("condition", format!("{painted}{since}")));
+            lines.push((
+                "container",
+                format!(
+                    "{} {}",
+                    clean(&running.name),
+                    paint(FAINT, clean(&running.container))
+                ),
+            ));
+        }
+        None => lines.push(("runs", paint(BAD, "no container"))),
+    }
+    lines.push((
+        "deployments",
+        match &service.paused {
+            Some(paused) => format!(
+                "{} since {}{}",
+                paint(WARNING, "paused"),
+                clock.when(paused.since),
+                paused
+                    .why
+                    .as_deref()
+                    .map_or_else(String::new, |why| format!(": {}", clean(why)))
+            ),
+            None => "accepted".to_owned(),
+        },
+    ));
+    if let Some(why) = &service.needs_operator {
+        lines.push(("needs an operator", paint(BAD, clean(why))));
+    }
+    let deployments = [
+        ("under way", &service.current),
+        ("waiting", &service.waiting),
+        ("last", &service.last),
+    ];
+    for (name, deployment) in deployments {
+        if let Some(deployment) = deployment {
+            lines.push((name, one_line(deployment, clock)));
+        }
+    }
+    fields(&lines)
+}
+
+/// What runs: the tag, in short for a person.
+fn runs(running: &Running, audience: Audience) -> String {
+    let tag = tag(&running.image);
+    match audience {
+        Audience::Person { .. } => short_tag(tag),
+        Audience::Pipe => clean(tag),
+    }
+}
+
+/// The container's condition.
+fn condition(running: Option<&Running>) -> Cell {
+    match running {
+        Some(running) => {
+            let condition = clean(&running.condition);
+            let style = words::condition_style(&condition);
+            Cell::new(condition, style)
+        }
+        None => Cell::new("no container", BAD),
+    }
+}
+
+/// When the container was started; Docker's own words where they are no moment.
+fn since(running: &Running, clock: &Clock) -> String {
+    let Some(started) = running.started_at.as_deref() else {
+        return String::new();
+    };
+    match started.parse::<Timestamp>() {
+        Ok(moment) => clock.when(moment),
+        Err(_) => clean(started),
+    }
+}
+
+/// How the last deployment ended and when.
+fn last(deployment: Option<&Deployment>, clock: &Clock) -> Cell {
+    match deployment {
+        Some(deployment) => {
+            let ended = deployment.finished_at.unwrap_or(deployment.started_at);
+            let outcome = words::status(deployment.status);
+            Cell::new(
+                format!("{outcome} {}", clock.when(ended)),
+                words::style(deployment.status),
+            )
+        }
+        None => Cell::new("none", FAINT),
+    }
+}
+
+/// What is special about a service, the worst first.
+fn note(service: &Service) -> (String, Style) {
+    let mut notes = Vec::new();
+    let mut style = PLAIN;
+    if let Some(waiting) = &service.waiting {
+        notes.push(format!("{} waits", short_tag(&waiting.image_sha)));
+    }
+    if let Some(current) = &service.current {
+        style = ACTIVE;
+        notes.push(format!(
+            "deploying {}: {}",
+            short_tag(&current.image_sha),
+            words::status(current.status)
+        ));
+    }
+    if let Some(paused) = &service.paused {
+        style = WARNING;
+        notes.push(match &paused.why {
+            Some(why) => format!("paused: {}", clean(why)),
+            None => "paused".to_owned(),
+        });
+    }
+    if let Some(why) = &service.needs_operator {
+        style = BAD;
+        notes.push(format!("needs an operator: {}", clean(why)));
+    }
+    notes.reverse();
+    (notes.join("; "), style)
+}
+
+/// A deployment in one line.
+fn one_line(deployment: &Deployment, clock: &Clock) -> String {
+    let style = words::style(deployment.status);
+    format!(
+        "{} {} {} {}",
+        clean(&deployment.image_sha),
+        paint(style, words::status(deployment.status)),
+        clock.when(deployment.finished_at.unwrap_or(deployment.started_at)),
+        paint(FAINT, clean(&deployment.id)),
+    )
+}

@@ -1,0 +1,1 @@
+//! The built `cutover` binary against a scripted server.
