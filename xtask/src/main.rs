@@ -1,2 +1,44 @@
-//! placeholder
-fn main() {}
+//! Development tasks of cutover. Each is a module with its own arguments; `cargo xtask help` lists them.
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a command line program talks to whoever runs it"
+)]
+
+mod engine;
+mod world;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Development tasks of cutover
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// A private Docker Engine, beside whatever the machine has
+    Engine(engine::Arguments),
+    /// What runs inside the namespaces of a test world
+    #[command(hide = true)]
+    World(world::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Engine(arguments) => engine::run(arguments),
+        Command::World(arguments) => world::run_inside(&arguments),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
