@@ -13,3 +13,4 @@ pub mod image;
 pub mod template;
 pub mod retention;
 pub mod compose_version;
+pub mod env_file;

@@ -1,0 +1,273 @@
+//! Changes one variable of a Compose `.env` file and leaves every other byte as it is.
+//!
+//! After a commit the tag is written to the project's env file, so that `docker compose up -d` by hand
+//! keeps the release. The file belongs to its owner: order, comments, blank lines, line ends, indentation,
+//! `export` and the quotes around the value stay. The text is read with the rules of Compose's own parser
+//! (compose-go, `dotenv`): `=` or `:` separates; quoted values may span lines; ` #` begins a comment behind
+//! an unquoted value; of several assignments the last counts. Lines that Compose would refuse are passed
+//! over.
+
+use std::ops::Range;
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// The text with `name` set to `value`.
+///
+/// Changes the last assignment, the one that counts, and adds a line at the end where there is none. A
+/// value that needs no quotes, as every tag, takes the place of the old one within its quotes; any other
+/// is written in double quotes.
+#[must_use]
+pub fn set_variable(text: &str, name: &str, value: &str) -> String {
+    let found = assignments(text)
+        .filter(|assignment| assignment.name == name)
+        .last();
+    let Some(Assignment { raw, slot, .. }) = found else {
+        return appended(text, name, value);
+    };
+    let (place, written) = match &raw {
+        _ if !is_plain(value) => (slot, quoted(value)),
+        Raw::Unquoted(_) => (slot, value.to_owned()),
+        Raw::SingleQuoted(_) | Raw::DoubleQuoted(_) => {
+            (slot.start + 1..slot.end - 1, value.to_owned())
+        }
+    };
+    format!("{}{written}{}", &text[..place.start], &text[place.end..])
+}
+
+/// The value of `name`, if the text sets it.
+///
+/// `None` as well where the value refers to other variables: it is not known from this text alone.
+#[must_use]
+pub fn variable(text: &str, name: &str) -> Option<String> {
+    let found = assignments(text)
+        .filter(|assignment| assignment.name == name)
+        .last()?;
+    match found.raw {
+        Raw::Unquoted(value) => without_references(value),
+        Raw::SingleQuoted(value) => Some(value.replace("\\'", "'")),
+        Raw::DoubleQuoted(value) => without_references(&unescaped(value)?),
+    }
+}
+
+/// A line `name=value` behind the text, in the text's own kind of line ends.
+fn appended(text: &str, name: &str, value: &str) -> String {
+    let value = if is_plain(value) {
+        value.to_owned()
+    } else {
+        quoted(value)
+    };
+    let line_end = if text.contains("\r\n") { "\r\n" } else { "\n" };
+    let empty = text.trim_start_matches(BYTE_ORDER_MARK).is_empty();
+    if empty || text.ends_with('\n') {
+        format!("{text}{name}={value}{line_end}")
+    } else {
+        format!("{text}{line_end}{name}={value}")
+    }
+}
+
+/// Whether a value means itself with and without quotes; an empty one needs quotes before a comment.
+fn is_plain(value: &str) -> bool {
+    !value.is_empty()
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_.-/:@+,=".contains(&b))
+}
+
+fn quoted(value: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in value.chars() {
+        match c {
+            '\\' | '"' | '$' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            _ => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// What stands between double quotes with its escapes replaced; `$` stays doubled.
+///
+/// `None` for octal escapes, which nobody writes.
+fn unescaped(value: &str) -> Option<String> {
+    let mut text = String::new();
+    let mut chars = value.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            text.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('n') => text.push('\n'),
+            Some('r') => text.push('\r'),
+            Some('t') => text.push('\t'),
+            Some('a') => text.push('\u{7}'),
+            Some('b') => text.push('\u{8}'),
+            Some('f') => text.push('\u{c}'),
+            Some('v') => text.push('\u{b}'),
+            Some(c @ ('"' | '\\')) => text.push(c),
+            Some('$') => text.push_str("$$"),
+            Some('0') => return None,
+            Some(other) => text.extend(['\\', other]),
+            None => text.push('\\'),
+        }
+    }
+    Some(text)
+}
+
+/// A value with `$$` replaced by `$`; `None` if it refers to a variable.
+fn without_references(value: &str) -> Option<String> {
+    let mut text = String::new();
+    let mut rest = value;
+    while let Some((before, after)) = rest.split_once('$') {
+        text.push_str(before);
+        text.push('$');
+        rest = match after.chars().next() {
+            Some('$') => &after[1..],
+            Some(c) if c == '{' || c == '_' || c.is_ascii_alphabetic() => return None,
+            _ => after,
+        };
+    }
+    text.push_str(rest);
+    Some(text)
+}
+
+/// A variable being set.
+#[derive(Debug)]
+struct Assignment<'a> {
+    name: &'a str,
+    raw: Raw<'a>,
+    /// The bytes that a new value takes the place of, with the quotes if there are any.
+    slot: Range<usize>,
+}
+
+/// A value as written, without its quotes.
+#[derive(Debug)]
+enum Raw<'a> {
+    Unquoted(&'a str),
+    SingleQuoted(&'a str),
+    DoubleQuoted(&'a str),
+}
+
+/// All assignments in the order of the text.
+fn assignments(text: &str) -> impl Iterator<Item = Assignment<'_>> {
+    let mut at = if text.starts_with(BYTE_ORDER_MARK) {
+        BYTE_ORDER_MARK.len_utf8()
+    } else {
+        0
+    };
+    std::iter::from_fn(move || {
+        while at < text.len() {
+            let (statement, end) = statement(text, at);
+            at = end;
+            if statement.is_some() {
+                return statement;
+            }
+        }
+        None
+    })
+}
+
+/// Reads one blank, comment, assignment or unreadable line at `start`, and says where the next begins.
+fn statement(text: &str, start: usize) -> (Option<Assignment<'_>>, usize) {
+    let start = text.len() - text[start..].trim_start().len();
+    let line_end = text[start..]
+        .find('\n')
+        .map_or(text.len(), |len| start + len + 1);
+    let line = &text[start..line_end];
+    if line.starts_with('#') {
+        return (None, line_end);
+    }
+    let name_start = match line.strip_prefix("export") {
+        Some(rest) if rest.starts_with(is_blank) => {
+            line_end - rest.trim_start_matches(is_blank).len()
+        }
+        _ => start,
+    };
+    let Some(name_len) = text[name_start..line_end].find(['=', ':']) else {
+        return (None, line_end);
+    };
+    let name = text[name_start..name_start + name_len].trim_end();
+    if !name
+        .chars()
+        .all(|c| c.is_alphanumeric() || "_.-[]".contains(c) || is_blank(c))
+    {
+        return (None, line_end);
+    }
+    let separated = name_start + name_len + 1;
+    let value_start = text.len() - text[separated..].trim_start_matches(is_blank).len();
+    match text[value_start..].chars().next() {
+        Some(quote @ ('\'' | '"')) => match closing_quote(&text[value_start..], quote) {
+            Some(len) => {
+                let inner = &text[value_start + 1..value_start + len];
+                let raw = if quote == '"' {
+                    Raw::DoubleQuoted(inner)
+                } else {
+                    Raw::SingleQuoted(inner)
+                };
+                let end = value_start + len + 1;
+                (
+                    Some(Assignment {
+                        name,
+                        raw,
+                        slot: value_start..end,
+                    }),
+                    end,
+                )
+            }
+            None => (None, line_end),
+        },
+        _ => (Some(unquoted(text, name, separated, line_end)), line_end),
+    }
+}
+
+/// The assignment of an unquoted value, whose name ends at `separated` and whose line ends at `line_end`.
+fn unquoted<'a>(text: &'a str, name: &'a str, separated: usize, line_end: usize) -> Assignment<'a> {
+    let rest = &text[separated..line_end];
+    let value = rest.trim_start_matches(is_blank);
+    let start = line_end - value.len();
+    let value = value
+        .split_once(" #")
+        .map_or(value, |(value, _)| value)
+        .trim_end();
+    let slot = if value.is_empty() {
+        // Not behind the `\r` of a line that ends after the separator.
+        let spaces = rest.len() - rest.trim_start_matches([' ', '\t']).len();
+        separated + spaces..separated + spaces
+    } else if value.starts_with('#') && text[..start].ends_with(' ') {
+        // Compose takes `TAG= # note` for the value `# note`. Whoever wrote it meant a comment, so it
+        // stays one: the value goes before the space.
+        separated..separated
+    } else {
+        start..start + value.len()
+    };
+    Assignment {
+        name,
+        raw: Raw::Unquoted(value),
+        slot,
+    }
+}
+
+/// Where the quote at the start of `text` is closed; a backslash before a quote makes it part of the value.
+fn closing_quote(text: &str, quote: char) -> Option<usize> {
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        if c == quote && !escaped {
+            return Some(at);
+        }
+        escaped = c == '\\' && !escaped;
+    }
+    None
+}
+
+/// Space that does not end a line, as compose-go defines it.
+fn is_blank(c: char) -> bool {
+    matches!(
+        c,
+        '\t' | '\u{b}' | '\u{c}' | '\r' | ' ' | '\u{85}' | '\u{a0}'
+    )
+}
+
+#[cfg(test)]
+mod tests;
