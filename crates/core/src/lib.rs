@@ -5,10 +5,12 @@
 //! of a deployment, health, recovery and retention testable by the thousand.
 
 pub mod names;
+pub mod duration;
 pub mod cause;
 pub mod deployment;
 pub mod admission;
 pub mod recovery;
+pub mod strategy;
 pub mod image;
 pub mod template;
 pub mod retention;

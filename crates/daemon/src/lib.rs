@@ -1,1 +1,15 @@
-//! placeholder
+//! The cutover daemon.
+//!
+//! Data flows one way: `http` asks the `deployer`, which owns every deployment and drives the `driver`
+//! and the `probe`s, and records each step in the `journal` before it is taken. Nobody reaches back up.
+
+pub mod settings;
+pub mod docker;
+pub mod journal;
+pub mod probe;
+pub mod driver;
+pub mod registry;
+pub mod deployer;
+pub mod http;
+pub mod run;
+mod systemd;

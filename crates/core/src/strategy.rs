@@ -1,0 +1,166 @@
+//! How a service would be switched, and why: said before anything is done.
+
+/// What decides about the strategy, as read from the Compose file and the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// Host ports that the service publishes.
+    pub published_ports: Vec<String>,
+    /// The fixed name of its container, if it has one.
+    pub container_name: Option<String>,
+    /// Volumes and host directories that it may write to.
+    pub writable_mounts: Vec<String>,
+    /// Whether it uses the host's network.
+    pub host_network: bool,
+    /// How many containers it wants.
+    pub replicas: u32,
+    /// Whether the file or the configuration asks for `order: start-first`.
+    pub start_first_wanted: bool,
+    /// Whether it has `pre_stop` hooks.
+    pub pre_stop_hooks: bool,
+}
+
+/// What a deployment would do, with the reasons, or why it would be refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Strategy {
+    /// Stop the old container, then start the new one.
+    StopFirst {
+        /// Why not the other way round, each a sentence fragment.
+        because: Vec<String>,
+    },
+    /// It would be refused with nothing changed.
+    Refused {
+        /// Why, a sentence fragment.
+        why: String,
+        /// What to change.
+        hint: String,
+    },
+}
+
+/// Decides how a service is switched.
+#[must_use]
+pub fn strategy(facts: &Facts) -> Strategy {
+    let refused = |why: String, hint: &str| Strategy::Refused {
+        why,
+        hint: hint.to_owned(),
+    };
+    if facts.replicas != 1 {
+        return refused(
+            format!(
+                "it asks for {} replicas, and cutover deploys exactly one for now",
+                facts.replicas
+            ),
+            "set `deploy.replicas: 1` (or `scale: 1`) in the Compose file",
+        );
+    }
+    if facts.start_first_wanted {
+        return refused(
+            "it asks for `order: start-first`, which cutover does not do yet".to_owned(),
+            "take `deploy.update_config.order: start-first` out of the Compose file, or set `order = \"stop-first\"` for the service in the configuration of cutover",
+        );
+    }
+    if facts.pre_stop_hooks {
+        return refused(
+            "it has `pre_stop` hooks, which would run before cutover has decided to stop the container".to_owned(),
+            "take the hooks out of the Compose file, and do their work when the process gets its stop signal",
+        );
+    }
+    let mut because = Vec::new();
+    if !facts.published_ports.is_empty() {
+        because.push(format!(
+            "only one container at a time can publish port {}",
+            facts.published_ports.join(", ")
+        ));
+    }
+    if facts.host_network {
+        because.push("two containers on the host's network would want the same ports".to_owned());
+    }
+    if let Some(name) = &facts.container_name {
+        because.push(format!(
+            "only one container at a time can be named `{name}`"
+        ));
+    }
+    if !facts.writable_mounts.is_empty() {
+        because.push(format!(
+            "two containers would write to {}",
+            facts.writable_mounts.join(", ")
+        ));
+    }
+    if because.is_empty() {
+        because.push("it is the only order that cutover knows so far".to_owned());
+    }
+    Strategy::StopFirst { because }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one() -> Facts {
+        Facts {
+            replicas: 1,
+            ..Facts::default()
+        }
+    }
+
+    #[test]
+    fn the_reasons_are_named() {
+        let facts = Facts {
+            published_ports: vec!["8080".into()],
+            container_name: Some("shop".into()),
+            writable_mounts: vec!["volume `data`".into()],
+            ..one()
+        };
+        let Strategy::StopFirst { because } = strategy(&facts) else {
+            panic!("refused")
+        };
+        assert_eq!(
+            because,
+            [
+                "only one container at a time can publish port 8080",
+                "only one container at a time can be named `shop`",
+                "two containers would write to volume `data`",
+            ]
+        );
+        assert!(matches!(strategy(&one()), Strategy::StopFirst { because } if because.len() == 1));
+    }
+
+    #[test]
+    fn what_is_not_supported_yet_is_refused_with_what_to_change() {
+        for (facts, word) in [
+            (
+                Facts {
+                    replicas: 3,
+                    ..one()
+                },
+                "replicas",
+            ),
+            (
+                Facts {
+                    replicas: 0,
+                    ..one()
+                },
+                "replicas",
+            ),
+            (
+                Facts {
+                    start_first_wanted: true,
+                    ..one()
+                },
+                "start-first",
+            ),
+            (
+                Facts {
+                    pre_stop_hooks: true,
+                    ..one()
+                },
+                "pre_stop",
+            ),
+        ] {
+            let Strategy::Refused { why, hint } = strategy(&facts) else {
+                panic!("{facts:?} is not refused")
+            };
+            assert!(why.contains(word), "{why}");
+            assert!(!hint.is_empty());
+        }
+    }
+}

@@ -1,0 +1,446 @@
+//! Owns every deployment: admits requests, runs them one at a time per service, recovers what a dead
+//! daemon left, and lets others watch.
+//!
+//! The story of one deployment is told in [`run`].
+
+mod run;
+mod record;
+mod output;
+mod recover;
+mod turns;
+mod tidy_up;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cutover_api::event::{OutputLine, PullProgress};
+use cutover_core::admission::{Accepting, Asker, Refusal, can_cancel};
+use cutover_core::cause::Step;
+use cutover_core::deployment::{Deployment, Status};
+use cutover_core::names::{DeliveryId, DeploymentId, ServiceName, Tag};
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::record::{Record, now};
+use self::run::Run;
+use self::turns::{Turn, Underway};
+use crate::docker::Container;
+use crate::driver::{ComposeDriver, docker_cause, project};
+use crate::journal::{Journal, JournalError};
+use crate::settings::{self, Settings};
+
+/// Asking Docker whether it answers must not keep a client waiting that would rather hear "no".
+const READY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many committed releases are looked through for one to go back to.
+const RELEASES_MAX: u32 = 100;
+
+/// Watchers that fall further behind than this read the journal again.
+const LIVE_EVENTS_MAX: usize = 512;
+
+/// An authenticated, parsed, not yet admitted deployment.
+#[derive(Debug, Clone)]
+pub struct NewDeployment {
+    /// The configured service.
+    pub service: ServiceName,
+    /// The tag that shall run.
+    pub tag: Tag,
+    /// The manifest digest that the tag must resolve to, if the request demands one.
+    pub digest: Option<String>,
+    /// Who asked: the name of a key, `operator:<token name>`, or `local`.
+    pub actor: String,
+    /// With which rights.
+    pub asker: Asker,
+    /// The idempotency key.
+    pub delivery_id: Option<DeliveryId>,
+    /// SHA-256 of the request's meaning, in hexadecimal digits.
+    pub fingerprint: String,
+}
+
+/// What became of a request that was not refused.
+#[derive(Debug, Clone)]
+pub enum Accepted {
+    /// A new deployment was recorded; it runs or waits for its turn.
+    Started(Deployment),
+    /// This delivery has already ended: the recorded deployment, once more.
+    Replayed(Deployment),
+}
+
+/// Why a request had no effect.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Refused {
+    /// No such service, deployment or release.
+    #[error("not found")]
+    NotFound {
+        /// What was looked for, as a sentence fragment.
+        what: String,
+    },
+    /// Admission refused it.
+    #[error("refused")]
+    Admission(Refusal),
+    /// This delivery is still under way.
+    #[error("in progress")]
+    InProgress(Deployment),
+    /// The delivery id was used for another request.
+    #[error("delivery id reused")]
+    DeliveryReused(DeploymentId),
+    /// Too late: the deployment has switched or has ended.
+    #[error("too late")]
+    TooLate(Deployment),
+    /// There is no release to go back to, or its image is gone.
+    #[error("no release to go back to")]
+    NoRelease {
+        /// Why, as a sentence fragment.
+        why: String,
+    },
+    /// Docker does not answer, so nothing is accepted.
+    #[error("docker unavailable")]
+    DockerUnavailable {
+        /// What Docker or the system said.
+        why: String,
+    },
+    /// The journal cannot be written, so nothing is accepted.
+    #[error("journal unavailable")]
+    JournalUnavailable {
+        /// What the system said.
+        why: String,
+        /// Whether the disk is full.
+        disk_full: bool,
+    },
+}
+
+/// What those who watch a deployment are told while it runs.
+#[derive(Debug, Clone)]
+pub enum Live {
+    /// An event was recorded: read the journal from your last position.
+    Recorded,
+    /// The pull went on.
+    Progress(PullProgress),
+    /// The new container wrote a line.
+    Output(OutputLine),
+}
+
+/// Whether the daemon can take work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    /// It can.
+    Ready,
+    /// It cannot, for this reason.
+    NotReady {
+        /// Why, as a sentence fragment.
+        why: String,
+    },
+}
+
+/// What a service looks like right now.
+#[derive(Debug, Clone)]
+pub struct ServiceView {
+    /// Its name.
+    pub name: ServiceName,
+    /// What Docker says of its container.
+    pub running: Option<cutover_api::service::Running>,
+    /// Present while deployments are refused by an operator.
+    pub paused: Option<crate::journal::Paused>,
+    /// Why an operator is needed.
+    pub needs_operator: Option<String>,
+    /// The deployment under way.
+    pub current: Option<Deployment>,
+    /// The deployment that waits for it to end.
+    pub waiting: Option<Deployment>,
+    /// The last deployment that ended.
+    pub last: Option<Deployment>,
+}
+
+/// The handle that everybody else holds; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Deployer {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    services: BTreeMap<ServiceName, Arc<settings::Service>>,
+    turns: BTreeMap<ServiceName, tokio::sync::Mutex<Turn>>,
+    underway: Mutex<BTreeMap<DeploymentId, Underway>>,
+    projects: Mutex<BTreeMap<ServiceName, String>>,
+    accepting: watch::Sender<Accepting>,
+    readiness: Mutex<Readiness>,
+    docker_config: std::path::PathBuf,
+    driver: ComposeDriver,
+    journal: Journal,
+    endings: broadcast::Sender<Deployment>,
+    stopping: CancellationToken,
+    runs: TaskTracker,
+}
+
+impl Deployer {
+    /// A deployer that does not accept work yet: see [`Self::recover`].
+    #[must_use]
+    pub fn new(settings: &Settings, driver: ComposeDriver, journal: Journal) -> Self {
+        let services: BTreeMap<_, _> = settings
+            .services
+            .iter()
+            .map(|(name, service)| (name.clone(), Arc::new(service.clone())))
+            .collect();
+        let turns = services.keys().map(|name| (name.clone(), tokio::sync::Mutex::default())).collect();
+        let why = "recovery has not begun".to_owned();
+        Self {
+            inner: Arc::new(Inner {
+                services,
+                turns,
+                underway: Mutex::default(),
+                projects: Mutex::default(),
+                accepting: watch::Sender::new(Accepting::Recovering),
+                readiness: Mutex::new(Readiness::NotReady { why }),
+                docker_config: settings.docker.config_directory.clone(),
+                driver,
+                journal,
+                endings: broadcast::Sender::new(LIVE_EVENTS_MAX),
+                stopping: CancellationToken::new(),
+                runs: TaskTracker::new(),
+            }),
+        }
+    }
+
+    /// Puts right what a dead daemon left, then accepts work. Returns when that is done.
+    pub async fn recover(&self) {
+        recover::recover_all(self).await;
+    }
+
+    /// Stops: refuses new work, gives up what has not switched, finishes what has, at most for `bound`.
+    pub async fn shut_down(&self, bound: Duration) {
+        self.inner.accepting.send_replace(Accepting::ShuttingDown);
+        self.set_readiness(Readiness::NotReady { why: "cutover is stopping".to_owned() });
+        self.inner.stopping.cancel();
+        self.inner.runs.close();
+        if tokio::time::timeout(bound, self.inner.runs.wait()).await.is_err() {
+            tracing::warn!("stopping in the middle of a deployment: the next start puts it right");
+        }
+    }
+
+    /// Every deployment that ends from now on, for those who count.
+    #[must_use]
+    pub fn endings(&self) -> broadcast::Receiver<Deployment> {
+        self.inner.endings.subscribe()
+    }
+
+    /// Waits until the deployment has ended and returns it.
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`], or [`Refused::JournalUnavailable`].
+    pub async fn ended(&self, id: &DeploymentId) -> Result<Deployment, Refused> {
+        let end = self.underway().get(id).map(|underway| underway.end.subscribe());
+        if let Some(mut end) = end
+            && let Ok(ended) = end.wait_for(Option::is_some).await
+            && let Some(deployment) = ended.clone()
+        {
+            return Ok(deployment);
+        }
+        self.deployment(id).await
+    }
+
+    /// What happens in a deployment from now on; `None` once it has ended (or never was).
+    #[must_use]
+    pub fn watch(&self, id: &DeploymentId) -> Option<broadcast::Receiver<Live>> {
+        self.underway().get(id).map(|underway| underway.live.subscribe())
+    }
+
+    /// Gives up a deployment that has not switched yet, and waits until that is recorded.
+    ///
+    /// # Errors
+    /// [`Refused::TooLate`] once it has switched or ended.
+    pub async fn cancel(&self, id: &DeploymentId, actor: &str) -> Result<Deployment, Refused> {
+        let deployment = self.deployment(id).await?;
+        if !can_cancel(deployment.status()) {
+            return Err(Refused::TooLate(deployment));
+        }
+        tracing::info!(deployment.id = %id, actor, "cancel");
+        if let Some(underway) = self.underway().get(id) {
+            underway.cancelled.cancel();
+        }
+        self.cancel_waiting(&deployment, "cancelled on request while it waited").await;
+        let ended = self.ended(id).await?;
+        if ended.status() == Status::Cancelled { Ok(ended) } else { Err(Refused::TooLate(ended)) }
+    }
+
+    /// Refuses deployments of `service` from now on; what runs or waits goes on.
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`], or [`Refused::JournalUnavailable`].
+    pub async fn pause(&self, service: &ServiceName, why: Option<String>) -> Result<ServiceView, Refused> {
+        self.turn(service)?;
+        self.inner.journal.set_paused(service, why.as_deref(), now()).await.map_err(journal_refused)?;
+        self.service(service).await
+    }
+
+    /// Accepts deployments of `service` again, and takes back that it needs an operator.
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`], or [`Refused::JournalUnavailable`].
+    pub async fn resume(&self, service: &ServiceName) -> Result<ServiceView, Refused> {
+        self.turn(service)?;
+        self.inner.journal.clear_paused(service).await.map_err(journal_refused)?;
+        self.inner.journal.set_needs_operator(service, None).await.map_err(journal_refused)?;
+        self.service(service).await
+    }
+
+    /// What `service` looks like right now.
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`], [`Refused::DockerUnavailable`] or [`Refused::JournalUnavailable`].
+    pub async fn service(&self, service: &ServiceName) -> Result<ServiceView, Refused> {
+        let (current, waiting) = {
+            let turn = self.turn(service)?.lock().await;
+            (turn.current.clone(), turn.waiting.as_ref().map(|waiting| waiting.id.clone()))
+        };
+        let journal = &self.inner.journal;
+        let flags = journal.flags(service).await.map_err(journal_refused)?;
+        let last = journal.last_ended(service).await.map_err(journal_refused)?;
+        let view = |id: Option<DeploymentId>| async {
+            match id {
+                Some(id) => journal.deployment(&id).await.map_err(journal_refused),
+                None => Ok(None),
+            }
+        };
+        Ok(ServiceView {
+            name: service.clone(),
+            running: self.running(service).await?,
+            paused: flags.paused,
+            needs_operator: flags.needs_operator,
+            current: view(current).await?,
+            waiting: view(waiting).await?,
+            last,
+        })
+    }
+
+    /// Whether work can be taken: Docker answers, and recovery is done.
+    pub async fn readiness(&self) -> Readiness {
+        let readiness = self.inner.readiness.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if readiness != Readiness::Ready {
+            return readiness;
+        }
+        match self.docker_answers().await {
+            Ok(()) => Readiness::Ready,
+            Err(why) => Readiness::NotReady { why },
+        }
+    }
+
+    async fn docker_answers(&self) -> Result<(), String> {
+        match tokio::time::timeout(READY_TIMEOUT, self.driver().docker().ping()).await {
+            Ok(answered) => answered.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("docker did not answer within {} s", READY_TIMEOUT.as_secs())),
+        }
+    }
+
+    /// The service's container, as Docker has it now.
+    async fn running(&self, name: &ServiceName) -> Result<Option<cutover_api::service::Running>, Refused> {
+        let service = self.configured(name).ok_or_else(|| unknown_service(name))?;
+        let known = self.inner.projects.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        let project = match known {
+            Some(project) => project,
+            None => match project::name(self.driver().compose(), &service).await {
+                Ok(project) => project,
+                // The Compose file is broken at the moment: `check` says how, and nothing else depends on it.
+                Err(cause) => {
+                    tracing::warn!(service.name = %name, cause = cause.detail, "the project's name is not known");
+                    return Ok(None);
+                }
+            },
+        };
+        self.remember_project(name, &project);
+        let containers = self
+            .driver()
+            .docker()
+            .service_containers(&project, &service.compose_service)
+            .await
+            .map_err(|error| Refused::DockerUnavailable { why: docker_cause(Step::Prepare, &error).detail })?;
+        let container = containers.iter().find(|container| container.state.running).or(containers.first());
+        Ok(container.map(as_running))
+    }
+
+    fn remember_project(&self, service: &ServiceName, project: &str) {
+        let mut projects = self.inner.projects.lock().unwrap_or_else(PoisonError::into_inner);
+        projects.insert(service.clone(), project.to_owned());
+    }
+
+    async fn deployment(&self, id: &DeploymentId) -> Result<Deployment, Refused> {
+        let found = self.inner.journal.deployment(id).await.map_err(journal_refused)?;
+        found.ok_or_else(|| Refused::NotFound { what: format!("deployment {id}") })
+    }
+
+    fn journal(&self) -> &Journal {
+        &self.inner.journal
+    }
+
+    fn driver(&self) -> &ComposeDriver {
+        &self.inner.driver
+    }
+
+    fn configured(&self, service: &ServiceName) -> Option<Arc<settings::Service>> {
+        self.inner.services.get(service).cloned()
+    }
+
+    fn turn(&self, service: &ServiceName) -> Result<&tokio::sync::Mutex<Turn>, Refused> {
+        self.inner.turns.get(service).ok_or_else(|| unknown_service(service))
+    }
+
+    fn underway(&self) -> std::sync::MutexGuard<'_, BTreeMap<DeploymentId, Underway>> {
+        self.inner.underway.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_readiness(&self, readiness: Readiness) {
+        *self.inner.readiness.lock().unwrap_or_else(PoisonError::into_inner) = readiness;
+    }
+
+    /// Everything that a run of `deployment` works with; those who watch it find it from here on.
+    fn run_of(&self, deployment: Deployment, service: Arc<settings::Service>) -> Run {
+        let mut all = self.underway();
+        let underway = all.entry(deployment.id.clone()).or_insert_with(|| Underway::new(LIVE_EVENTS_MAX));
+        Run {
+            record: Record::new(deployment, self.inner.journal.clone(), underway.live.clone()),
+            journal: self.inner.journal.clone(),
+            driver: self.inner.driver.clone(),
+            docker_config: self.inner.docker_config.clone(),
+            service,
+            cancelled: underway.cancelled.clone(),
+            stopping: self.inner.stopping.clone(),
+        }
+    }
+
+    /// Tells everybody who waits how a deployment ended.
+    async fn remember_end(&self, deployment: &Deployment) {
+        if deployment.status() == Status::Succeeded {
+            // A release that works is what an operator would have brought about.
+            let cleared = self.inner.journal.set_needs_operator(&deployment.request.service, None).await;
+            if let Err(error) = cleared {
+                tracing::error!(%error, "the mark that an operator is needed could not be taken back");
+            }
+        }
+        // Nobody may be counting.
+        drop(self.inner.endings.send(deployment.clone()));
+        if let Some(underway) = self.underway().remove(&deployment.id) {
+            underway.end.send_replace(Some(deployment.clone()));
+        }
+    }
+}
+
+fn as_running(container: &Container) -> cutover_api::service::Running {
+    cutover_api::service::Running {
+        container: container.id.clone(),
+        name: container.name.clone(),
+        image: container.image_ref.clone(),
+        condition: container.condition().as_str().to_owned(),
+        started_at: container.state.started_at.map(|at| at.to_string()),
+    }
+}
+
+fn unknown_service(service: &ServiceName) -> Refused {
+    Refused::NotFound { what: format!("service `{service}`") }
+}
+
+fn journal_refused(error: JournalError) -> Refused {
+    let disk_full = matches!(error, JournalError::Full);
+    Refused::JournalUnavailable { why: error.to_string(), disk_full }
+}

@@ -1,0 +1,170 @@
+//! What a restarted daemon does with what a dead one left, before it takes new work.
+//!
+//! The journal says how far each deployment had come and `core::recovery` decides; Docker is looked at
+//! afresh, because the journal cannot know which of the last effects took place.
+
+use std::time::Duration;
+
+use cutover_core::cause::{Cause, Code, Step};
+use cutover_core::deployment::{Deployment, Event, Failure, Status};
+use cutover_core::recovery::{Recovery, recover};
+
+use super::record::now;
+use super::run::{self, Run};
+use super::{Deployer, Readiness};
+use crate::docker::Docker;
+use crate::driver::project;
+use crate::probe::verify;
+
+/// Between two looks whether Docker is back.
+const DOCKER_PAUSE: Duration = Duration::from_secs(1);
+
+/// Finishes, puts back or takes up again every unfinished deployment; then the daemon is ready.
+pub(super) async fn recover_all(deployer: &Deployer) {
+    wait_for_docker(deployer).await;
+    let unfinished = loop {
+        match deployer.journal().unfinished().await {
+            Ok(unfinished) => break unfinished,
+            Err(error) => {
+                deployer.set_readiness(Readiness::NotReady { why: error.to_string() });
+                tokio::time::sleep(DOCKER_PAUSE).await;
+            }
+        }
+    };
+    let mut again = Vec::new();
+    for deployment in unfinished {
+        if let Some(later) = recover_one(deployer, deployment).await {
+            again.push(later);
+        }
+    }
+    deployer.accept_work(again).await;
+}
+
+async fn wait_for_docker(deployer: &Deployer) {
+    let docker: &Docker = deployer.driver().docker();
+    while let Err(error) = docker.ping().await {
+        deployer.set_readiness(Readiness::NotReady { why: format!("{error}") });
+        tokio::time::sleep(DOCKER_PAUSE).await;
+    }
+}
+
+/// Returns a deployment that is to be run from its beginning.
+async fn recover_one(deployer: &Deployer, deployment: Deployment) -> Option<Deployment> {
+    let id = deployment.id.clone();
+    let Some(service) = deployer.configured(&deployment.request.service) else {
+        tracing::error!(
+            deployment.id = %id, service.name = %deployment.request.service,
+            "an unfinished deployment belongs to a service that is not configured any more; its containers were left alone"
+        );
+        return None;
+    };
+    let decision = recover(&deployment, now(), service.progress_deadline)?;
+    tracing::warn!(
+        deployment.id = %id, service.name = %deployment.request.service,
+        status = deployment.status().as_str(), ?decision, "recovering"
+    );
+    if decision == Recovery::RunAgain && deployment.status() == Status::Queued {
+        return Some(deployment);
+    }
+    let mut run = deployer.run_of(deployment.clone(), service);
+    run.record.anyway(Event::RecoveryStarted).await;
+    match decision {
+        Recovery::RunAgain => return Some(run.record.deployment().clone()),
+        Recovery::GiveUp => {
+            let detail = "cutover was restarted during the pull, and the deployment's time was over by then; nothing was changed";
+            fail(&mut run, Code::DeadlineExceeded, Step::Pull, detail).await;
+        }
+        Recovery::Discard => discard(&mut run).await,
+        Recovery::RollBack => roll_back(&mut run).await,
+        Recovery::RollForward => roll_forward(&mut run).await,
+        Recovery::AskOperator => {
+            let cause = interrupted("cutover died several times while it finished this deployment");
+            if matches!(run.record.deployment().status(), Status::Switching | Status::Verifying) {
+                let failure = Failure { cause: cause.clone(), log: Vec::new() };
+                run.record.anyway(Event::RollbackStarted(failure)).await;
+            }
+            run::ask_operator(&mut run, cause).await;
+        }
+    }
+    deployer.remember_end(run.record.deployment()).await;
+    None
+}
+
+/// A container may have been created; it was never started.
+async fn discard(run: &mut Run) {
+    let id = run.record.deployment().id.clone();
+    while let Err(cause) = run.driver.discard(&id).await {
+        tracing::warn!(deployment.id = %id, cause = cause.detail, "the staged container could not be removed yet");
+        tokio::time::sleep(DOCKER_PAUSE).await;
+    }
+    let detail = "cutover was restarted before the switch; the new container was removed, nothing was changed";
+    fail(run, Code::Interrupted, Step::Recover, detail).await;
+}
+
+async fn roll_back(run: &mut Run) {
+    let deployment = run.record.deployment().clone();
+    let checks = match &deployment.previous {
+        Some(old) => match run::checks_of(run, &old.container).await {
+            Ok(checks) => checks,
+            Err(error) => return run::ask_operator(run, interrupted(error.to_string())).await,
+        },
+        None => None,
+    };
+    // A rollback that was under way keeps its cause.
+    let failure = deployment.failure.clone().unwrap_or_else(|| Failure {
+        cause: interrupted("cutover was restarted during the switch"),
+        log: Vec::new(),
+    });
+    run::roll_back(run, failure, checks.as_ref()).await;
+}
+
+/// Committed: the new container must run, whatever the machine started at boot.
+async fn roll_forward(run: &mut Run) {
+    let deployment = run.record.deployment().clone();
+    let Some(staged) = &deployment.staged else { return };
+    let driver = run.driver.clone();
+    let docker = driver.docker();
+    let started = async {
+        let events = docker.watch_container(&staged.container).await?;
+        if let Some(old) = &deployment.previous
+            && docker.container(&old.container).await?.is_some_and(|old| old.state.running)
+        {
+            docker.ensure_stopped(&old.container, None).await?;
+        }
+        docker.ensure_started(&staged.container).await.map(|()| events)
+    };
+    let events = match started.await {
+        Ok(events) => events,
+        Err(error) => {
+            let cause = interrupted(format!("the committed container could not be started: {error}"));
+            return run::ask_operator(run, cause).await;
+        }
+    };
+    let verified = match run::checks_of(run, &staged.container).await {
+        Ok(Some(checks)) => verify::verify(docker, events, &staged.container, &checks.for_rollback())
+            .await
+            .map_err(|failure| failure.to_string()),
+        Ok(None) => Err("it is gone".to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(why) = verified {
+        let cause = interrupted(format!("the committed container was not healthy after a restart: {why}"));
+        return run::ask_operator(run, cause).await;
+    }
+    match project::read(driver.compose(), &run.service, &deployment.request.tag).await {
+        Ok(model) => run::roll_forward(run, Some(&model)).await,
+        Err(cause) => {
+            run.record.warn(format!("the tag was not written to the env file: {}", cause.detail)).await;
+            run::roll_forward(run, None).await;
+        }
+    }
+}
+
+async fn fail(run: &mut Run, code: Code, step: Step, detail: &str) {
+    let failure = Failure { cause: Cause::new(code, step, detail), log: Vec::new() };
+    run.record.anyway(Event::Failed(failure)).await;
+}
+
+fn interrupted(detail: impl Into<String>) -> Cause {
+    Cause::new(Code::Interrupted, Step::Recover, detail)
+}

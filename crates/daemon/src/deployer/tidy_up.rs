@@ -1,0 +1,74 @@
+//! Removes images that no release needs any more, after the answer has been given.
+//!
+//! Only images that a deployment of this service brought are looked at; which of them go is decided by
+//! `core::retention`. Docker refuses to remove what a container uses, whoever's it is.
+
+use cutover_core::deployment::{Deployment, PinnedImage, Status};
+use cutover_core::image::{Digest, ImageRef};
+use cutover_core::retention::{Images, Removal, StoredImage, images_to_remove};
+
+use super::run::Run;
+use crate::docker::{Docker, DockerError};
+use crate::journal::JournalError;
+
+/// How far back images are looked for; older ones went when their time came.
+const DEPLOYMENTS_MAX: u32 = 100;
+
+/// Prunes; what fails is logged and tried again after the next deployment.
+pub(super) async fn prune_images(run: &Run) {
+    let service = &run.record.deployment().request.service;
+    let removals = match removals(run).await {
+        Ok(removals) => removals,
+        Err(error) => {
+            tracing::warn!(service.name = %service, %error, "old images were not looked for");
+            return;
+        }
+    };
+    for removal in removals {
+        match remove(run.driver.docker(), &removal).await {
+            Ok(()) => tracing::debug!(service.name = %service, ?removal, "an old image is gone"),
+            Err(error) => {
+                tracing::warn!(service.name = %service, ?removal, %error, "an old image was not removed");
+            }
+        }
+    }
+}
+
+async fn removals(run: &Run) -> Result<Vec<Removal>, JournalError> {
+    let service = &run.record.deployment().request.service;
+    let releases = run.journal.committed(service, DEPLOYMENTS_MAX).await?;
+    let all = run.journal.page(Some(service), None, DEPLOYMENTS_MAX).await?;
+    let failed: Vec<_> = all
+        .iter()
+        .filter(|deployment| matches!(deployment.status(), Status::Failed | Status::RolledBack | Status::Cancelled))
+        .filter_map(stored)
+        .collect();
+    let in_use: Vec<_> = all
+        .iter()
+        .filter_map(|deployment| deployment.previous.as_ref())
+        .take(1)
+        .filter_map(|previous| previous.image_id.parse::<Digest>().ok())
+        .collect();
+    let releases: Vec<_> = releases.iter().filter_map(stored).collect();
+    let keep = usize::try_from(run.service.keep_releases).unwrap_or(usize::MAX);
+    Ok(images_to_remove(Images { releases: &releases, failed: &failed, in_use: &in_use }, keep))
+}
+
+fn stored(deployment: &Deployment) -> Option<StoredImage> {
+    let PinnedImage { reference, id, .. } = deployment.image.as_ref()?;
+    Some(StoredImage { reference: reference.parse::<ImageRef>().ok()?, id: id.parse::<Digest>().ok()? })
+}
+
+async fn remove(docker: &Docker, removal: &Removal) -> Result<(), DockerError> {
+    match removal {
+        Removal::Id(id) => docker.remove_image(id.as_str()).await.map(drop),
+        Removal::Reference(image) => {
+            let reference = image.reference.familiar();
+            match docker.image(&reference).await? {
+                Some(found) if found.id == image.id.as_str() => docker.remove_image(&reference).await.map(drop),
+                // It stands for something else by now, or is gone.
+                _ => Ok(()),
+            }
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Whose turn it is: one deployment of a service runs, one more may wait, and the newest waits.
+
+use cutover_core::admission::{self, Accepting, Admission, Asker, Repetition, ServiceState};
+use cutover_core::deployment::{Deployment, Event, Request, Status};
+use cutover_core::names::{DeploymentId, ServiceName};
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::record::now;
+use super::{
+    Accepted, Deployer, Live, NewDeployment, Readiness, Refused, journal_refused, run, tidy_up,
+};
+use crate::journal::Created;
+
+/// One service's turn. Whoever holds its lock decides who is next.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    pub(super) current: Option<DeploymentId>,
+    pub(super) waiting: Option<Deployment>,
+}
+
+/// A deployment that has not ended, for those who watch, wait or cancel.
+#[derive(Debug)]
+pub(super) struct Underway {
+    pub(super) live: broadcast::Sender<Live>,
+    pub(super) end: watch::Sender<Option<Deployment>>,
+    pub(super) cancelled: CancellationToken,
+}
+
+impl Underway {
+    pub(super) fn new(live_events_max: usize) -> Self {
+        Self {
+            live: broadcast::Sender::new(live_events_max),
+            end: watch::Sender::new(None),
+            cancelled: CancellationToken::new(),
+        }
+    }
+}
+
+impl Deployer {
+    /// Admits one request: a new deployment, a repetition, or a refusal. Does not wait for its end.
+    ///
+    /// # Errors
+    /// Every [`Refused`]; nothing was recorded then.
+    pub async fn deploy(&self, new: NewDeployment) -> Result<Accepted, Refused> {
+        self.admit(new, None).await
+    }
+
+    /// Runs an earlier release of `service` again from local images: that of deployment `to`, or the one
+    /// before the present.
+    ///
+    /// # Errors
+    /// [`Refused::NoRelease`] when there is none to go back to; else as [`Self::deploy`].
+    pub async fn roll_back(
+        &self,
+        service: &ServiceName,
+        to: Option<DeploymentId>,
+        actor: String,
+    ) -> Result<Accepted, Refused> {
+        let release = self.release_to_go_back_to(service, to).await?;
+        let new = NewDeployment {
+            service: service.clone(),
+            tag: release.request.tag.clone(),
+            digest: None,
+            actor,
+            asker: Asker::Operator,
+            delivery_id: None,
+            fingerprint: String::new(),
+        };
+        self.admit(new, Some(release.id)).await
+    }
+
+    async fn release_to_go_back_to(
+        &self,
+        service: &ServiceName,
+        to: Option<DeploymentId>,
+    ) -> Result<Deployment, Refused> {
+        self.turn(service)?;
+        let releases = self
+            .journal()
+            .committed(service, super::RELEASES_MAX)
+            .await
+            .map_err(journal_refused)?;
+        let none = |why: String| Refused::NoRelease { why };
+        if let Some(id) = to {
+            let found = releases.into_iter().find(|release| release.id == id);
+            return found.ok_or_else(|| none(format!("deployment {id} did not succeed for service `{service}`")));
+        }
+        let mut releases = releases.into_iter();
+        let present = releases.next().and_then(|present| present.image).map(|image| image.id);
+        releases
+            .find(|release| release.image.as_ref().map(|image| &image.id) != present.as_ref())
+            .ok_or_else(|| none(format!("no earlier release of service `{service}` is recorded")))
+    }
+
+    async fn admit(&self, new: NewDeployment, rollback_to: Option<DeploymentId>) -> Result<Accepted, Refused> {
+        // Held until the request is recorded, so that two of them cannot both find the service free.
+        let mut turn = self.turn(&new.service)?.lock().await;
+        if let Some(id) = &new.delivery_id
+            && let Some(known) = self.journal().delivery(id).await.map_err(journal_refused)?
+        {
+            return repetition(known, &new.fingerprint);
+        }
+        let flags = self.journal().flags(&new.service).await.map_err(journal_refused)?;
+        let paused = flags.paused.map(|paused| paused.why.unwrap_or_else(|| "no reason was given".to_owned()));
+        let state = ServiceState {
+            current: turn.current.clone(),
+            waiting: turn.waiting.as_ref().map(|waiting| waiting.id.clone()),
+            paused,
+            needs_operator: flags.needs_operator,
+            accepting: *self.inner.accepting.borrow(),
+        };
+        let admission = admission::admit(&state, new.asker);
+        if let Admission::Refuse(refusal) = admission {
+            return Err(Refused::Admission(refusal));
+        }
+        self.docker_answers().await.map_err(|why| Refused::DockerUnavailable { why })?;
+        let fingerprint = new.fingerprint.clone();
+        let deployment = match self.create(new, rollback_to).await? {
+            Created::New(deployment) => deployment,
+            // The same delivery came in for another service at the same moment.
+            Created::KnownDelivery { deployment } => return repetition(deployment, &fingerprint),
+        };
+        if let Some(superseded) = turn.waiting.take() {
+            let why = format!("superseded by the newer deployment {}", deployment.id);
+            self.end_waiting(superseded, Event::Cancelled { why }).await;
+        }
+        self.take_turn(&mut turn, deployment.clone());
+        Ok(Accepted::Started(deployment))
+    }
+
+    async fn create(&self, new: NewDeployment, rollback_to: Option<DeploymentId>) -> Result<Created, Refused> {
+        let id = uuid::Uuid::now_v7().to_string();
+        let id = DeploymentId::new(&id).map_err(|error| Refused::NotFound { what: error.to_string() })?;
+        let request = Request {
+            service: new.service,
+            tag: new.tag,
+            digest: new.digest,
+            actor: new.actor,
+            delivery_id: new.delivery_id,
+            fingerprint: new.fingerprint,
+            rollback_to,
+        };
+        self.journal().create(&id, &request, now()).await.map_err(journal_refused)
+    }
+
+    /// Runs it now, or lets it wait.
+    fn take_turn(&self, turn: &mut Turn, deployment: Deployment) {
+        let Some(service) = self.configured(&deployment.request.service) else { return };
+        // From here on it can be watched and cancelled, whether it runs or waits.
+        let run = self.run_of(deployment.clone(), service);
+        if turn.current.is_some() {
+            turn.waiting = Some(deployment);
+        } else {
+            turn.current = Some(deployment.id);
+            self.spawn(run);
+        }
+    }
+
+    fn spawn(&self, mut run: run::Run) {
+        let deployer = self.clone();
+        self.inner.runs.spawn(async move {
+            run::run_deployment(&mut run).await;
+            let deployment = run.record.deployment().clone();
+            deployer.remember_end(&deployment).await;
+            if deployment.image.is_some() && deployment.status() != Status::Unchanged {
+                tidy_up::prune_images(&run).await;
+            }
+            deployer.next_turn(&deployment).await;
+        });
+    }
+
+    /// The one that waits is next.
+    async fn next_turn(&self, ended: &Deployment) {
+        let Ok(turn) = self.turn(&ended.request.service) else { return };
+        let mut turn = turn.lock().await;
+        turn.current = None;
+        let Some(next) = turn.waiting.take() else { return };
+        if *self.inner.accepting.borrow() == Accepting::ShuttingDown {
+            let failure = run::given_up_while_waiting();
+            self.end_waiting(next, Event::Failed(failure)).await;
+            return;
+        }
+        self.take_turn(&mut turn, next);
+    }
+
+    /// Ends a deployment that waited for its turn.
+    async fn end_waiting(&self, deployment: Deployment, event: Event) {
+        let Some(service) = self.configured(&deployment.request.service) else { return };
+        let mut run = self.run_of(deployment, service);
+        run.record.anyway(event).await;
+        self.remember_end(run.record.deployment()).await;
+    }
+
+    /// Cancels `deployment` if it waits for its turn.
+    pub(super) async fn cancel_waiting(&self, deployment: &Deployment, why: &str) {
+        let Ok(turn) = self.turn(&deployment.request.service) else { return };
+        let mut turn = turn.lock().await;
+        if let Some(waiting) = turn.waiting.take_if(|waiting| waiting.id == deployment.id) {
+            self.end_waiting(waiting, Event::Cancelled { why: why.to_owned() }).await;
+        }
+    }
+
+    /// Recovery is done: run what is left of what was accepted before, then accept new work.
+    pub(super) async fn accept_work(&self, again: Vec<Deployment>) {
+        for deployment in again {
+            let Ok(turn) = self.turn(&deployment.request.service) else { continue };
+            let mut turn = turn.lock().await;
+            if let Some(superseded) = turn.waiting.take() {
+                let why = format!("superseded by the newer deployment {}", deployment.id);
+                self.end_waiting(superseded, Event::Cancelled { why }).await;
+            }
+            self.take_turn(&mut turn, deployment);
+        }
+        self.inner.accepting.send_if_modified(|accepting| {
+            let recovered = *accepting == Accepting::Recovering;
+            if recovered {
+                *accepting = Accepting::Yes;
+            }
+            recovered
+        });
+        if *self.inner.accepting.borrow() == Accepting::Yes {
+            self.set_readiness(Readiness::Ready);
+        }
+    }
+}
+
+fn repetition(known: Deployment, fingerprint: &str) -> Result<Accepted, Refused> {
+    let recorded = (known.request.fingerprint.as_str(), known.status());
+    match admission::repeated(recorded, fingerprint) {
+        Repetition::Replay => Ok(Accepted::Replayed(known)),
+        Repetition::InProgress => Err(Refused::InProgress(known)),
+        Repetition::Reused => Err(Refused::DeliveryReused(known.id)),
+    }
+}

@@ -1,0 +1,95 @@
+//! Writes the committed tag into the project's env file, so that `docker compose up -d` by hand keeps
+//! the release.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use cutover_core::env_file::{set_variable, variable};
+use cutover_core::names::Tag;
+use rustix::fs::{Gid, Uid};
+
+use super::project::ServiceModel;
+use crate::settings;
+
+/// The env file could not be changed; it is as it was.
+#[derive(Debug, thiserror::Error)]
+#[error("{} could not be changed and is as it was: {source}", path.display())]
+pub struct EnvFileError {
+    /// The file.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: std::io::Error,
+}
+
+/// Sets the service's tag variable to `tag` in the env file that Compose reads last.
+///
+/// One line is changed or added; the file is replaced atomically and keeps its mode and owner. Nothing is
+/// written if the variable has this value already.
+///
+/// # Errors
+/// [`EnvFileError`]; the file is as it was.
+pub fn remember_tag(
+    service: &settings::Service,
+    model: &ServiceModel,
+    tag: &Tag,
+) -> Result<(), EnvFileError> {
+    let path = env_file(service, model);
+    replace(&path, |text| {
+        (variable(text, &model.tag_variable).as_deref() != Some(tag.as_str()))
+            .then(|| set_variable(text, &model.tag_variable, tag.as_str()))
+    })
+    .map_err(|source| EnvFileError { path, source })
+}
+
+/// The configured env file that sets the variable, the last of them, or `.env`.
+fn env_file(service: &settings::Service, model: &ServiceModel) -> PathBuf {
+    let sets = |path: &&PathBuf| {
+        fs::read_to_string(path).is_ok_and(|text| variable(&text, &model.tag_variable).is_some())
+    };
+    let files = &service.env_files;
+    let chosen = files.iter().rev().find(sets).or(files.last()).cloned();
+    chosen.unwrap_or_else(|| model.directory.join(".env"))
+}
+
+fn replace(
+    path: &Path,
+    change: impl FnOnce(&str) -> Option<String>,
+) -> std::io::Result<()> {
+    // A symbolic link stays one: what it points to is replaced.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let (text, metadata) = match fs::read_to_string(&target) {
+        Ok(text) => (text, Some(fs::metadata(&target)?)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => (String::new(), None),
+        Err(error) => return Err(error),
+    };
+    let Some(changed) = change(&text) else { return Ok(()) };
+    let directory = target.parent().unwrap_or(Path::new("/"));
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = directory.join(format!(".{name}.cutover-{}", std::process::id()));
+    let written = write_beside(&temporary, &changed, metadata.as_ref())
+        .and_then(|()| fs::rename(&temporary, &target))
+        .and_then(|()| File::open(directory)?.sync_all());
+    if written.is_err()
+        && let Err(error) = fs::remove_file(&temporary)
+    {
+        tracing::debug!(%error, "no temporary file was left behind");
+    }
+    written
+}
+
+fn write_beside(path: &Path, text: &str, like: Option<&fs::Metadata>) -> std::io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    // An env file holds secrets as often as not.
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    if let Some(like) = like {
+        let (owner, group) = (Uid::from_raw(like.uid()), Gid::from_raw(like.gid()));
+        rustix::fs::fchown(&file, Some(owner), Some(group))?;
+        file.set_permissions(fs::Permissions::from_mode(like.mode() & 0o7777))?;
+    }
+    file.sync_all()
+}

@@ -1,0 +1,363 @@
+//! What a Compose project says about the service under deployment.
+//!
+//! Compose reads its own files: we ask it for the project as JSON, once without interpolation, to learn
+//! which variable is the image's tag, and once with that variable set to the requested tag.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cutover_core::cause::{Cause, Code, Step};
+use cutover_core::names::Tag;
+use cutover_core::strategy::Facts;
+use cutover_core::template::{ImageTemplate, image_template};
+use cutover_core::{duration, mask};
+use serde::Deserialize;
+
+use super::command::{CommandError, Compose, Project};
+use crate::settings;
+
+/// The service as Compose renders it for one tag.
+#[derive(Clone)]
+pub struct ServiceModel {
+    /// The Compose project.
+    pub project: String,
+    /// Where Compose looks for `.env`.
+    pub directory: PathBuf,
+    /// The service's name in the Compose file.
+    pub compose_service: String,
+    /// The variable that is the image's tag.
+    pub tag_variable: String,
+    /// The image reference with the requested tag in its place.
+    pub image: String,
+    /// What decides about how the service is switched.
+    pub facts: Facts,
+    /// `deploy.update_config.monitor`.
+    pub monitor: Option<Duration>,
+    /// The file's health check, if it has one; an image may bring its own.
+    pub healthcheck: Option<Healthcheck>,
+    /// Values that must not be shown: secret-looking variables and Compose secrets.
+    pub secrets: Vec<String>,
+}
+
+impl std::fmt::Debug for ServiceModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServiceModel")
+            .field("project", &self.project)
+            .field("image", &self.image)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The times of a health check; what is missing takes Docker's default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Healthcheck {
+    /// Whether the file switches the image's own health check off.
+    pub disabled: bool,
+    /// Time for starting up, in which failures do not count.
+    pub start_period: Option<Duration>,
+    /// Time between two checks.
+    pub interval: Option<Duration>,
+    /// Time that one check may take.
+    pub timeout: Option<Duration>,
+    /// Failures in a row that make the container unhealthy.
+    pub retries: Option<u32>,
+}
+
+/// Reads the project for `tag`.
+///
+/// # Errors
+/// [`Code::InvalidCompose`] with Compose's own words, or with what is wrong with the image's line.
+pub async fn read(
+    compose: &Compose,
+    service: &settings::Service,
+    tag: &Tag,
+) -> Result<ServiceModel, Cause> {
+    let (variable, _) = tag_variable(compose, service).await?;
+    let variables = BTreeMap::from([(variable.clone(), tag.as_str().to_owned())]);
+    let project = Project { service, variables };
+    let json = compose
+        .read(&project, &["config", "--format", "json"])
+        .await
+        .map_err(|error| compose_cause(service, &error))?;
+    let file: File = parse(service, &json)?;
+    let Some(described) = file.services.get(&service.compose_service) else {
+        return Err(missing_service(service, &file));
+    };
+    let image = described.image.clone().unwrap_or_default();
+    if !image.ends_with(&format!(":{tag}")) {
+        return Err(invalid(format!(
+            "with {variable}={tag} Compose renders the image `{image}`, which does not end in that tag; \
+             `environment` in the configuration of cutover, or an earlier definition of {variable}, overrides it"
+        )));
+    }
+    Ok(ServiceModel {
+        directory: project.directory().map(PathBuf::from).unwrap_or_default(),
+        compose_service: service.compose_service.clone(),
+        tag_variable: variable,
+        image,
+        facts: described.facts(service),
+        monitor: described.monitor()?,
+        healthcheck: described.healthcheck()?,
+        secrets: secret_values(service, &file, described),
+        project: file.name,
+    })
+}
+
+/// The variable that is the image's tag, and the image's line as written.
+///
+/// # Errors
+/// [`Code::InvalidCompose`], with the line to change when there is no such variable.
+pub async fn tag_variable(
+    compose: &Compose,
+    service: &settings::Service,
+) -> Result<(String, String), Cause> {
+    let project = Project { service, variables: BTreeMap::new() };
+    let json = compose
+        .read(&project, &["config", "--no-interpolate", "--format", "json"])
+        .await
+        .map_err(|error| compose_cause(service, &error))?;
+    let file: File = parse(service, &json)?;
+    let Some(described) = file.services.get(&service.compose_service) else {
+        return Err(missing_service(service, &file));
+    };
+    let image = described.image.clone().unwrap_or_default();
+    if let Some(variable) = &service.tag_variable {
+        return Ok((variable.clone(), image));
+    }
+    let ImageTemplate { tag_variable, .. } = image_template(&image, &service.compose_service)
+        .map_err(|error| invalid(format!("service `{}`: {error}", service.compose_service)))?;
+    Ok((tag_variable, image))
+}
+
+/// The name of the Compose project.
+///
+/// # Errors
+/// [`Code::InvalidCompose`] with Compose's own words.
+pub async fn name(compose: &Compose, service: &settings::Service) -> Result<String, Cause> {
+    let project = Project { service, variables: BTreeMap::new() };
+    let json = compose
+        .read(&project, &["config", "--no-interpolate", "--format", "json"])
+        .await
+        .map_err(|error| compose_cause(service, &error))?;
+    parse(service, &json).map(|file| file.name)
+}
+
+/// What Compose would hash for the service with `tag`: equal to a container's label when Compose would
+/// not recreate it.
+///
+/// # Errors
+/// [`Code::InvalidCompose`] with Compose's own words.
+pub async fn config_hash(
+    compose: &Compose,
+    service: &settings::Service,
+    model: &ServiceModel,
+    tag: &Tag,
+) -> Result<String, Cause> {
+    let variables = BTreeMap::from([(model.tag_variable.clone(), tag.as_str().to_owned())]);
+    let project = Project { service, variables };
+    let printed = compose
+        .read(&project, &["config", "--hash", &service.compose_service])
+        .await
+        .map_err(|error| compose_cause(service, &error))?;
+    Ok(printed.split_whitespace().last().unwrap_or_default().to_owned())
+}
+
+fn invalid(detail: impl Into<String>) -> Cause {
+    Cause::new(Code::InvalidCompose, Step::Prepare, detail)
+}
+
+fn compose_cause(service: &settings::Service, error: &CommandError) -> Cause {
+    // Compose quotes lines of its files in its errors, and those may hold secrets.
+    let mask = mask::Mask::new(service.environment.iter().filter_map(|(name, value)| {
+        mask::looks_secret(name).then(|| value.clone())
+    }));
+    invalid(mask.apply(&error.to_string()))
+}
+
+fn parse(service: &settings::Service, json: &str) -> Result<File, Cause> {
+    serde_json::from_str(json).map_err(|error| {
+        invalid(format!("the project of service `{}` is not what Compose documents: {error}", service.name))
+    })
+}
+
+fn missing_service(service: &settings::Service, file: &File) -> Cause {
+    let known: Vec<_> = file.services.keys().map(String::as_str).collect();
+    invalid(format!(
+        "the Compose project has no service `{}` (it has {}); set `compose_service` or `profiles`",
+        service.compose_service,
+        known.join(", ")
+    ))
+}
+
+fn secret_values(service: &settings::Service, file: &File, described: &Service) -> Vec<String> {
+    let variables = described
+        .environment
+        .iter()
+        .filter_map(|(name, value)| Some((name, value.as_ref()?)))
+        .chain(&service.environment);
+    let mut values: Vec<String> = Vec::new();
+    for (name, value) in variables {
+        if mask::looks_secret(name) {
+            values.push(value.clone());
+        } else if let Some(credentials) = mask::url_credentials(value) {
+            values.push(credentials);
+        }
+    }
+    for secret in file.secrets.values() {
+        values.extend(secret.content.clone());
+        if let Some(path) = &secret.file {
+            // A secret that cannot be read cannot be given to the container either: Compose will say so.
+            values.extend(std::fs::read_to_string(path).ok());
+        }
+        if let Some(variable) = &secret.environment {
+            values.extend(service.environment.get(variable).cloned());
+        }
+    }
+    values
+}
+
+#[derive(Debug, Deserialize)]
+struct File {
+    name: String,
+    #[serde(default)]
+    services: BTreeMap<String, Service>,
+    #[serde(default)]
+    secrets: BTreeMap<String, SecretFile>,
+}
+
+#[derive(Deserialize)]
+struct SecretFile {
+    file: Option<PathBuf>,
+    environment: Option<String>,
+    content: Option<String>,
+}
+
+impl std::fmt::Debug for SecretFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SecretFile").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Service {
+    image: Option<String>,
+    #[serde(default)]
+    environment: BTreeMap<String, Option<String>>,
+    scale: Option<serde_json::Value>,
+    deploy: Option<Deploy>,
+    healthcheck: Option<HealthcheckFile>,
+    #[serde(default)]
+    pre_stop: Vec<serde_json::Value>,
+    #[serde(default)]
+    ports: Vec<Port>,
+    container_name: Option<String>,
+    #[serde(default)]
+    volumes: Vec<Mount>,
+    network_mode: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Port {
+    published: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Mount {
+    #[serde(rename = "type")]
+    kind: String,
+    source: Option<String>,
+    #[serde(default)]
+    read_only: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Deploy {
+    replicas: Option<serde_json::Value>,
+    update_config: Option<UpdateConfig>,
+}
+
+#[derive(Debug, Deserialize)]
+struct UpdateConfig {
+    order: Option<String>,
+    monitor: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct HealthcheckFile {
+    #[serde(default)]
+    disable: Option<serde_json::Value>,
+    start_period: Option<String>,
+    interval: Option<String>,
+    timeout: Option<String>,
+    retries: Option<serde_json::Value>,
+}
+
+impl Service {
+    fn facts(&self, service: &settings::Service) -> Facts {
+        Facts {
+            published_ports: self.ports.iter().filter_map(|port| port.published.clone()).collect(),
+            container_name: self.container_name.clone(),
+            writable_mounts: self.volumes.iter().filter_map(Mount::writable).collect(),
+            host_network: self.network_mode.as_deref() == Some("host"),
+            replicas: self.replicas(),
+            start_first_wanted: self.start_first(service),
+            pre_stop_hooks: !self.pre_stop.is_empty(),
+        }
+    }
+
+    fn replicas(&self) -> u32 {
+        let deploy = self.deploy.as_ref().and_then(|deploy| deploy.replicas.as_ref());
+        deploy.or(self.scale.as_ref()).and_then(number).unwrap_or(1)
+    }
+
+    fn start_first(&self, service: &settings::Service) -> bool {
+        if let Some(order) = service.order {
+            return order == settings::Order::StartFirst;
+        }
+        let config = self.deploy.as_ref().and_then(|deploy| deploy.update_config.as_ref());
+        config.and_then(|config| config.order.as_deref()) == Some("start-first")
+    }
+
+    fn monitor(&self) -> Result<Option<Duration>, Cause> {
+        let config = self.deploy.as_ref().and_then(|deploy| deploy.update_config.as_ref());
+        read_duration("deploy.update_config.monitor", config.and_then(|config| config.monitor.as_deref()))
+    }
+
+    fn healthcheck(&self) -> Result<Option<Healthcheck>, Cause> {
+        let Some(file) = &self.healthcheck else { return Ok(None) };
+        Ok(Some(Healthcheck {
+            disabled: file.disable.as_ref().is_some_and(|value| value == &serde_json::Value::Bool(true)),
+            start_period: read_duration("healthcheck.start_period", file.start_period.as_deref())?,
+            interval: read_duration("healthcheck.interval", file.interval.as_deref())?,
+            timeout: read_duration("healthcheck.timeout", file.timeout.as_deref())?,
+            retries: file.retries.as_ref().and_then(number),
+        }))
+    }
+}
+
+impl Mount {
+    /// What it is, if the container may write to it.
+    fn writable(&self) -> Option<String> {
+        let source = self.source.as_ref().filter(|_| !self.read_only)?;
+        match self.kind.as_str() {
+            "volume" => Some(format!("volume `{source}`")),
+            "bind" => Some(format!("directory `{source}`")),
+            _ => None,
+        }
+    }
+}
+
+/// Compose leaves numbers as strings where the project is not interpolated.
+fn number(value: &serde_json::Value) -> Option<u32> {
+    match value {
+        serde_json::Value::Number(number) => u32::try_from(number.as_u64()?).ok(),
+        serde_json::Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+fn read_duration(key: &str, text: Option<&str>) -> Result<Option<Duration>, Cause> {
+    text.map(|text| duration::parse(text).map_err(|error| invalid(format!("{key}: `{text}` is {error}"))))
+        .transpose()
+}

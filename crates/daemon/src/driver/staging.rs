@@ -1,0 +1,323 @@
+//! The staging socket: Compose plans, cutover holds the door.
+//!
+//! `docker compose up` throws the old container away before the new one has run. So the unmodified
+//! Compose runs against a unix socket of ours, which forwards to Docker and changes three answers:
+//!
+//! | Compose sends | we do |
+//! |---|---|
+//! | create a container | forward it, adding labels and the restart policy `no` |
+//! | stop and remove the old one, rename the new one | answer as Docker would, change nothing |
+//! | start the new one | **hold the call**: this is the switch, and it is not Compose's to make |
+//!
+//! Everything else that would change something is refused, and the deployment fails with nothing changed.
+//! What may pass is decided in [`view`]; bodies are changed in [`rewrite`]; bytes move in [`forward`].
+
+mod view;
+pub(super) mod rewrite;
+mod forward;
+
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use cutover_core::deployment::RestartPolicy;
+use http_body_util::BodyExt;
+use http_body_util::combinators::BoxBody;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use self::rewrite::Mark;
+use self::view::{Call, Decision, OldContainer, View};
+
+type Body = BoxBody<Bytes, hyper::Error>;
+
+/// What Compose arrived at.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    /// It asks to start the new container.
+    Start(HeldStart),
+    /// It was refused something that is not part of deploying the service.
+    Refused {
+        /// What it wanted, for a person.
+        what: String,
+    },
+}
+
+/// Compose's call to start the new container, held until it is answered. Dropping it answers an error.
+#[derive(Debug)]
+pub(super) struct HeldStart {
+    /// The new container's id.
+    pub(super) container: String,
+    /// The name that it is to have.
+    pub(super) name: String,
+    /// The restart policy that the Compose file asks for.
+    pub(super) restart_policy: RestartPolicy,
+    answer: oneshot::Sender<()>,
+}
+
+impl HeldStart {
+    /// Tells Compose that the container runs.
+    pub(super) fn started(self) {
+        if self.answer.send(()).is_err() {
+            tracing::debug!("Compose had gone before it was told that the container runs");
+        }
+    }
+}
+
+/// The open socket. Dropping it closes every connection and removes it.
+#[derive(Debug)]
+pub(super) struct StagingSocket {
+    path: PathBuf,
+    arrivals: mpsc::Receiver<Arrival>,
+    connections: JoinSet<()>,
+}
+
+struct Shared {
+    docker: PathBuf,
+    mark: Mark,
+    state: Mutex<State>,
+    arrivals: mpsc::Sender<Arrival>,
+}
+
+struct State {
+    view: View,
+    restart_policy: RestartPolicy,
+}
+
+impl StagingSocket {
+    /// Opens a socket at `path` for one deployment in which `old`, if any, is to be replaced.
+    pub(super) fn open(
+        path: &Path,
+        docker: &Path,
+        mark: Mark,
+        old: Option<(String, String)>,
+    ) -> std::io::Result<Self> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // The directory is the state directory: only root can reach into it.
+        let listener = UnixListener::bind(path)?;
+        let (sender, arrivals) = mpsc::channel(4);
+        let old = old.map(|(id, name)| OldContainer { id, name });
+        let shared = Arc::new(Shared {
+            docker: docker.to_owned(),
+            mark,
+            state: Mutex::new(State { view: View::new(old), restart_policy: RestartPolicy::default() }),
+            arrivals: sender,
+        });
+        let mut connections = JoinSet::new();
+        connections.spawn(accept(listener, shared));
+        Ok(Self { path: path.to_owned(), arrivals, connections })
+    }
+
+    /// The next thing that Compose arrives at; `None` never comes while the socket is open.
+    pub(super) async fn arrival(&mut self) -> Option<Arrival> {
+        self.arrivals.recv().await
+    }
+
+    /// Where Compose finds it.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for StagingSocket {
+    fn drop(&mut self) {
+        self.connections.abort_all();
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::debug!(%error, "the staging socket was gone already");
+        }
+    }
+}
+
+async fn accept(listener: UnixListener, shared: Arc<Shared>) {
+    // Aborting this task drops the set and with it every connection.
+    let mut connections = JoinSet::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                connections.spawn(connection(stream, Arc::clone(&shared)));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the staging socket could not accept a connection");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn connection(stream: UnixStream, shared: Arc<Shared>) {
+    let service = service_fn(|request| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(answer(&shared, request).await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection of Compose ended early");
+    }
+}
+
+async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
+    let decision = {
+        let path = unversioned(request.uri().path());
+        let query = request.uri().query().unwrap_or_default();
+        let call = Call { method: request.method().as_str(), path, query };
+        let mut state = lock(shared);
+        let decision = state.view.decide(call);
+        tracing::debug!(method = call.method, path, ?decision, "Compose");
+        decision
+    };
+    match act(shared, request, decision).await {
+        Ok(response) => response,
+        Err(error) => message(StatusCode::SERVICE_UNAVAILABLE, &format!("cutover could not reach Docker: {error}")),
+    }
+}
+
+async fn act(
+    shared: &Shared,
+    request: Request<Incoming>,
+    decision: Decision,
+) -> Result<Response<Body>, forward::ForwardError> {
+    let docker = shared.docker.as_path();
+    match decision {
+        Decision::Forward => forward::pass(docker, request).await,
+        Decision::ForwardList => {
+            forward::pass_changed(docker, request, |list| rewrite::list(list, &lock(shared).view)).await
+        }
+        Decision::ForwardInspectNew => {
+            forward::pass_changed(docker, request, |new| rewrite::inspect(new, &lock(shared).view)).await
+        }
+        Decision::Create { name } => create(shared, request, &name).await,
+        Decision::CreateExec => {
+            forward::pass_changed(docker, request, |exec| {
+                if let Some(id) = exec["Id"].as_str() {
+                    lock(shared).view.exec_created(id);
+                }
+            })
+            .await
+        }
+        Decision::NetworkConnect => connect(shared, request).await,
+        Decision::Believed => Ok(empty(StatusCode::NO_CONTENT)),
+        Decision::Gone { name } => {
+            Ok(message(StatusCode::NOT_FOUND, &format!("No such container: {name}")))
+        }
+        Decision::Start => Ok(start(shared).await),
+        Decision::Refuse { what } => Ok(refuse(shared, what)),
+    }
+}
+
+async fn create(
+    shared: &Shared,
+    request: Request<Incoming>,
+    name: &str,
+) -> Result<Response<Body>, forward::ForwardError> {
+    let (parts, mut body) = forward::read_json(request).await?;
+    let policy = match rewrite::create_body(&mut body, &shared.mark) {
+        Ok(policy) => policy,
+        Err(what) => return Ok(refuse(shared, what)),
+    };
+    lock(shared).restart_policy = policy;
+    forward::send_json(&shared.docker, parts, &body, |created| {
+        if let Some(id) = created["Id"].as_str() {
+            lock(shared).view.created(id, name);
+        }
+    })
+    .await
+}
+
+/// Older Compose connects the new container to its second network in a call of its own.
+async fn connect(
+    shared: &Shared,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, forward::ForwardError> {
+    let (parts, body) = forward::read_json(request).await?;
+    let container = body["Container"].as_str().unwrap_or_default();
+    if !lock(shared).view.is_new(container) {
+        let what = format!("{} {} for container {container}", parts.method, parts.uri.path());
+        return Ok(refuse(shared, what));
+    }
+    forward::send_json(&shared.docker, parts, &body, |_| ()).await
+}
+
+/// Hands the call over to the deployment and answers when it is told that the container runs.
+async fn start(shared: &Shared) -> Response<Body> {
+    let (answer, started) = oneshot::channel();
+    let held = {
+        let state = lock(shared);
+        state.view.new_container().map(|new| HeldStart {
+            container: new.id.clone(),
+            name: new.name.clone(),
+            restart_policy: state.restart_policy.clone(),
+            answer,
+        })
+    };
+    let Some(held) = held else {
+        return message(StatusCode::CONFLICT, "cutover: there is no new container to start");
+    };
+    if shared.arrivals.send(Arrival::Start(held)).await.is_ok() && started.await.is_ok() {
+        empty(StatusCode::NO_CONTENT)
+    } else {
+        message(StatusCode::CONFLICT, "cutover: the new container is not to be started: the deployment ended")
+    }
+}
+
+fn refuse(shared: &Shared, what: String) -> Response<Body> {
+    let text = format!("cutover: not part of deploying this service, refused: {what}");
+    // Compose gives up at the first refusal; if nobody listens any more, the text is all that is left.
+    if let Err(error) = shared.arrivals.try_send(Arrival::Refused { what }) {
+        tracing::debug!(%error, "a refusal was not reported");
+    }
+    message(StatusCode::FORBIDDEN, &text)
+}
+
+fn lock(shared: &Shared) -> std::sync::MutexGuard<'_, State> {
+    shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The path without `/v1.51`.
+fn unversioned(path: &str) -> &str {
+    let versioned = path.strip_prefix("/v").and_then(|rest| rest.split_once('/'));
+    match versioned {
+        Some((version, _)) if version.bytes().all(|b| b.is_ascii_digit() || b == b'.') => {
+            &path[2 + version.len()..]
+        }
+        _ => path,
+    }
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let body = http_body_util::Empty::new().map_err(|never| match never {}).boxed();
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+}
+
+fn message(status: StatusCode, text: &str) -> Response<Body> {
+    forward::json_response(status, &json!({ "message": text }))
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_taken_off_paths() {
+        assert_eq!(unversioned("/v1.51/containers/json"), "/containers/json");
+        assert_eq!(unversioned("/containers/json"), "/containers/json");
+        assert_eq!(unversioned("/volumes/x"), "/volumes/x");
+        assert_eq!(unversioned("/_ping"), "/_ping");
+    }
+}

@@ -1,0 +1,138 @@
+//! The three places where a body is changed on its way: the container that Compose creates, the list of
+//! containers, and the new container's description.
+
+use serde_json::{Value, json};
+
+use cutover_core::deployment::RestartPolicy;
+
+use super::view::View;
+
+/// The label that ties a container to the deployment which created it.
+pub const DEPLOYMENT_LABEL: &str = "cutover.deployment";
+/// The label that names the configured service.
+pub const SERVICE_LABEL: &str = "cutover.service";
+
+/// Whose container may be created, and how it is marked.
+#[derive(Debug, Clone)]
+pub(super) struct Mark {
+    pub(super) deployment: String,
+    pub(super) service: String,
+    pub(super) project: String,
+    pub(super) compose_service: String,
+}
+
+/// Checks that this is a container of the service, adds our labels, and sets its restart policy to `no`
+/// for the trial. Returns the policy that Compose asked for.
+pub(super) fn create_body(body: &mut Value, mark: &Mark) -> Result<RestartPolicy, String> {
+    let label = |name: &str| body["Labels"][name].as_str().unwrap_or_default().to_owned();
+    let project = label("com.docker.compose.project");
+    let service = label("com.docker.compose.service");
+    if project != mark.project || service != mark.compose_service {
+        return Err(format!("create a container of service `{service}` in project `{project}`"));
+    }
+    if label("com.docker.compose.oneoff").eq_ignore_ascii_case("true") {
+        return Err("create a one-off container".to_owned());
+    }
+    body["Labels"][DEPLOYMENT_LABEL] = json!(mark.deployment);
+    body["Labels"][SERVICE_LABEL] = json!(mark.service);
+    let asked = &body["HostConfig"]["RestartPolicy"];
+    let policy = RestartPolicy {
+        name: asked["Name"].as_str().unwrap_or_default().to_owned(),
+        retries_max: asked["MaximumRetryCount"].as_i64().unwrap_or(0),
+    };
+    // Until the commit, a power cut must bring the old container back and not this one.
+    body["HostConfig"]["RestartPolicy"] = json!({ "Name": "no", "MaximumRetryCount": 0 });
+    Ok(policy)
+}
+
+/// Leaves the old container out once Compose believes that it is gone, and shows the new one's name.
+pub(super) fn list(containers: &mut Value, view: &View) {
+    let Some(items) = containers.as_array_mut() else { return };
+    items.retain(|item| item["Id"].as_str() != view.hidden());
+    if let Some(new) = view.new_container() {
+        for item in items {
+            if item["Id"].as_str() == Some(&new.id) {
+                item["Names"] = json!([format!("/{}", new.name)]);
+            }
+        }
+    }
+}
+
+/// Shows the new container's name.
+pub(super) fn inspect(container: &mut Value, view: &View) {
+    if let Some(new) = view.new_container() {
+        container["Name"] = json!(format!("/{}", new.name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::staging::view::{Call, OldContainer};
+
+    fn mark() -> Mark {
+        Mark {
+            deployment: "d1".into(),
+            service: "web".into(),
+            project: "shop".into(),
+            compose_service: "app".into(),
+        }
+    }
+
+    fn body(project: &str, service: &str) -> Value {
+        json!({
+            "Image": "shop:1",
+            "Labels": {
+                "com.docker.compose.project": project,
+                "com.docker.compose.service": service,
+                "com.docker.compose.oneoff": "False"
+            },
+            "HostConfig": { "RestartPolicy": { "Name": "on-failure", "MaximumRetryCount": 3 } }
+        })
+    }
+
+    #[test]
+    fn the_new_container_is_marked_and_does_not_start_by_itself() {
+        let mut body = body("shop", "app");
+        let policy = create_body(&mut body, &mark()).expect("our service");
+        assert_eq!(policy, RestartPolicy { name: "on-failure".into(), retries_max: 3 });
+        assert_eq!(body["Labels"][DEPLOYMENT_LABEL], "d1");
+        assert_eq!(body["Labels"][SERVICE_LABEL], "web");
+        assert_eq!(body["HostConfig"]["RestartPolicy"]["Name"], "no");
+        assert_eq!(body["Image"], "shop:1");
+    }
+
+    #[test]
+    fn containers_of_others_are_not_created() {
+        for (project, service) in [("shop", "db"), ("other", "app"), ("", "")] {
+            let mut body = body(project, service);
+            assert!(create_body(&mut body, &mark()).is_err(), "{project} {service}");
+        }
+        let mut one_off = body("shop", "app");
+        one_off["Labels"]["com.docker.compose.oneoff"] = json!("True");
+        assert!(create_body(&mut one_off, &mark()).is_err());
+    }
+
+    #[test]
+    fn the_list_shows_what_compose_believes() {
+        let (old, new) = ("aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb");
+        let mut view = View::new(Some(OldContainer { id: old.into(), name: "shop-app-1".into() }));
+        view.created(new, "tmp_shop-app-1");
+        let shown = |view: &View| {
+            let mut containers = json!([
+                { "Id": old, "Names": ["/shop-app-1"] },
+                { "Id": new, "Names": ["/tmp_shop-app-1"] },
+                { "Id": "other", "Names": ["/shop-db-1"] }
+            ]);
+            list(&mut containers, view);
+            let names: Vec<_> = containers.as_array().into_iter().flatten().map(|item| item["Names"][0].clone()).collect();
+            names
+        };
+        assert_eq!(shown(&view), ["/shop-app-1", "/tmp_shop-app-1", "/shop-db-1"]);
+        let path = format!("/containers/{old}");
+        view.decide(Call { method: "DELETE", path: &path, query: "" });
+        let path = format!("/containers/{new}/rename");
+        view.decide(Call { method: "POST", path: &path, query: "name=shop-app-1" });
+        assert_eq!(shown(&view), ["/shop-app-1", "/shop-db-1"]);
+    }
+}

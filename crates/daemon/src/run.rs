@@ -1,0 +1,106 @@
+//! The whole daemon: what `cutover serve` runs, and what the tests start in-process.
+
+use std::future::Future;
+use std::path::PathBuf;
+
+use cutover_core::compose_version::{COMPOSE_MINIMUM, ComposeVersion};
+
+use crate::deployer::Deployer;
+use crate::docker::Docker;
+use crate::driver::ComposeDriver;
+use crate::driver::command::{CommandError, Compose};
+use crate::http::{self, HttpError};
+use crate::journal::{Journal, JournalError, Opened};
+use crate::settings::Settings;
+use crate::systemd;
+
+/// The daemon could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Compose is missing or cannot be run.
+    #[error(transparent)]
+    Compose(#[from] CommandError),
+    /// Compose is too old.
+    #[error("Compose {found} is too old: install version {COMPOSE_MINIMUM} or newer (package docker-compose-plugin or docker-compose)")]
+    ComposeTooOld {
+        /// What is installed.
+        found: String,
+    },
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The state directory cannot be used.
+    #[error("the state directory {} cannot be used: {source}", path.display())]
+    StateDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A listener could not be opened.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+}
+
+/// Runs until `shutdown` is done, then stops gracefully within the configured bound.
+///
+/// Docker need not answer at the start: requests are refused until it does.
+///
+/// # Errors
+/// [`RunError`] when it cannot start; nothing was changed then.
+pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    let compose = Compose::find(&settings.docker)?;
+    let version = compose.version().await?;
+    match version.parse::<ComposeVersion>() {
+        Ok(found) if found >= COMPOSE_MINIMUM => {}
+        _ => return Err(RunError::ComposeTooOld { found: version }),
+    }
+    let directory = &settings.server.state_directory;
+    let unusable = |source| RunError::StateDirectory { path: directory.clone(), source };
+    std::fs::create_dir_all(directory).map_err(unusable)?;
+    let (journal, opened) = Journal::open(directory).await?;
+    if let Opened::Replaced { broken } = &opened {
+        ask_for_an_operator(&settings, &journal, broken).await?;
+    }
+    let docker = Docker::new(&settings.docker.socket);
+    let driver = ComposeDriver::new(docker, compose, directory).map_err(unusable)?;
+    let deployer = Deployer::new(&settings, driver, journal.clone());
+
+    let server = http::Server::open(&settings, deployer.clone(), journal).await?;
+    let recovering = tokio::spawn({
+        let deployer = deployer.clone();
+        async move { deployer.recover().await }
+    });
+    systemd::ready();
+    let watchdog = systemd::feed_watchdog();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"), compose = version, services = settings.services.len(),
+        "cutover is running"
+    );
+
+    shutdown.await;
+    systemd::stopping();
+    tracing::info!("stopping: no new deployments; those that have switched are finished first");
+    recovering.abort();
+    deployer.shut_down(settings.server.shutdown_deadline).await;
+    server.stop().await;
+    watchdog.abort();
+    Ok(())
+}
+
+/// The history is gone: nobody but a person can say whether what runs is what should run.
+async fn ask_for_an_operator(
+    settings: &Settings,
+    journal: &Journal,
+    broken: &std::path::Path,
+) -> Result<(), JournalError> {
+    let why = format!(
+        "the journal was damaged and is kept as {}; a new one was begun: see what runs, then `cutover resume SERVICE`",
+        broken.display()
+    );
+    tracing::error!("{why}");
+    for service in settings.services.keys() {
+        journal.set_needs_operator(service, Some(&why)).await?;
+    }
+    journal.acknowledge_replacement().await
+}
