@@ -99,7 +99,7 @@ fn read_document<'a>(
     let services = top.get("services");
     let names = service::names(services.as_ref());
     let auth = auth::read(top.get("auth").as_ref(), &names, surroundings);
-    if names.is_empty() {
+    if names.is_empty() && !top.is_misspelled("services") {
         found.note(
             services.as_ref().map(table::Value::key_span),
             "services",

@@ -186,8 +186,8 @@ fn read_services(value: &Value<'_>, configured: &Names) -> Option<BTreeSet<Servi
             }
             _ => {
                 fine = false;
-                let near = keys::nearest(name, configured.iter().map(String::as_str));
-                let help = match near {
+                let names: Vec<&str> = configured.iter().map(String::as_str).collect();
+                let help = match keys::nearest(name, &names) {
                     Some(near) => format!("did you mean \"{near}\"?"),
                     None => format!("add a section `[services.{name}]`, or leave it out"),
                 };

@@ -26,6 +26,7 @@ pub(super) fn read(table: &Table<'_>, project_directory: Option<&Path>) -> Optio
     match (table.get("compose_files"), table.get("project_directory")) {
         (Some(files), _) => read_list(&files),
         (None, Some(directory)) => find(&directory, project_directory?),
+        (None, None) if table.is_misspelled("compose_files") => None,
         (None, None) => {
             table.mistake(
                 "neither `compose_files` nor `project_directory` says where the Compose file is"

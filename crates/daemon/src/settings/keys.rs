@@ -43,8 +43,8 @@ pub fn known_keys() -> Vec<String> {
 }
 
 /// What to tell about a key that does not exist in a table with these `keys`.
-pub(super) fn suggestion(unknown: &str, keys: &[&str]) -> String {
-    if let Some(near) = nearest(unknown, keys.iter().copied()) {
+pub(super) fn suggestion(unknown: &str, keys: &[&'static str]) -> String {
+    if let Some(near) = nearest(unknown, keys) {
         return format!("did you mean `{near}`?");
     }
     let elsewhere = TABLES
@@ -58,11 +58,10 @@ pub(super) fn suggestion(unknown: &str, keys: &[&str]) -> String {
 }
 
 /// The candidate that differs by the fewest edits, if these are few enough for a slip of the fingers.
-pub(super) fn nearest<'a>(
-    text: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(super) fn nearest<'a>(text: &str, candidates: &[&'a str]) -> Option<&'a str> {
     candidates
+        .iter()
+        .copied()
         .map(|candidate| (edits(text, candidate), candidate))
         .filter(|(edits, candidate)| *edits <= candidate.len().max(3) / 3)
         .min()

@@ -74,7 +74,11 @@ impl Mistakes {
             .into_iter()
             .map(|note| with_line(note, text))
             .collect();
-        list.sort_by_key(|mistake| mistake.span.as_ref().map(|span| (span.start, span.end)));
+        // What has no line, such as a missing section, comes last: a misspelled name may be the cause.
+        list.sort_by_key(|mistake| match &mistake.span {
+            Some(span) => (span.start, span.end),
+            None => (usize::MAX, usize::MAX),
+        });
         Self {
             path: path.to_owned(),
             source: covered(text, &noted.hidden),

@@ -94,24 +94,37 @@ pub(super) fn parse(text: &str) -> (Option<DeTable<'_>>, Found) {
                 "this name is given twice".to_owned(),
                 Some("keep one of the two".to_owned()),
             ),
-            other => (format!("this is not TOML: {other}"), None),
+            other => (
+                format!("this is not TOML: {other}"),
+                span.clone().and_then(|span| quotes_missing(text, span)),
+            ),
         };
         found.note(span, "", message, help);
     }
     (only_duplicates.then(|| document.into_inner()), found)
 }
 
+/// The line around a place, and where it begins.
+fn line_at(text: &str, place: usize) -> (usize, &str) {
+    let start = text[..place].rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text[start..].lines().next().unwrap_or_default();
+    (start, line)
+}
+
+/// What to tell those who wrote a text as they would in YAML.
+fn quotes_missing(text: &str, span: Range<usize>) -> Option<String> {
+    let (_, line) = line_at(text, span.start);
+    let (_, value) = line.split_once('=')?;
+    let quoted = value.trim_start().starts_with(['"', '\'', '[', '{']);
+    (!quoted).then(|| "texts are written in quotes, for example \"127.0.0.1:8443\"".to_owned())
+}
+
 /// The part of the line after `=`, where it may hold a secret. A text that could not be parsed gives no
 /// certainty about it, so the words around it decide.
 fn sensitive(text: &str, span: Range<usize>) -> Option<Range<usize>> {
     const WORDS: [&str; 5] = ["auth", "environment", "secret", "token", "password"];
-    let before = text.get(..span.start)?;
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let line_end = text[span.start..]
-        .find('\n')
-        .map_or(text.len(), |len| span.start + len);
-    let line = &text[line_start..line_end];
-    let section = before
+    let (line_start, line) = line_at(text, span.start);
+    let section = text[..line_start]
         .lines()
         .rev()
         .find(|line| line.trim_start().starts_with('['))
@@ -122,7 +135,7 @@ fn sensitive(text: &str, span: Range<usize>) -> Option<Range<usize>> {
     };
     if mentions(section) || mentions(line) {
         line.find('=')
-            .map(|equals| line_start + equals + 1..line_end)
+            .map(|equals| line_start + equals + 1..line_start + line.len())
     } else {
         None
     }

@@ -72,6 +72,8 @@ pub(super) struct Table<'a> {
     path: String,
     key_span: Range<usize>,
     entries: &'a DeTable<'a>,
+    /// The keys that unknown ones were probably meant to be.
+    misspelled: Vec<&'static str>,
     found: &'a Found,
 }
 
@@ -86,10 +88,10 @@ impl<'a> Table<'a> {
             path: String::new(),
             key_span: 0..0,
             entries: document,
+            misspelled: Vec::new(),
             found,
         };
-        table.refuse_unknown(keys);
-        table
+        table.refusing_unknown(keys)
     }
 
     /// The value of `key`, if it is there.
@@ -99,18 +101,23 @@ impl<'a> Table<'a> {
             .map(|(key, value)| self.entry(key, value))
     }
 
-    /// The value of `key`, or a mistake that says what it is for.
-    pub(super) fn require(&self, key: &str, what_for: &str) -> Option<Value<'a>> {
+    /// The value of `key`, or a mistake that says what it `is`.
+    pub(super) fn require(&self, key: &str, is: &str) -> Option<Value<'a>> {
         let value = self.get(key);
-        if value.is_none() {
+        if value.is_none() && !self.is_misspelled(key) {
             self.found.note(
                 Some(self.key_span.clone()),
                 &self.path_of(key),
                 format!("`{key}` is missing in `{}`", self.path),
-                Some(what_for.to_owned()),
+                Some(format!("`{key}` is {is}")),
             );
         }
         value
+    }
+
+    /// Whether an unknown key was probably meant to be `key`: then it is not missing as well.
+    pub(super) fn is_misspelled(&self, key: &str) -> bool {
+        self.misspelled.contains(&key)
     }
 
     /// Every entry, for tables whose keys are the user's own names.
@@ -153,12 +160,13 @@ impl<'a> Table<'a> {
 
     /// Notes every key that means nothing here. Its value is hidden: a `secret = "…"` written where a
     /// `secret_file` belongs must not reach a log.
-    fn refuse_unknown(&self, keys: &'static [&'static str]) {
+    fn refusing_unknown(mut self, keys: &'static [&'static str]) -> Self {
         for (key, value) in self.entries {
             let name: &str = key.get_ref();
             if keys.contains(&name) {
                 continue;
             }
+            self.misspelled.extend(keys::nearest(name, keys));
             self.found.hide(value);
             let place = match self.path.as_str() {
                 "" => "at the top of the file".to_owned(),
@@ -171,6 +179,7 @@ impl<'a> Table<'a> {
                 Some(keys::suggestion(name, keys)),
             );
         }
+        self
     }
 }
 
@@ -224,9 +233,7 @@ impl<'a> Value<'a> {
 
     /// This value as a table with fixed keys.
     pub(super) fn table(&self, keys: &'static [&'static str]) -> Option<Table<'a>> {
-        let table = self.names()?;
-        table.refuse_unknown(keys);
-        Some(table)
+        Some(self.names()?.refusing_unknown(keys))
     }
 
     /// This value as a table whose keys are the user's own names.
@@ -236,6 +243,7 @@ impl<'a> Value<'a> {
                 path: self.path.clone(),
                 key_span: self.key_span(),
                 entries,
+                misspelled: Vec::new(),
                 found: self.found,
             }),
             _ => self.wrong_type("a table"),

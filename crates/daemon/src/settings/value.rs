@@ -79,17 +79,13 @@ impl<'a> Value<'a> {
         if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == text) {
             return Some(*choice);
         }
-        let words: Vec<String> = choices
-            .iter()
-            .map(|(word, _)| format!("\"{word}\""))
-            .collect();
-        let near = keys::nearest(text, choices.iter().map(|(word, _)| *word))
-            .map(|word| format!("did you mean \"{word}\"?"));
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        let near = keys::nearest(text, &words).map(|word| format!("did you mean \"{word}\"?"));
         self.mistake(
             format!(
-                "`{}` must be {}, not {}",
+                "`{}` must be \"{}\", not {}",
                 self.path,
-                words.join(" or "),
+                words.join("\" or \""),
                 shown(text)
             ),
             near.as_deref(),

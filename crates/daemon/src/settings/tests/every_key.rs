@@ -1,0 +1,275 @@
+//! One wrong value for every key.
+
+use super::super::known_keys;
+use super::{COMPLETE, Place};
+
+/// A key, a wrong value as TOML, and what is said about it.
+const WRONG: &[(&str, &str, &str)] = &[
+    (
+        "server.listen",
+        "8443",
+        "`server.listen` must be a text in quotes, not a whole number",
+    ),
+    (
+        "server.tls.cert",
+        r#""$DIR/none.crt""#,
+        "`server.tls.cert`: cannot read `$DIR/none.crt`: it does not exist",
+    ),
+    (
+        "server.tls.key",
+        r#""tls.key""#,
+        "`server.tls.key` must be an absolute path, not \"tls.key\"",
+    ),
+    (
+        "server.socket",
+        r#""cutover.sock""#,
+        "`server.socket` must be an absolute path, not \"cutover.sock\"",
+    ),
+    (
+        "server.metrics_listen",
+        r#""0.0.0.0:9464""#,
+        "`server.metrics_listen` must be on the loopback interface, not `0.0.0.0:9464`",
+    ),
+    (
+        "server.state_directory",
+        r#""""#,
+        "`server.state_directory` is empty",
+    ),
+    (
+        "server.shutdown_deadline",
+        "90",
+        "`server.shutdown_deadline` must be a duration",
+    ),
+    (
+        "auth.hmac.NAME.secret_file",
+        r#""$DIR""#,
+        "`auth.hmac.ci.secret_file`: cannot read `$DIR`: it is not a regular file",
+    ),
+    (
+        "auth.hmac.NAME.services",
+        r#"["shpo"]"#,
+        "`auth.hmac.ci.services` names \"shpo\", which is not configured",
+    ),
+    (
+        "auth.hmac.NAME.require_freshness",
+        r#""no""#,
+        "`auth.hmac.ci.require_freshness` must be `true` or `false`, without quotes, not a text",
+    ),
+    (
+        "auth.operator.NAME.token_file",
+        r#""$DIR/none""#,
+        "`auth.operator.alice.token_file`: cannot read `$DIR/none`: it does not exist",
+    ),
+    (
+        "docker.socket",
+        r#""tcp://10.0.0.1:2375""#,
+        "`docker.socket` must be the absolute path of a unix socket, not \"tcp://10.0.0.1:2375\"",
+    ),
+    (
+        "docker.config_directory",
+        r#""$DIR/.env""#,
+        "`docker.config_directory`: `$DIR/.env` is not a directory",
+    ),
+    (
+        "docker.compose",
+        r#""$DIR/.env""#,
+        "`docker.compose`: `$DIR/.env` is not executable",
+    ),
+    (
+        "services.NAME.compose_files",
+        "[]",
+        "`services.shop.compose_files` is empty",
+    ),
+    (
+        "services.NAME.project_directory",
+        r#""$DIR/none""#,
+        "`services.shop.project_directory`: cannot use `$DIR/none`: it does not exist",
+    ),
+    (
+        "services.NAME.project_name",
+        r#""Acme Shop""#,
+        "`services.shop.project_name` must be lower-case letters, digits, `_` and `-`, beginning with a letter or digit, not \"Acme Shop\"",
+    ),
+    (
+        "services.NAME.env_files",
+        r#"["$DIR/.env", "$DIR/.env"]"#,
+        "`services.shop.env_files` has \"$DIR/.env\" twice",
+    ),
+    (
+        "services.NAME.profiles",
+        r#"["--all"]"#,
+        "`services.shop.profiles[0]` must be a profile's name: letters, digits, `.`, `_` and `-`, beginning with a letter or digit, not \"--all\"",
+    ),
+    (
+        "services.NAME.environment",
+        r#"{ DOCKER_HOST = "tcp://10.0.0.1" }"#,
+        "`DOCKER_HOST` would change what Compose does, so it cannot be set",
+    ),
+    (
+        "services.NAME.pass_environment",
+        r#"["A B"]"#,
+        "`services.shop.pass_environment[0]` must be the name of a variable: letters, digits and `_`, not \"A B\"",
+    ),
+    (
+        "services.NAME.compose_service",
+        r#""web/1""#,
+        "`services.shop.compose_service` must be a service's name in the Compose file: letters, digits, `.`, `_` and `-`, not \"web/1\"",
+    ),
+    (
+        "services.NAME.image_repository",
+        r#""ghcr.io/acme/shop:latest""#,
+        "`services.shop.image_repository` must be an image without tag and digest, for example \"ghcr.io/acme/shop\", not \"ghcr.io/acme/shop:latest\"",
+    ),
+    (
+        "services.NAME.tag_variable",
+        r#""${SHOP_TAG}""#,
+        "`services.shop.tag_variable` must be the name of a variable: letters, digits and `_`, not \"${SHOP_TAG}\"",
+    ),
+    (
+        "services.NAME.tag_pattern",
+        r#""v[0-9]""#,
+        "`services.shop.tag_pattern` must be characters of a tag, `*` for any run of them and `?` for any one, for example `v*`, not \"v[0-9]\"",
+    ),
+    (
+        "services.NAME.health.http.port",
+        "70000",
+        "`services.shop.health.http.port` must be from 1 to 65535, not 70000",
+    ),
+    (
+        "services.NAME.health.http.path",
+        r#""healthz""#,
+        "`services.shop.health.http.path` must begin with `/` and have only visible ASCII characters, not \"healthz\"",
+    ),
+    (
+        "services.NAME.health.http.status",
+        r#""2xx""#,
+        "`services.shop.health.http.status` must be one HTTP status or a range of them from 100 to 599, not \"2xx\"",
+    ),
+    (
+        "services.NAME.health.http.host",
+        r#""http://shop""#,
+        "`services.shop.health.http.host` must be a host name, with a port if need be, not \"http://shop\"",
+    ),
+    (
+        "services.NAME.health.http.tls",
+        r#""on""#,
+        "`services.shop.health.http.tls` must be \"off\" or \"verify\" or \"insecure\", not \"on\"",
+    ),
+    (
+        "services.NAME.health.http.interval",
+        r#""1ms""#,
+        "`services.shop.health.http.interval` must be from \"10ms\" to \"24h\", not \"1ms\"",
+    ),
+    (
+        "services.NAME.health.http.timeout",
+        r#""2""#,
+        "`services.shop.health.http.timeout` must be a duration, not \"2\"",
+    ),
+    (
+        "services.NAME.health.http.body_bytes_max",
+        "-1",
+        "`services.shop.health.http.body_bytes_max` must be from 0 to 16777216, not -1",
+    ),
+    (
+        "services.NAME.health.tcp.port",
+        r#""5432""#,
+        "`services.shop.health.tcp.port` must be a whole number, not a text",
+    ),
+    (
+        "services.NAME.health.tcp.interval",
+        r#""25h""#,
+        "`services.shop.health.tcp.interval` must be from \"10ms\" to \"24h\", not \"25h\"",
+    ),
+    (
+        "services.NAME.health.tcp.timeout",
+        "2.5",
+        "`services.shop.health.tcp.timeout` must be a duration",
+    ),
+    (
+        "services.NAME.healthy_deadline",
+        r#""5s""#,
+        "`services.shop.min_healthy_time` must be shorter than `healthy_deadline`, or no release could ever succeed",
+    ),
+    (
+        "services.NAME.min_healthy_time",
+        r#""2m""#,
+        "`services.shop.min_healthy_time` must be shorter than `healthy_deadline`, or no release could ever succeed",
+    ),
+    (
+        "services.NAME.monitor",
+        r#""soon""#,
+        "`services.shop.monitor` must be a duration, not \"soon\"",
+    ),
+    (
+        "services.NAME.progress_deadline",
+        r#""0s""#,
+        "`services.shop.progress_deadline` must be from \"10ms\" to \"24h\", not \"0s\"",
+    ),
+    (
+        "services.NAME.keep_releases",
+        "1",
+        "`services.shop.keep_releases` must be from 2 to 1000, not 1",
+    ),
+    (
+        "services.NAME.order",
+        r#""start_first""#,
+        "`services.shop.order` must be \"stop-first\" or \"start-first\", not \"start_first\"",
+    ),
+];
+
+/// The complete configuration with another value at `key`.
+fn with(key: &str, value: &str) -> String {
+    let mut document: toml::Table = COMPLETE.parse().expect("valid TOML");
+    let key = match key {
+        key if key.starts_with("auth.hmac.") => key.replace("NAME", "ci"),
+        key if key.starts_with("auth.operator.") => key.replace("NAME", "alice"),
+        key => key.replace("NAME", "shop"),
+    };
+    let mut names = key.split('.').collect::<Vec<_>>();
+    let last = names.pop().expect("a key");
+    let table = names.iter().fold(&mut document, |table, name| {
+        table[*name].as_table_mut().expect(name)
+    });
+    let value: toml::Table = format!("value = {value}").parse().expect("valid TOML");
+    let before = table.insert(last.to_owned(), value["value"].clone());
+    assert!(before.is_some(), "COMPLETE has no {key}");
+    toml::to_string(&document).expect("valid TOML")
+}
+
+#[test]
+fn every_key_has_a_wrong_value_that_is_refused() {
+    let place = Place::new();
+    for (key, value, expected) in WRONG {
+        assert_eq!(place.messages(&with(key, value)), [*expected], "{key}");
+    }
+}
+
+#[test]
+fn no_key_is_forgotten_in_these_tests() {
+    let tested: Vec<&str> = WRONG.iter().map(|(key, _, _)| *key).collect();
+    for key in known_keys() {
+        assert!(tested.contains(&key.as_str()), "{key} has no wrong value");
+    }
+    assert_eq!(tested.len(), known_keys().len());
+}
+
+#[test]
+fn every_key_of_the_wrong_type_is_refused_at_its_place() {
+    let place = Place::new();
+    for key in known_keys() {
+        let mistakes = place
+            .read(&with(&key, "1979-05-27"))
+            .expect_err("a date is never right");
+        let shown: Vec<_> = mistakes.iter().map(|mistake| mistake.message()).collect();
+        let named = key
+            .replace("hmac.NAME", "hmac.ci")
+            .replace("operator.NAME", "operator.alice")
+            .replace("NAME", "shop");
+        assert!(
+            mistakes
+                .iter()
+                .any(|mistake| mistake.key() == named && mistake.line().is_some()),
+            "{key}: {shown:?}"
+        );
+    }
+}
