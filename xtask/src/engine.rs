@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
+use cutover_testkit::engine::command::tail_of;
 use cutover_testkit::engine::wait::wait_for;
-use cutover_testkit::engine::{Engine, command::tail_of, processes};
+use cutover_testkit::engine::{Engine, processes, remove_leftovers};
 use rustix::process::{Pid, Signal};
 
 use crate::world::{self, World};
@@ -130,7 +131,7 @@ fn down(dir: &Path) -> Result<ExitCode> {
         })?;
     }
     if world::is_world(dir) {
-        fs::remove_dir_all(dir)?;
+        remove_leftovers(dir)?;
         eprintln!("stopped and removed {}", dir.display());
     } else {
         eprintln!("no private engine was started in {}", dir.display());

@@ -19,10 +19,10 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use cutover_testkit::engine::Engine;
 use cutover_testkit::engine::namespace::{self, Namespace};
 use cutover_testkit::engine::packages::Packages;
 use cutover_testkit::engine::world::World as TestWorld;
+use cutover_testkit::engine::{Engine, remove_leftovers};
 use cutover_testkit::registry::{Auth, Registry};
 
 /// Directories of worlds are here: short enough for sockets in them, whatever the checkout's path.
@@ -54,6 +54,8 @@ pub(crate) fn run(command: &[OsString]) -> Result<ExitCode> {
     let world = World::prepare(dir.path())?;
     let mut command = world.command(command)?;
     let status = command.status().context("unshare could not be started")?;
+    drop(world);
+    remove_leftovers(dir.path())?;
     Ok(exit_code(status))
 }
 
@@ -222,7 +224,7 @@ fn remove_deserted_worlds() {
         let dir = entry.path();
         let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
         if is_ours && is_world(&dir) && is_running(&dir).is_ok_and(|running| !running) {
-            drop(fs::remove_dir_all(dir));
+            drop(remove_leftovers(&dir));
         }
     }
 }

@@ -59,7 +59,6 @@ pub struct Engine {
     packages: Packages,
     namespace: Namespace,
     dir: PathBuf,
-    control_group: String,
     machine: Option<Machine>,
     daemon: Option<Daemon>,
 }
@@ -99,7 +98,6 @@ impl Engine {
         let mut engine = Self {
             packages: packages.clone(),
             namespace: namespace.clone(),
-            control_group: control_group_of(&dir),
             dir,
             machine: None,
             daemon: None,
@@ -261,7 +259,7 @@ impl Engine {
         if let Some(mut daemon) = self.daemon.take() {
             daemon.nsenter.wait()?;
         }
-        cgroup::remove(Path::new(cgroup::ROOT), &self.control_group);
+        cgroup::remove(Path::new(cgroup::ROOT), &self.dir);
         Ok(())
     }
 
@@ -296,18 +294,13 @@ impl Drop for Engine {
     }
 }
 
-/// A control group's name that no other engine of the machine has.
-fn control_group_of(dir: &Path) -> String {
-    let name: String = dir
-        .to_string_lossy()
-        .chars()
-        .map(|letter| {
-            if letter.is_ascii_alphanumeric() {
-                letter
-            } else {
-                '-'
-            }
-        })
-        .collect();
-    format!("cutover{name}")
+/// Removes the directory of an engine, or of several below it, whose owner was killed before it
+/// could do so, and the control groups that they left. None of them may be running.
+///
+/// # Errors
+/// If the directory cannot be removed.
+pub fn remove_leftovers(dir: &Path) -> Result<()> {
+    let dir = dir.canonicalize()?;
+    cgroup::remove(Path::new(cgroup::ROOT), &dir);
+    fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))
 }

@@ -36,34 +36,50 @@ pub(super) fn make_room(root: &Path) {
     }
 }
 
-/// Removes the groups named `parent`, which Docker leaves behind when it is killed.
-pub(super) fn remove(root: &Path, parent: &str) {
+/// The control group of the engine in this directory: a name that no other engine has.
+pub(super) fn name_of(dir: &Path) -> String {
+    let name: String = dir
+        .to_string_lossy()
+        .chars()
+        .map(|letter| match letter {
+            letter if letter.is_ascii_alphanumeric() => letter,
+            _ => '-',
+        })
+        .collect();
+    format!("cutover{name}")
+}
+
+/// Removes the empty groups of engines in this directory or below it, which Docker leaves behind
+/// when it is killed.
+pub(super) fn remove(root: &Path, dir: &Path) {
+    let own = name_of(dir);
+    let below = format!("{own}-");
     // Version 1 has one tree for each controller, version 2 a single one.
-    let trees = fs::read_dir(root).map(|entries| {
-        entries
-            .flatten()
-            .map(|entry| entry.path().join(parent))
-            .collect::<Vec<PathBuf>>()
-    });
-    for group in trees
-        .unwrap_or_default()
-        .into_iter()
-        .chain([root.join(parent)])
-    {
-        if group.is_dir() {
+    let trees = subdirectories(root).into_iter().chain([root.to_owned()]);
+    for group in trees.flat_map(|tree| subdirectories(&tree)) {
+        let name = group.file_name().unwrap_or_default().to_string_lossy();
+        if name == own || name.starts_with(&below) {
             remove_tree(&group);
         }
     }
 }
 
-/// Groups hold files that cannot be removed, only directories can, from the leaves up.
+fn subdirectories(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// Groups hold files that cannot be removed, only directories can, from the leaves up. A group
+/// that holds a process stays.
 fn remove_tree(group: &Path) {
-    if let Ok(entries) = fs::read_dir(group) {
-        for entry in entries.flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                remove_tree(&entry.path());
-            }
-        }
+    for below in subdirectories(group) {
+        remove_tree(&below);
     }
     drop(fs::remove_dir(group));
 }
@@ -93,5 +109,22 @@ mod tests {
         fs::write(root.path().join("cgroup.procs"), "17\n").expect("written");
         make_room(root.path());
         assert!(!root.path().join("cutover-world").exists());
+    }
+
+    #[test]
+    fn only_groups_of_the_directory_are_removed() {
+        let root = tempfile::tempdir().expect("a directory");
+        let groups = ["cpu/cutover-tmp-e1/child", "cpu/cutover-tmp-e1-tmp-own"];
+        let others = ["cpu/cutover-tmp-e10", "cutover-tmp-e2", "cpu/docker"];
+        for group in groups.iter().chain(&others) {
+            fs::create_dir_all(root.path().join(group)).expect("made");
+        }
+        remove(root.path(), Path::new("/tmp/e1"));
+        for group in groups {
+            assert!(!root.path().join(group).exists(), "{group}");
+        }
+        for group in others {
+            assert!(root.path().join(group).exists(), "{group}");
+        }
     }
 }

@@ -27,6 +27,19 @@ impl Answer {
             .map(|(_, value)| value.trim())
     }
 
+    fn expect_whole(&self) -> Result<()> {
+        let promised = self.header("content-length");
+        if let Some(length) = promised.and_then(|text| text.parse::<usize>().ok())
+            && self.body.len() < length
+        {
+            bail!(
+                "the connection ended after {} of {length} bytes",
+                self.body.len()
+            );
+        }
+        Ok(())
+    }
+
     /// The body as text, for error messages.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).trim().to_owned()
@@ -77,7 +90,12 @@ impl<'a> Request<'a> {
         stream.write_all(self.body)?;
         let mut received = Vec::new();
         stream.read_to_end(&mut received)?;
-        parse(received)
+        let answer = parse(received)?;
+        // A `HEAD` promises a length and sends nothing.
+        if self.method != "HEAD" {
+            answer.expect_whole()?;
+        }
+        Ok(answer)
     }
 }
 
@@ -92,17 +110,7 @@ fn parse(mut received: Vec<u8>) -> Result<Answer> {
         .nth(1)
         .and_then(|word| word.parse().ok())
         .with_context(|| format!("not an HTTP answer: {head:?}"))?;
-    let answer = Answer { status, head, body };
-    let promised = answer.header("content-length");
-    if let Some(length) = promised.and_then(|text| text.parse::<usize>().ok())
-        && answer.body.len() < length
-    {
-        bail!(
-            "the connection ended after {} of {length} bytes",
-            answer.body.len()
-        );
-    }
-    Ok(answer)
+    Ok(Answer { status, head, body })
 }
 
 #[cfg(test)]
@@ -115,7 +123,9 @@ mod tests {
         let answer = parse(whole.to_vec()).expect("a whole answer");
         assert_eq!((answer.status, answer.text().as_str()), (200, "abc"));
         for length in 0..whole.len() {
-            assert!(parse(whole[..length].to_vec()).is_err(), "{length} bytes");
+            let answer = parse(whole[..length].to_vec());
+            let cut = answer.and_then(|answer| answer.expect_whole());
+            assert!(cut.is_err(), "{length} bytes");
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal};
 
+use super::cgroup;
 use super::command::tail_of;
 use super::http::Request;
 use super::processes::{child_of, log_to, signal};
@@ -88,7 +89,7 @@ impl Engine {
             .arg("--host")
             .arg(self.docker_host())
             .arg("--cgroup-parent")
-            .arg(format!("/{}", self.control_group))
+            .arg(format!("/{}", cgroup::name_of(&self.dir)))
             // systemd, where there is one, does not know the process numbers of our namespace.
             .args(["--exec-opt", "native.cgroupdriver=cgroupfs"]);
         let mut nsenter = self.spawn(&mut command, &log)?;
