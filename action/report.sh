@@ -1,0 +1,225 @@
+# shellcheck shell=bash
+# What people see of a deployment on GitHub: the sections of the log, annotations, the page of the
+# job (its summary), and the outputs of the step.
+#
+# Most of the text comes from elsewhere: container output, registries, Docker. A runner obeys
+# commands (`::add-path::…`) that it finds in the output of a step, so such text is only printed
+# while the runner is told to ignore them, until it sees a word that nobody can guess.
+# https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
+
+# The page is cut off by GitHub at 1 MiB, as a whole.
+readonly max_summary_events=100 max_summary_lines=200 max_summary_bytes=200000
+
+section=''
+stop_word=''
+
+# Sets REPLY to $1 on one line: without terminal colors and without control characters.
+plain() {
+    REPLY=$1
+    [[ $REPLY == *[[:cntrl:]]* ]] || return 0
+    local color=$'\e\\[[0-9;:?]*[A-Za-z]'
+    while [[ $REPLY =~ $color ]]; do
+        REPLY=${REPLY/"${BASH_REMATCH[0]}"/}
+    done
+    REPLY=${REPLY//[[:cntrl:]]/ }
+}
+
+# Prints a line of the script's own.
+tell() {
+    ignore_commands no
+    printf '%s\n' "$1"
+}
+
+# Prints a line of somebody else's, indented, and without effect on the runner.
+show() {
+    ignore_commands yes
+    plain "$1"
+    printf '  %s\n' "$REPLY"
+}
+
+# Tells the runner whether to ignore the commands that it finds in what follows.
+ignore_commands() {
+    if [[ $1 == yes && -z $stop_word ]]; then
+        stop_word=$(openssl rand -hex 16)
+        printf '::stop-commands::%s\n' "$stop_word"
+    elif [[ $1 == no && -n $stop_word ]]; then
+        printf '::%s::\n' "$stop_word"
+        stop_word=''
+    fi
+}
+
+# Begins a section of the log that can be folded, unless it is the present one.
+open_section() {
+    [[ $section != "$1" ]] || return 0
+    close_section
+    section=$1
+    tell "::group::$1"
+}
+
+# Ends the present section, if there is one.
+close_section() {
+    [[ -n $section ]] || return 0
+    section=''
+    tell '::endgroup::'
+}
+
+# Has the runner replace $1 by asterisks wherever it is printed. Does nothing outside of a runner,
+# which would print it instead.
+mask() {
+    [[ ${GITHUB_ACTIONS-} == true ]] || return 0
+    command_text "$1"
+    tell "::add-mask::$REPLY"
+}
+
+# Puts an error with the title $1 and the text $2 onto the page of the run.
+annotate() {
+    local title
+    command_text "$1"
+    title=${REPLY//:/%3A}
+    title=${title//,/%2C}
+    command_text "$2"
+    tell "::error title=$title::$REPLY"
+}
+
+# Sets REPLY to $1 as the text of a command.
+command_text() {
+    REPLY=${1//'%'/%25}
+    REPLY=${REPLY//$'\r'/%0D}
+    REPLY=${REPLY//$'\n'/%0A}
+}
+
+# Sets REPLY to $1 as text inside of Markdown: on one line, and nothing in it is markup.
+cell() {
+    local mark
+    plain "$1"
+    REPLY=${REPLY//'&'/'&amp;'}
+    REPLY=${REPLY//'<'/'&lt;'}
+    REPLY=${REPLY//'>'/'&gt;'}
+    REPLY=${REPLY//'"'/'&quot;'}
+    # As numbers, these are ordinary characters for Markdown: table borders, code, emphasis, links.
+    # The numbers contain a # themselves, so that one is first.
+    for mark in '#' '\' '`' '|' '*' '_' '[' ']' '~' '@'; do
+        [[ $REPLY != *"$mark"* ]] || REPLY=${REPLY//"$mark"/"$(printf '&#%d;' "'$mark")"}
+    done
+}
+
+# Prints the lines of standard input as a block that nothing inside of it can end.
+fenced() {
+    local text fence='```'
+    text=$(cat)
+    while [[ $text == *"$fence"* ]]; do
+        fence+='`'
+    done
+    printf '\n%stext\n%s\n%s\n' "$fence" "$text" "$fence"
+}
+
+# Prints a length of time, given in milliseconds, for people.
+duration() {
+    local ms=$1
+    if [[ ! $ms =~ ^[0-9]{1,12}$ ]]; then
+        printf 'unknown'
+    elif ((ms == 0)); then
+        printf 'none'
+    elif ((ms < 1000)); then
+        printf '%d ms' "$ms"
+    elif ((ms < 60000)); then
+        printf '%d.%d s' $((ms / 1000)) $((ms % 1000 / 100))
+    else
+        printf '%d min %d s' $((ms / 60000)) $((ms / 1000 % 60))
+    fi
+}
+
+# Prints a number of bytes for people.
+bytes() {
+    local count=$1
+    if ((count < 1000000)); then
+        printf '%d kB' $((count / 1000))
+    else
+        printf '%d.%d MB' $((count / 1000000)) $((count / 100000 % 10))
+    fi
+}
+
+# Prints one row of the table about the deployment, unless its value is empty.
+row() {
+    [[ -n $2 ]] || return 0
+    cell "$2"
+    printf '| %s | %s |\n' "$1" "$REPLY"
+}
+
+# Prints the page of the job: the heading $1, a sentence $2, a hint $3, and from JSON whatever is
+# known of the deployment.
+summary() {
+    local heading=$1 sentence=$2 hint=$3
+    cell "$heading"
+    printf '## %s\n\n' "$REPLY"
+    cell "$sentence"
+    [[ -z $REPLY ]] || printf '%s\n\n' "$REPLY"
+    cell "$hint"
+    [[ -z $REPLY ]] || printf '**What to do:** %s\n\n' "$REPLY"
+    printf '| | |\n|---|---|\n'
+    summary_rows
+    summary_events
+    summary_output
+    printf '\n'
+}
+
+# Prints the rows of the table about the deployment.
+summary_rows() {
+    local outage=''
+    row Service "$service"
+    json_text deployment.image
+    row Image "${REPLY:-$sha}"
+    json_text deployment.digest
+    row Digest "$REPLY"
+    json_text deployment.previous.image
+    row Previous "$REPLY"
+    json_text deployment.duration_ms
+    [[ -z $REPLY ]] || row Duration "$(duration "$REPLY")"
+    json_text deployment.outage_ms
+    [[ -z $REPLY ]] || outage=$(duration "$REPLY")
+    row Outage "$outage"
+    json_text deployment.cause.code
+    row Cause "$REPLY"
+    row Deployment "$deployment"
+    row Server "$url"
+}
+
+# Prints the events of the deployment as a table.
+summary_events() {
+    local index at status
+    [[ -n ${JSON[deployment.events.0.seq]-} ]] || return 0
+    printf '\n### What happened\n\n| time | status | event |\n|---|---|---|\n'
+    for ((index = 0; index < max_summary_events; index++)); do
+        [[ -n ${JSON[deployment.events.$index.seq]-} ]] || return 0
+        json_text "deployment.events.$index.at"
+        at=${REPLY#*T}
+        cell "${at%%[.Z+]*}"
+        at=$REPLY
+        json_text "deployment.events.$index.status"
+        cell "${REPLY//_/ }"
+        status=$REPLY
+        json_text "deployment.events.$index.message"
+        cell "$REPLY"
+        printf '| %s | %s | %s |\n' "$at" "$status" "$REPLY"
+    done
+    [[ -z ${JSON[deployment.events.$index.seq]-} ]] || printf '| … | | |\n'
+}
+
+# Prints the last output of the container that failed.
+summary_output() {
+    local index=0 first size=0
+    while [[ -n ${JSON[deployment.log.$index]-} ]]; do
+        index=$((index + 1))
+    done
+    ((index > 0)) || return 0
+    for ((first = index; first > 0 && first > index - max_summary_lines; first--)); do
+        size=$((size + ${#JSON[deployment.log.$((first - 1))]}))
+        ((size < max_summary_bytes)) || break
+    done
+    printf '\n### Last output of the new container\n'
+    for (( ; first < index; first++)); do
+        json_text "deployment.log.$first"
+        plain "$REPLY"
+        printf '%s\n' "$REPLY"
+    done | fenced
+}
