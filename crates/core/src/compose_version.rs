@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The oldest Compose whose calls the staging socket understands.
-pub const COMPOSE_MINIMUM: ComposeVersion = ComposeVersion {
+pub const MINIMUM: ComposeVersion = ComposeVersion {
     major: 2,
     minor: 20,
     patch: 0,
@@ -40,9 +40,9 @@ impl ComposeVersion {
     /// Checks that cutover works with this version.
     ///
     /// # Errors
-    /// A version older than [`COMPOSE_MINIMUM`].
+    /// A version older than [`MINIMUM`].
     pub fn supported(self) -> Result<Self, UnsupportedVersion> {
-        if self < COMPOSE_MINIMUM {
+        if self < MINIMUM {
             Err(UnsupportedVersion::Compose(self))
         } else {
             Ok(self)

@@ -16,3 +16,4 @@ pub mod template;
 pub mod retention;
 pub mod compose_version;
 pub mod env_file;
+pub mod mask;

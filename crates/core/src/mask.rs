@@ -1,0 +1,143 @@
+//! Keeps secrets and terminal tricks out of what cutover shows: logs, events, causes, answers.
+//!
+//! A container may print its own password, and Compose quotes lines of its files in errors. [`Mask`] knows
+//! the values and takes them out in every form in which programs usually print them. [`printable`] removes
+//! what would make a terminal do something. Where both are needed, `printable` comes first: escape
+//! sequences between the letters of a secret would otherwise hide it from the mask, and removing them
+//! would put it together again.
+//!
+//! A mask sees one text at a time, so lines must be whole when they are masked.
+
+use std::collections::HashMap;
+use std::fmt;
+
+mod forms;
+mod terminal;
+
+pub use terminal::printable;
+
+/// What stands in place of a secret.
+pub const MASKED: &str = "***";
+
+/// Shorter values are not masked: they are found in any text, and the gaps would tell them.
+pub const SECRET_LEN_MIN: usize = 4;
+
+/// Takes the values of secrets out of texts.
+#[derive(Clone, Default)]
+pub struct Mask {
+    /// What to look for, by its first bytes; each list begins with the longest.
+    forms: HashMap<[u8; SECRET_LEN_MIN], Vec<String>>,
+}
+
+impl Mask {
+    /// A mask for these values, in all their forms: as they are, each line of several, encoded in base64,
+    /// for a URL and for JSON.
+    ///
+    /// Values below [`SECRET_LEN_MIN`] bytes and the words `true`, `false`, `null` and `none` are not
+    /// masked.
+    pub fn new(secrets: impl IntoIterator<Item = String>) -> Self {
+        let mut forms: HashMap<[u8; SECRET_LEN_MIN], Vec<String>> = HashMap::new();
+        for form in secrets.into_iter().flat_map(|secret| forms::of(&secret)) {
+            if let Some(first) = form.as_bytes().first_chunk() {
+                forms.entry(*first).or_default().push(form);
+            }
+        }
+        for list in forms.values_mut() {
+            list.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+            list.dedup();
+        }
+        Self { forms }
+    }
+
+    /// The text with every occurrence of every secret replaced by [`MASKED`].
+    ///
+    /// Secrets that overlap in the text are replaced together, so that no part of either remains.
+    #[must_use]
+    pub fn apply(&self, text: &str) -> String {
+        let mut masked = String::with_capacity(text.len());
+        // The text up to here is in `masked`, as itself or as a mask.
+        let mut done = 0;
+        let mut in_mask = false;
+        for at in 0..text.len() {
+            let Some(len) = self.longest_at(&text.as_bytes()[at..]) else {
+                continue;
+            };
+            if !in_mask || at > done {
+                masked.push_str(&text[done..at]);
+                masked.push_str(MASKED);
+            }
+            in_mask = true;
+            done = done.max(at + len);
+        }
+        masked.push_str(&text[done..]);
+        masked
+    }
+
+    /// The length of the longest secret that `text` begins with.
+    fn longest_at(&self, text: &[u8]) -> Option<usize> {
+        self.forms
+            .get(text.first_chunk()?)?
+            .iter()
+            .find(|form| text.starts_with(form.as_bytes()))
+            .map(String::len)
+    }
+}
+
+impl fmt::Debug for Mask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count: usize = self.forms.values().map(Vec::len).sum();
+        write!(f, "Mask({count} forms)")
+    }
+}
+
+/// Whether the value of an environment variable of this name is probably a secret.
+///
+/// Rather says yes: a value masked without need costs a look at the server, a secret in a log costs more.
+#[must_use]
+pub fn looks_secret(name: &str) -> bool {
+    const PARTS: [&str; 10] = [
+        "PASSWORD",
+        "PASSWD",
+        "PASSPHRASE",
+        "SECRET",
+        "TOKEN",
+        "KEY",
+        "CREDENTIAL",
+        "PRIVATE",
+        "AUTH",
+        "DSN",
+    ];
+    let name = name.to_ascii_uppercase();
+    PARTS.iter().any(|part| name.contains(part))
+        || name.split(['_', '-', '.']).any(|word| word.ends_with("PASS"))
+        // The shell's own PWD and OLDPWD are directories.
+        || name.ends_with("_PWD")
+}
+
+/// The password in a URL, or the user where there is none: `hunter2` in `postgres://shop:hunter2@db/shop`.
+///
+/// As written; [`Mask::new`] masks its decoded form as well.
+#[must_use]
+pub fn url_credentials(value: &str) -> Option<String> {
+    let (_, rest) = value.split_once("://")?;
+    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    let userinfo = match authority.rsplit_once('@') {
+        Some((userinfo, _)) => userinfo,
+        // A password with a `/` in it that nobody encoded: what follows the `:` is no port.
+        None => {
+            let (_, port) = authority.split_once(':')?;
+            let is_port = port.bytes().all(|b| b.is_ascii_digit());
+            let (userinfo, _) = rest.rsplit_once('@')?;
+            (!is_port).then_some(userinfo)?
+        }
+    };
+    let secret = match userinfo.split_once(':') {
+        // GitHub's way to give a token: it is the user, and the password says so.
+        None | Some((_, "" | "x-oauth-basic")) => userinfo.split(':').next()?,
+        Some((_, password)) => password,
+    };
+    (!secret.is_empty()).then(|| secret.to_owned())
+}
+
+#[cfg(test)]
+mod tests;
