@@ -146,7 +146,8 @@ fn explain_certificate(problem: &CertificateError, endpoint: &Endpoint) -> (Stri
             format!("the certificate of {endpoint} is not valid yet"),
             "compare the clocks of this machine and of the server".to_owned(),
         ),
-        CertificateError::UnknownIssuer => (
+        // A self-made authority that was made anew has the old one's name but not its key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => (
             format!("the certificate of {endpoint} was issued by nobody this machine trusts"),
             "for a certificate of your own authority, set SSL_CERT_FILE to the authority's PEM file; \
              for a public one, see that the server sends the whole chain"
@@ -201,4 +202,35 @@ pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
     chain(error)
         .last()
         .map_or_else(String::new, ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_may_not_be_opened_names_root_and_the_group() {
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let failure = explain_socket(Some(&denied), Path::new("/run/cutover/cutover.sock"));
+        assert!(
+            failure
+                .to_string()
+                .contains("may not be opened by this user"),
+            "{failure}"
+        );
+        assert!(failure.hint().contains("as root"), "{}", failure.hint());
+        assert!(
+            failure.hint().contains("group `cutover`"),
+            "{}",
+            failure.hint()
+        );
+    }
+
+    #[test]
+    fn an_error_inside_an_io_error_is_found() {
+        let tls = rustls::Error::InvalidCertificate(CertificateError::Expired);
+        let wrapped = io::Error::other(io::Error::other(tls));
+        assert!(find::<rustls::Error>(&wrapped).is_some());
+        assert_eq!(innermost(&wrapped), "invalid peer certificate: Expired");
+    }
 }

@@ -40,9 +40,13 @@ pub(super) async fn attend(
     match ended {
         Ok(answer) => {
             view.borrow_mut().ended(&answer.value);
-            match format {
-                Format::Text => render::print(&conclusion(&answer.value))?,
-                Format::Json => render::print_body(&answer.body)?,
+            let printed = match format {
+                Format::Text => render::print(&conclusion(&answer.value)),
+                Format::Json => render::print_body(&answer.body),
+            };
+            if let Err(error) = printed {
+                // The exit code still says how the deployment ended.
+                render::tell(&format!("cutover: the end could not be printed: {error}\n"));
             }
             Ok(Exit::of(&answer.value))
         }

@@ -48,7 +48,8 @@ pub(crate) fn run(args: ManArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let mut page = Vec::new();
-    Man::new(command).render(&mut page)?;
+    let source = concat!("cutover ", env!("CARGO_PKG_VERSION"));
+    Man::new(command).source(source).render(&mut page)?;
     render::print_body(&page)?;
     Ok(Exit::Done.into())
 }

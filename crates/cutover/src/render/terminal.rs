@@ -25,7 +25,8 @@ const TICK: Duration = Duration::from_millis(120);
 const STEP_TEMPLATE: &str = "{spinner} {msg} {elapsed}";
 
 /// While the image is pulled.
-const PULL_TEMPLATE: &str = "{spinner} {msg} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec}";
+const PULL_TEMPLATE: &str =
+    "{spinner} {msg} [{wide_bar}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}";
 
 /// What the live line shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,24 +70,22 @@ impl TerminalView {
     fn show_step(&mut self, status: Status) {
         if self.live != Live::Step {
             self.live = Live::Step;
-            self.bar.unset_length();
             self.bar.set_style(style(STEP_TEMPLATE));
+            self.bar.unset_length();
         }
         self.bar.set_message(words::status(status));
     }
 
     /// Turns the live line to the pull.
     fn show_pull(&mut self, progress: PullProgress) {
+        self.bar.set_length(progress.total_bytes);
+        self.bar.set_position(progress.current_bytes);
+        let (done, all) = (progress.layers_done, progress.layers);
+        self.bar.set_message(format!("pulling {done}/{all} layers"));
         if self.live != Live::Pull {
             self.live = Live::Pull;
             self.bar.set_style(style(PULL_TEMPLATE));
         }
-        self.bar.set_length(progress.total_bytes);
-        self.bar.set_position(progress.current_bytes);
-        self.bar.set_message(format!(
-            "pulling {}/{} layers",
-            progress.layers_done, progress.layers
-        ));
     }
 }
 

@@ -1,1 +1,33 @@
-//! The built `cutover` binary against a scripted server.
+//! The built `cutover` binary against a scripted server that speaks the contract: what it sends, what it
+//! prints, and how it ends.
+
+mod server;
+mod binary;
+mod views;
+
+mod usage;
+mod outcomes;
+mod sending;
+mod attaching;
+mod reaching;
+mod github;
+mod reading;
+mod operating;
+mod terminal;
+
+/// A test file that is not listed above would silently not run.
+#[test]
+fn no_test_file_is_forgotten() {
+    let listed = include_str!("main.rs");
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it");
+    for entry in std::fs::read_dir(directory).expect("the test directory") {
+        let name = entry.expect("an entry").file_name();
+        let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(".rs")) else {
+            continue;
+        };
+        assert!(
+            stem == "main" || listed.contains(&format!("\nmod {stem};\n")),
+            "{stem}.rs is not listed"
+        );
+    }
+}
