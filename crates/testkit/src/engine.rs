@@ -11,7 +11,7 @@
 //!
 //! What ends with the namespaces needs no cleaning up: processes, mounts, network interfaces.
 
-mod apt;
+pub mod apt;
 mod cgroup;
 pub mod command;
 pub(crate) mod http;

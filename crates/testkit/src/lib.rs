@@ -7,6 +7,8 @@ pub mod engine;
 pub mod images;
 pub mod prober;
 pub mod registry;
+pub mod faults;
+pub mod scene;
 
 use std::sync::OnceLock;
 

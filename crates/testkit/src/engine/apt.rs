@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::command::output_of;
 
 /// The releases whose packages are looked at. Names, not roles: `stable` changes its meaning.
-pub(super) const RELEASES: [&str; 3] = ["bookworm", "trixie", "sid"];
+pub const RELEASES: [&str; 3] = ["bookworm", "trixie", "sid"];
 /// What signs the archive; part of every Debian machine.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Where a machine says which mirror it uses.
@@ -19,7 +19,7 @@ const SOURCES_DIR: &str = "/etc/apt/sources.list.d";
 
 /// An apt configuration of our own.
 #[derive(Debug)]
-pub(super) struct Apt {
+pub struct Apt {
     config: PathBuf,
 }
 
@@ -28,7 +28,7 @@ impl Apt {
     ///
     /// # Errors
     /// If the machine has no apt, no Debian keyring or no Debian mirror, or `dir` is not writable.
-    pub(super) fn prepare(dir: &Path) -> Result<Self> {
+    pub fn prepare(dir: &Path) -> Result<Self> {
         for tool in ["/usr/bin/apt-get", "/usr/bin/dpkg-deb"] {
             ensure!(Path::new(tool).exists(), "this machine has no {tool}");
         }
@@ -77,7 +77,7 @@ impl Apt {
     ///
     /// # Errors
     /// If one of them cannot be had; the error holds what apt said.
-    pub(super) fn update(&self) -> Result<()> {
+    pub fn update(&self) -> Result<()> {
         output_of(self.command().args(["--quiet", "update"])).map(drop)
     }
 
@@ -86,7 +86,7 @@ impl Apt {
     ///
     /// # Errors
     /// If one of them cannot be had; the error holds what apt said.
-    pub(super) fn download(&self, into: &Path, packages: &[String]) -> Result<()> {
+    pub fn download(&self, into: &Path, packages: &[String]) -> Result<()> {
         fs::create_dir_all(into)?;
         let mut command = self.command();
         command.args(["--quiet", "download"]).args(packages);

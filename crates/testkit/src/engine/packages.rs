@@ -58,10 +58,12 @@ impl Packages {
         lock.lock()
             .with_context(|| format!("cannot lock {}", dir.display()))?;
         let packages = Self { dir };
-        if !packages.is_complete() {
-            packages.unpack_all().with_context(|| {
-                format!("no private Docker could be unpacked, nothing was installed; {ADVICE}")
-            })?;
+        if !packages.is_complete()
+            && let Err(error) = packages.unpack_all()
+        {
+            bail!(
+                "no private Docker could be unpacked, nothing was installed: {error:#}\n{ADVICE}"
+            );
         }
         Ok(packages)
     }
