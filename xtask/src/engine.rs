@@ -81,8 +81,8 @@ fn fetch() -> Result<ExitCode> {
 fn up(dir: &Path) -> Result<ExitCode> {
     if world::is_running(dir)? {
         bail!(
-            "a private engine runs in {} already; stop it with `cargo xtask engine down`",
-            dir.display()
+            "a private engine runs in {dir} already; stop it with `cargo xtask engine down --dir {dir}`",
+            dir = dir.display()
         );
     }
     let started = Instant::now();

@@ -6,6 +6,7 @@
 )]
 
 mod engine;
+mod lint;
 mod world;
 
 use std::process::ExitCode;
@@ -24,6 +25,8 @@ struct Arguments {
 enum Command {
     /// A private Docker Engine, beside whatever the machine has
     Engine(engine::Arguments),
+    /// Look through the shell scripts, the GitHub action and the workflows
+    Lint,
     /// What runs inside the namespaces of a test world
     #[command(hide = true)]
     World(world::Arguments),
@@ -32,6 +35,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Engine(arguments) => engine::run(arguments),
+        Command::Lint => lint::lint().map(|()| ExitCode::SUCCESS),
         Command::World(arguments) => world::run_inside(&arguments),
     };
     match result {

@@ -73,6 +73,11 @@ impl World {
     /// Fetches the packages, builds the example service and claims the directory. Here, outside,
     /// there is a network; inside there is none.
     pub(crate) fn prepare(dir: &Path) -> Result<Self> {
+        ensure!(
+            rustix::process::geteuid().is_root(),
+            "a private Docker with a network of its own needs root: \
+             run this as root, or in a container started with `--privileged`"
+        );
         fs::create_dir_all(dir)?;
         let lock = claim(dir)?;
         let engine_dir = engine_dir();
@@ -92,11 +97,6 @@ impl World {
 
     /// The command that makes the namespaces and runs `command` in them.
     pub(crate) fn command(&self, command: &[OsString]) -> Result<Command> {
-        ensure!(
-            rustix::process::geteuid().is_root(),
-            "a private Docker with a network of its own needs root: \
-             run this as root, or in a container started with `--privileged`"
-        );
         // If xtask is killed while a command runs, the world shall not outlive it. A world without
         // a command stays, that is what it is for.
         let mut outer = if command.is_empty() {
