@@ -33,6 +33,7 @@ mod mistakes;
 mod tests;
 
 pub use auth::{Freshness, HmacKey, OperatorToken};
+pub use compose_files::{NoComposeFiles, find_compose_files};
 pub use docker::DockerSettings;
 pub use health::{Health, HttpProbe, HttpTls, TcpProbe};
 pub use keys::known_keys;

@@ -50,15 +50,45 @@ fn read_list(value: &Value<'_>) -> Option<Vec<PathBuf>> {
     files.into_iter().collect()
 }
 
-/// Takes the file and the override that Compose would take in `directory`.
 fn find(value: &Value<'_>, directory: &Path) -> Option<Vec<PathBuf>> {
+    match find_compose_files(directory) {
+        Ok(files) => Some(files),
+        Err(error) => value.mistake(error.to_string(), Some(&error.help)),
+    }
+}
+
+/// Why no Compose file is taken from a directory.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct NoComposeFiles {
+    message: String,
+    help: String,
+}
+
+impl NoComposeFiles {
+    /// What to do about it.
+    #[must_use]
+    pub fn help(&self) -> &str {
+        &self.help
+    }
+}
+
+/// The file and the override that Compose would take in `directory`; never empty.
+///
+/// # Errors
+/// When there is none, when it cannot be read, and when the project's `.env` file names others.
+pub fn find_compose_files(directory: &Path) -> Result<Vec<PathBuf>, NoComposeFiles> {
+    let refused = |message: String, help: &str| {
+        let help = help.to_owned();
+        Err(NoComposeFiles { message, help })
+    };
     if let Some(listed) = listed_in_env_file(directory) {
-        return value.mistake(
+        return refused(
             format!(
                 "`{}` sets COMPOSE_FILE, which only the `docker compose` command line follows",
                 listed.display()
             ),
-            Some("list these files in `compose_files`, so that it is clear what runs"),
+            "list these files in `compose_files`, so that it is clear what runs",
         );
     }
     let first = |names: [&str; 4]| {
@@ -68,13 +98,13 @@ fn find(value: &Value<'_>, directory: &Path) -> Option<Vec<PathBuf>> {
             .find(|path| path.exists())
     };
     let Some(main) = first(NAMES) else {
-        return value.mistake(
+        return refused(
             format!(
                 "there is no Compose file in `{}`: looked for {}",
                 directory.display(),
                 NAMES.join(", ")
             ),
-            Some("correct `project_directory`, or give `compose_files`"),
+            "correct `project_directory`, or give `compose_files`",
         );
     };
     let found: Vec<PathBuf> = [Some(main), first(OVERRIDE_NAMES)]
@@ -83,13 +113,13 @@ fn find(value: &Value<'_>, directory: &Path) -> Option<Vec<PathBuf>> {
         .collect();
     for file in &found {
         if let Err(error) = files::open(file) {
-            return value.mistake(
+            return refused(
                 format!("cannot read `{}`: {}", file.display(), files::cause(&error)),
-                Some(files::remedy(&error)),
+                files::remedy(&error),
             );
         }
     }
-    Some(found)
+    Ok(found)
 }
 
 /// The project's `.env` file, if it names Compose files of its own.

@@ -37,17 +37,30 @@ impl Default for DockerSettings {
     }
 }
 
+impl DockerSettings {
+    /// What a file without `[docker]` means in the environment of this process.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        Self::defaults_in(&Surroundings::of_this_process())
+    }
+
+    fn defaults_in(surroundings: &Surroundings) -> Self {
+        let mut docker = Self::default();
+        if let Some(directory) = &surroundings.docker_config {
+            docker.config_directory.clone_from(directory);
+        } else if let Some(home) = &surroundings.home {
+            docker.config_directory = home.join(".docker");
+        }
+        docker
+    }
+}
+
 /// Reads `[docker]`; all of it has a default.
 pub(super) fn read(
     section: Option<&Value<'_>>,
     surroundings: &Surroundings,
 ) -> Option<DockerSettings> {
-    let mut docker = DockerSettings::default();
-    if let Some(directory) = &surroundings.docker_config {
-        docker.config_directory.clone_from(directory);
-    } else if let Some(home) = &surroundings.home {
-        docker.config_directory = home.join(".docker");
-    }
+    let mut docker = DockerSettings::defaults_in(surroundings);
     let Some(section) = section else {
         return Some(docker);
     };
