@@ -48,7 +48,7 @@ pub(crate) enum Command {
     Cancel(commands::cancel::CancelArgs),
     /// Refuse deployments of a service until it is resumed
     Pause(commands::pause::PauseArgs),
-    /// Accept deployments of a paused service again
+    /// Accept deployments again, of a service that was paused or needed an operator
     Resume(commands::resume::ResumeArgs),
     /// Say what a deployment would do; touches nothing
     Plan(commands::plan::PlanArgs),

@@ -35,7 +35,8 @@ impl From<String> for Secret {
 }
 
 /// Reads a secret from `file`, or else from the environment variable; none if neither is given.
-/// White space at the end, such as the line break of an editor, does not belong to it.
+/// White space around it, such as an editor's line break, does not belong to it; the daemon takes no secret
+/// that begins or ends with some.
 ///
 /// # Errors
 /// [`Failure::Usage`] for a file that cannot be read, and for an empty secret.
@@ -61,7 +62,7 @@ pub(crate) fn read(file: Option<&Path>, variable: &str) -> Result<Option<Secret>
             }
         },
     };
-    let text = text.trim_end();
+    let text = text.trim();
     if text.is_empty() {
         return Err(Failure::usage(
             format!("{origin} is empty"),
@@ -77,12 +78,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_break_at_the_end_does_not_belong_to_the_secret() {
+    fn white_space_around_it_does_not_belong_to_the_secret() {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("secret");
         std::fs::write(&file, " s3cret\r\n").expect("written");
         let secret = read(Some(&file), "CUTOVER_UNSET").expect("readable");
-        assert_eq!(secret.as_ref().map(Secret::reveal), Some(" s3cret"));
+        assert_eq!(secret.as_ref().map(Secret::reveal), Some("s3cret"));
         assert_eq!(format!("{secret:?}"), "Some(Secret([REDACTED]))");
     }
 

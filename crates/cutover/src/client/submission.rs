@@ -12,8 +12,9 @@ use crate::client::Client;
 use crate::client::credentials::Secret;
 use crate::client::failure::Failure;
 
-/// The daemon refuses a request older than 300 s; the same bytes are not sent later than this.
-const FRESH_FOR: Duration = Duration::from_secs(270);
+/// The daemon refuses a request older than 300 s; the same bytes are not sent later than this, so that
+/// clocks may differ a little.
+const FRESH_FOR: Duration = Duration::from_secs(240);
 
 /// What is asked for.
 #[derive(Debug)]
@@ -71,15 +72,17 @@ impl Submission {
         }
     }
 
-    /// How much longer the daemon takes the same bytes for fresh.
-    pub(crate) fn fresh_for(&self) -> Duration {
-        match self {
-            Self::Deploy { stamped, .. } => FRESH_FOR.saturating_sub(stamped.elapsed()),
-            Self::Rollback { .. } => Duration::ZERO,
+    /// Sets the timestamp anew if the daemon would soon take it for too old. That changes the bytes, but
+    /// not which delivery the daemon recognizes them for.
+    pub(crate) fn keep_fresh(&mut self) {
+        if let Self::Deploy { stamped, .. } = self
+            && stamped.elapsed() > FRESH_FOR
+        {
+            self.stamp_again();
         }
     }
 
-    /// Sets the timestamp anew; only for a request that was certainly not accepted so far.
+    /// Sets the timestamp anew.
     pub(crate) fn stamp_again(&mut self) {
         if let Self::Deploy {
             request, stamped, ..

@@ -4,12 +4,13 @@
 //! accepted (202), ended (a stored or final answer), or already under way (409 in_progress)  -> done
 //! busy (409 deployment_in_progress, 429, 503)  -> wait as told, send again with a new timestamp
 //! not reached                                  -> over the network, try again for a short while
-//! answer lost, or a proxy answered             -> send the very same bytes again while they are fresh
+//! answer lost, or a proxy answered             -> send the very same bytes again
 //! refused                                      -> done, nothing was changed
 //! ```
 //!
-//! Once an answer was lost the daemon may have accepted the request: from then on the bytes never change,
-//! so that the daemon recognizes them.
+//! Once an answer was lost the daemon may have accepted the request: from then on the bytes stay the same,
+//! but for a timestamp that would get too old, so that the daemon recognizes them. A request without a
+//! delivery id is not sent again then.
 
 use std::time::{Duration, Instant};
 
@@ -71,6 +72,41 @@ enum Fate {
     Unknown,
 }
 
+/// How long to go on without an answer.
+struct Patience {
+    give_up_after: Duration,
+    /// Since when nobody, or only a proxy, answers.
+    troubled_since: Option<Instant>,
+    /// The same, but at least until a connection was lost that somebody had accepted.
+    without_contact: Duration,
+}
+
+impl Patience {
+    fn new(give_up_after: Duration) -> Self {
+        Self {
+            give_up_after,
+            troubled_since: None,
+            without_contact: FIRST_CONTACT.min(give_up_after),
+        }
+    }
+
+    /// An answer was lost: somebody is there, and may only be restarting.
+    fn met(&mut self) {
+        self.without_contact = self.give_up_after;
+    }
+
+    /// The daemon answered.
+    fn answered(&mut self) {
+        self.troubled_since = None;
+    }
+
+    /// How much longer to try.
+    fn left(&mut self) -> Duration {
+        let since = self.troubled_since.get_or_insert_with(Instant::now);
+        self.without_contact.saturating_sub(since.elapsed())
+    }
+}
+
 /// Sends `submission` until it is accepted, at most for `give_up_after`; `note` is told of every wait.
 ///
 /// # Errors
@@ -82,53 +118,38 @@ pub(crate) async fn submit(
     note: &mut dyn FnMut(&str),
 ) -> Result<Accepted, Failure> {
     let began = Instant::now();
-    let mut troubled_since: Option<Instant> = None;
+    let mut patience = Patience::new(give_up_after);
     let mut fate = Fate::CertainlyNotAccepted;
     let mut backoff = PAUSE_MIN;
     loop {
-        if fate == Fate::CertainlyNotAccepted {
-            submission.stamp_again();
+        match fate {
+            Fate::CertainlyNotAccepted => submission.stamp_again(),
+            Fate::Unknown => submission.keep_fresh(),
         }
-        let attempt = match client.transmit(submission.to_request(client)?).await {
-            Ok(reply) => judge(reply, submission),
-            Err(failure @ Failure::NotReached { .. }) => Verdict::NotReached(failure),
-            Err(failure) => Verdict::Unknown(failure),
-        };
-        let (pause, failure, bound) = match attempt {
+        let (pause, failure, left) = match attempt(client, submission).await? {
             Verdict::Accepted(accepted) => return Ok(*accepted),
             Verdict::Over(failure) => return Err(failure),
             Verdict::Busy { pause, failure } => {
-                troubled_since = None;
-                (
-                    pause,
-                    failure,
-                    give_up_after.saturating_sub(began.elapsed()),
-                )
+                patience.answered();
+                let left = give_up_after.saturating_sub(began.elapsed());
+                (pause, failure, left)
             }
             Verdict::NotReached(failure) => {
                 if fate == Fate::CertainlyNotAccepted && !worth_another_try(client, &failure) {
                     return Err(failure);
                 }
-                (
-                    backoff,
-                    failure,
-                    contact_bound(&mut troubled_since, give_up_after),
-                )
+                (backoff, failure, patience.left())
             }
             Verdict::Unknown(failure) => {
                 fate = Fate::Unknown;
-                (
-                    backoff,
-                    failure,
-                    contact_bound(&mut troubled_since, give_up_after),
-                )
+                if matches!(failure, Failure::Lost { .. }) {
+                    patience.met();
+                }
+                (backoff, failure, patience.left())
             }
         };
-        let bound = match fate {
-            Fate::CertainlyNotAccepted => bound,
-            Fate::Unknown => bound.min(submission.fresh_for()),
-        };
-        if pause > bound {
+        let must_not_repeat = fate == Fate::Unknown && submission.delivery_id().is_none();
+        if must_not_repeat || pause > left {
             return Err(given_up(failure, fate, submission));
         }
         note(&announcement(&failure, fate, pause));
@@ -137,11 +158,15 @@ pub(crate) async fn submit(
     }
 }
 
-/// How much longer to try without contact.
-fn contact_bound(troubled_since: &mut Option<Instant>, give_up_after: Duration) -> Duration {
-    FIRST_CONTACT
-        .min(give_up_after)
-        .saturating_sub(troubled_since.get_or_insert_with(Instant::now).elapsed())
+/// Sends the request once.
+async fn attempt(client: &Client, submission: &Submission) -> Result<Verdict, Failure> {
+    let reply = client.transmit(submission.to_request(client)?).await;
+    Ok(match reply {
+        Ok(reply) => judge(reply, submission),
+        Err(failure @ Failure::NotReached { .. }) => Verdict::NotReached(failure),
+        Err(failure @ Failure::Usage { .. }) => Verdict::Over(failure),
+        Err(failure) => Verdict::Unknown(failure),
+    })
 }
 
 /// A local daemon that does not run will not start by itself; one over the network may be restarting.

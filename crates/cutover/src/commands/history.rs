@@ -18,8 +18,8 @@ pub(crate) struct HistoryArgs {
     #[arg(value_name = "SERVICE", value_parser = arguments::name)]
     service: Option<String>,
 
-    /// How many deployments
-    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    /// How many deployments, 1 to 100
+    #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
     limit: u32,
 
     /// Only deployments before this one, to read on where the last list ended

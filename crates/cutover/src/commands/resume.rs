@@ -1,4 +1,4 @@
-//! `cutover resume`: a paused service accepts deployments again.
+//! `cutover resume`: a service that was paused, or that needed an operator, accepts deployments again.
 
 use std::process::ExitCode;
 

@@ -78,9 +78,11 @@ pub(crate) fn changed(deployment: &Deployment) -> String {
         (Some(Outcome::RolledBack), None) => {
             format!("{service} runs its previous release again, and that was verified")
         }
-        (Some(Outcome::RollbackFailed), _) => {
-            format!("rolling back {service} failed too; what runs now: `cutover status {service}`")
-        }
+        (Some(Outcome::RollbackFailed), _) => match deployment.events.last() {
+            // The last event of such a deployment says what runs now.
+            Some(last) => clean(&last.message),
+            None => format!("rolling back failed too; what runs: `cutover status {service}`"),
+        },
         (Some(Outcome::Unchanged | Outcome::Failed | Outcome::Cancelled) | None, before)
             if deployment.nothing_changed =>
         {
