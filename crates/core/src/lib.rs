@@ -17,3 +17,4 @@ pub mod retention;
 pub mod compose_version;
 pub mod env_file;
 pub mod mask;
+pub mod tail;
