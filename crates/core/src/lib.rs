@@ -18,3 +18,4 @@ pub mod compose_version;
 pub mod env_file;
 pub mod mask;
 pub mod tail;
+pub mod health;
