@@ -139,6 +139,9 @@ follow_deployment() {
             heard=$SECONDS
             show_missed_events
             ! ended || return 0
+        elif [[ $answered_by/$http_status == cutover/@(429|503) ]]; then
+            # It is there, if only to say that it is putting things right after a start.
+            heard=$SECONDS
         fi
         if ((SECONDS >= deadline)); then
             outcome_unknown "no outcome after ${CUTOVER_TIMEOUT_MINUTES:-30} minutes" 'Raise timeout-minutes if deployments take this long.'

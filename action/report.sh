@@ -98,7 +98,7 @@ cell() {
     REPLY=${REPLY//'"'/'&quot;'}
     # As numbers, these are ordinary characters for Markdown: table borders, code, emphasis, links.
     # The numbers contain a # themselves, so that one is first.
-    for mark in '#' '\' '`' '|' '*' '_' '[' ']' '~' '@'; do
+    for mark in '#' \\ '`' '|' '*' '_' '[' ']' '~' '@'; do
         [[ $REPLY != *"$mark"* ]] || REPLY=${REPLY//"$mark"/"$(printf '&#%d;' "'$mark")"}
     done
 }
@@ -184,13 +184,17 @@ summary_rows() {
     row Server "$url"
 }
 
-# Prints the events of the deployment as a table.
+# Prints the events of the deployment as a table, the last of them if there are very many.
 summary_events() {
-    local index at status
-    [[ -n ${JSON[deployment.events.0.seq]-} ]] || return 0
+    local count index=0 at status
+    count=$(length_of deployment.events .seq)
+    ((count > 0)) || return 0
     printf '\n### What happened\n\n| time | status | event |\n|---|---|---|\n'
-    for ((index = 0; index < max_summary_events; index++)); do
-        [[ -n ${JSON[deployment.events.$index.seq]-} ]] || return 0
+    if ((count > max_summary_events)); then
+        index=$((count - max_summary_events))
+        printf '| … | | |\n'
+    fi
+    for (( ; index < count; index++)); do
         json_text "deployment.events.$index.at"
         at=${REPLY#*T}
         cell "${at%%[.Z+]*}"
@@ -202,22 +206,28 @@ summary_events() {
         cell "$REPLY"
         printf '| %s | %s | %s |\n' "$at" "$status" "$REPLY"
     done
-    [[ -z ${JSON[deployment.events.$index.seq]-} ]] || printf '| … | | |\n'
+}
+
+# Prints how many elements the list $1 in JSON has; $2 is what each of them has.
+length_of() {
+    local count=0
+    while [[ -n ${JSON[$1.$count${2-}]-} ]]; do
+        count=$((count + 1))
+    done
+    printf '%d' "$count"
 }
 
 # Prints the last output of the container that failed.
 summary_output() {
-    local index=0 first size=0
-    while [[ -n ${JSON[deployment.log.$index]-} ]]; do
-        index=$((index + 1))
-    done
-    ((index > 0)) || return 0
-    for ((first = index; first > 0 && first > index - max_summary_lines; first--)); do
+    local count first size=0
+    count=$(length_of deployment.log)
+    ((count > 0)) || return 0
+    for ((first = count; first > 0 && first > count - max_summary_lines; first--)); do
         size=$((size + ${#JSON[deployment.log.$((first - 1))]}))
         ((size < max_summary_bytes)) || break
     done
     printf '\n### Last output of the new container\n'
-    for (( ; first < index; first++)); do
+    for (( ; first < count; first++)); do
         json_text "deployment.log.$first"
         plain "$REPLY"
         printf '%s\n' "$REPLY"

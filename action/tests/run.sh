@@ -13,6 +13,9 @@ here=$(dirname "${BASH_SOURCE[0]}")
 # shellcheck source=../report.sh
 . "$here/../report.sh"
 
+# What the page of a job shows besides the deployment itself.
+service=web sha=4f3c2a1b5d6e url=https://deploy.example.com:8443 deployment=0189-abc
+
 checks=0 failures=0
 
 # Compares what was found, $3, with what was expected, $2.
@@ -158,6 +161,69 @@ commands_in_foreign_text_are_ignored_by_the_runner() {
 ::endgroup::" "$output"
 }
 
+the_page_of_a_job_tells_the_whole_story() {
+    json_read '{"deployment":{"image":"ghcr.io/acme/web:4f3c","digest":null,"previous":{"image":"ghcr.io/acme/web:1a2b"},"duration_ms":9250,"outage_ms":390,"cause":{"code":"container_exited"},"events":[{"seq":1,"at":"2026-11-22T21:00:01.5Z","status":"rolling_back","message":"a | `b` <i>"}],"log":["one\u001b[31m","```","::error::x\r::error::y"]}}'
+    expect 'page' '## 🚨 Rolled &#42;back&#42;
+
+it &lt;exited&gt;
+
+**What to do:** look
+
+| | |
+|---|---|
+| Service | web |
+| Image | ghcr.io/acme/web:4f3c |
+| Previous | ghcr.io/acme/web:1a2b |
+| Duration | 9.2 s |
+| Outage | 390 ms |
+| Cause | container&#95;exited |
+| Deployment | 0189-abc |
+| Server | https://deploy.example.com:8443 |
+
+### What happened
+
+| time | status | event |
+|---|---|---|
+| 21:00:01 | rolling back | a &#124; &#96;b&#96; &lt;i&gt; |
+
+### Last output of the new container
+
+````text
+one
+```
+::error::x ::error::y
+````' "$(summary '🚨 Rolled *back*' 'it <exited>' look)"
+}
+
+a_page_without_a_deployment_tells_what_is_known() {
+    local deployment=''
+    json_read ''
+    expect 'page' "## Refused
+
+| | |
+|---|---|
+| Service | web |
+| Image | $sha |
+| Server | $url |" "$(summary Refused '' '')"
+}
+
+a_page_never_grows_beyond_what_github_shows() {
+    local text='{"deployment":{"events":[' filler index page
+    filler=$(repeated 78 1000)
+    for ((index = 1; index <= 300; index++)); do
+        text+="{\"seq\":$index,\"at\":\"T\",\"status\":\"pulling\",\"message\":\"event $index\"},"
+    done
+    text=${text%,}'],"log":['
+    for ((index = 1; index <= 250; index++)); do text+="\"line $index of $filler\","; done
+    json_read "${text%,}]}}"
+    page=$(summary Failed '' '')
+    ((${#page} < 250000)) || expect 'size of the page' 'below 250000' "${#page}"
+    expect 'the last event is there' 1 "$(grep -c '| event 300 |' <<<"$page")"
+    expect 'number of events' 100 "$(grep -c '| event [0-9]' <<<"$page")"
+    expect 'the last line is there' 1 "$(grep -c '^line 250 of' <<<"$page")"
+    expect 'the first line is not' 0 "$(grep -c '^line 1 of' <<<"$page" || true)"
+}
+
 times_and_sizes_are_for_people() {
     expect 'none' none "$(duration 0)"
     expect 'milliseconds' '390 ms' "$(duration 390)"
@@ -176,6 +242,9 @@ json_fields_are_found_only_where_they_are
 text_that_is_no_json_is_survived
 foreign_text_stays_one_harmless_line
 commands_in_foreign_text_are_ignored_by_the_runner
+the_page_of_a_job_tells_the_whole_story
+a_page_without_a_deployment_tells_what_is_known
+a_page_never_grows_beyond_what_github_shows
 times_and_sizes_are_for_people
 
 printf '%d checks, %d failed\n' "$checks" "$failures"

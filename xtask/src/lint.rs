@@ -35,10 +35,7 @@ pub(crate) fn lint() -> Result<()> {
         .parent()
         .context("xtask is in no workspace")?;
     let tools = Tools::fetch(&root.join("target/tools"))?;
-    let mut findings = Vec::new();
-    for script in source::shell_scripts(root)? {
-        findings.extend(tools.shellcheck_file(root, &script)?);
-    }
+    let mut findings = lint_shell(&tools, root)?;
     let mut documents = vec![(PathBuf::from(ACTION), Kind::Action)];
     for workflow in source::files_in(root, Path::new(WORKFLOWS), &["yml", "yaml"])? {
         documents.push((workflow, Kind::Workflow));
@@ -61,6 +58,33 @@ pub(crate) fn lint() -> Result<()> {
         findings.join("\n")
     );
     Ok(())
+}
+
+/// Looks through every script, together with the parts that it reads in.
+fn lint_shell(tools: &Tools, root: &Path) -> Result<Vec<String>> {
+    let shell = source::shell(root)?;
+    let mut findings = Vec::new();
+    let mut texts = String::new();
+    for script in &shell.scripts {
+        findings.extend(tools.shellcheck_file(root, script)?);
+        texts += &fs::read_to_string(root.join(script))?;
+    }
+    for part in &shell.parts {
+        let name = part.file_name().unwrap_or_default().to_string_lossy();
+        let is_read = |line: &str| {
+            line.trim_start().starts_with("# shellcheck source=") && line.ends_with(&*name)
+        };
+        if !texts.lines().any(is_read) {
+            findings.push(format!(
+                "{}: begin it with `#!` if it is a script; no script reads it in after `# shellcheck source=`",
+                part.display()
+            ));
+        }
+    }
+    // A part is looked through once for each script that reads it in.
+    findings.sort();
+    findings.dedup();
+    Ok(findings)
 }
 
 /// Looks through one workflow or action: its form, our rules, and the scripts inside.
@@ -87,4 +111,25 @@ fn lint_examples(tools: &Tools, root: &Path, path: &Path) -> Result<Vec<String>>
         }
     }
     Ok(findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    /// They are written in shell because what they test is read into the same shell.
+    #[test]
+    fn the_parts_of_the_action_pass_their_own_tests() {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../action/tests/run.sh");
+        let output = Command::new("bash")
+            .arg(script)
+            .output()
+            .expect("bash runs");
+        assert!(
+            output.status.success(),
+            "{}{}(the action needs bash and openssl)",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
 }

@@ -42,23 +42,36 @@ pub(super) fn indentation(line: &str) -> usize {
     line.len() - line.trim_start().len()
 }
 
-/// Every shell script of the workspace: files named `*.sh` and those that a shell is to run.
-pub(super) fn shell_scripts(root: &Path) -> Result<Vec<PathBuf>> {
-    let mut scripts = Vec::new();
+/// The shell of the workspace.
+#[derive(Debug, Default)]
+pub(super) struct Shell {
+    /// Files that a shell is to run, by their first line.
+    pub(super) scripts: Vec<PathBuf>,
+    /// Files named `*.sh` that scripts read in.
+    pub(super) parts: Vec<PathBuf>,
+}
+
+/// Finds every shell script of the workspace.
+pub(super) fn shell(root: &Path) -> Result<Shell> {
+    let mut shell = Shell::default();
     let mut directories = vec![PathBuf::new()];
     while let Some(directory) = directories.pop() {
         for (path, is_directory) in entries(root, &directory)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if is_directory && !SKIPPED.contains(&name.as_ref()) {
-                directories.push(path);
-            } else if !is_directory && (name.ends_with(".sh") || runs_in_a_shell(&root.join(&path)))
-            {
-                scripts.push(path);
+            if is_directory {
+                if !SKIPPED.contains(&name.as_ref()) {
+                    directories.push(path);
+                }
+            } else if runs_in_a_shell(&root.join(&path)) {
+                shell.scripts.push(path);
+            } else if name.ends_with(".sh") {
+                shell.parts.push(path);
             }
         }
     }
-    scripts.sort();
-    Ok(scripts)
+    shell.scripts.sort();
+    shell.parts.sort();
+    Ok(shell)
 }
 
 /// The files with one of the extensions at or below `start`, which need not exist.

@@ -66,11 +66,15 @@ impl Tools {
         Ok(tools)
     }
 
-    /// Looks through a script of the workspace, and what it reads in.
+    /// Looks through a script of the workspace and the parts that it reads in.
     pub(super) fn shellcheck_file(&self, root: &Path, script: &Path) -> Result<Vec<String>> {
         let output = self
             .shellcheck_command()
-            .args(["--external-sources", "--source-path=SCRIPTDIR"])
+            .args([
+                "--external-sources",
+                "--check-sourced",
+                "--source-path=SCRIPTDIR",
+            ])
             .arg(script)
             .current_dir(root)
             .output()?;
