@@ -1,0 +1,112 @@
+//! Questions about containers.
+
+use std::collections::HashMap;
+
+use bollard::query_parameters::{InspectContainerOptions, ListContainersOptions};
+
+use super::Docker;
+use super::container::Container;
+use super::error::DockerError;
+
+impl Docker {
+    /// The containers of one service of a Compose project, running or not, in no order.
+    ///
+    /// Containers of `docker compose run` do not belong to the service.
+    ///
+    /// # Errors
+    /// Whatever kept Docker from answering.
+    pub async fn service_containers(
+        &self,
+        project: &str,
+        compose_service: &str,
+    ) -> Result<Vec<Container>, DockerError> {
+        self.listed(vec![
+            format!("com.docker.compose.project={project}"),
+            format!("com.docker.compose.service={compose_service}"),
+            "com.docker.compose.oneoff=False".to_owned(),
+        ])
+        .await
+    }
+
+    /// The containers that carry the label `key`, with this value if one is given, running or not.
+    ///
+    /// # Errors
+    /// Whatever kept Docker from answering.
+    pub async fn containers_labeled(
+        &self,
+        key: &str,
+        value: Option<&str>,
+    ) -> Result<Vec<Container>, DockerError> {
+        let label = match value {
+            Some(value) => format!("{key}={value}"),
+            None => key.to_owned(),
+        };
+        self.listed(vec![label]).await
+    }
+
+    /// The container with this id or name; none if there is none.
+    ///
+    /// # Errors
+    /// Whatever kept Docker from answering.
+    pub async fn container(&self, id_or_name: &str) -> Result<Option<Container>, DockerError> {
+        if !is_container_name(id_or_name) {
+            return Ok(None);
+        }
+        let inspect = self
+            .bollard
+            .inspect_container(id_or_name, None::<InspectContainerOptions>);
+        let answer = self
+            .bounded("inspecting a container", self.bounds.call, async {
+                inspect.await.map_err(DockerError::from)
+            })
+            .await;
+        match answer {
+            Ok(answer) => Ok(Container::from_docker(answer)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn listed(&self, labels: Vec<String>) -> Result<Vec<Container>, DockerError> {
+        let options = ListContainersOptions {
+            all: true,
+            filters: Some(HashMap::from([("label".to_owned(), labels)])),
+            ..Default::default()
+        };
+        let list = self.bollard.list_containers(Some(options));
+        let found = self
+            .bounded("listing containers", self.bounds.call, async {
+                list.await.map_err(DockerError::from)
+            })
+            .await?;
+        let mut containers = Vec::with_capacity(found.len());
+        for id in found.into_iter().filter_map(|summary| summary.id) {
+            // One that vanishes between the two questions is not there.
+            containers.extend(self.container(&id).await?);
+        }
+        Ok(containers)
+    }
+}
+
+/// Whether `text` can name a container at all; anything else would become another path of the API.
+pub(super) fn is_container_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_and_ids_reach_the_path() {
+        for fine in ["shop-app-1", "0a1b", "a.b_c-1"] {
+            assert!(is_container_name(fine), "{fine}");
+        }
+        for bad in ["", "..", "a/../b", "a?force=1", "-a", "ä", "a b", "a%2fb"] {
+            assert!(!is_container_name(bad), "{bad}");
+        }
+    }
+}
