@@ -137,7 +137,11 @@ fn an_exit_or_a_restart_fails_at_once() {
         "d+5 d-20",
         "Docker reports the container unhealthy after 20 s: no",
     );
-    check("d", "d+5 d-70", "Docker reports the container unhealthy after 70 s: no");
+    check(
+        "d",
+        "d+5 d-70",
+        "Docker reports the container unhealthy after 70 s: no",
+    );
     check("", "r-20", "pending");
 }
 
