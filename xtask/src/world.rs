@@ -231,7 +231,7 @@ fn remove_deserted_worlds() {
 
 /// Builds the example service as one static binary, in a target directory of its own, so that the
 /// different flags do not make cargo build everything else again.
-fn build_shopd() -> Result<PathBuf> {
+pub(crate) fn build_shopd() -> Result<PathBuf> {
     let target_dir = target_dir().join("shopd");
     let triple = host_triple()?;
     let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))

@@ -4,8 +4,8 @@
 //! ```text
 //! network namespace of the test world
 //!   registry, cutover, clients, probers
-//!   pid and mount namespace of one engine: killing its first process is the power cut
-//!     docker-init ── containerd ── shims ── containers
+//!   the engine's machine, a process and a mount namespace: its power can be cut
+//!     containerd ── shims ── containers
 //!     dockerd
 //! ```
 //!
@@ -15,7 +15,7 @@ pub mod apt;
 mod cgroup;
 pub mod command;
 pub(crate) mod http;
-mod launch;
+mod machine;
 pub mod namespace;
 pub mod packages;
 pub mod processes;
@@ -25,26 +25,32 @@ pub mod world;
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Child;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
 use command::output_of;
-use launch::get;
+use http::Request;
+use machine::{Daemon, Machine};
 use namespace::Namespace;
 use packages::{ComposeVersion, Packages};
-use processes::signal;
-use rustix::process::{Pid, Signal};
-use wait::wait_for;
+use rustix::process::Signal;
 
 /// Docker gives containers 15 s at its own shutdown, then kills them.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// From SIGKILL until the kernel has taken the processes away.
 const KILL_TIMEOUT: Duration = Duration::from_secs(30);
+/// One question to Docker's socket.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest path that a unix socket may have.
 const MAX_SOCKET_PATH: usize = 107;
+
+/// Without Kubernetes' interface containerd starts faster, and without the installer of optional
+/// programs it makes no directories under `/opt`.
+const CONTAINERD_CONFIG: &str = "version = 2\n\
+    disabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.internal.v1.opt\"]\n";
 
 /// Firewall tables as a machine has them after it booted.
 const EMPTY_RULES: &str = "\
@@ -60,21 +66,8 @@ pub struct Engine {
     namespace: Namespace,
     dir: PathBuf,
     machine: Option<Machine>,
-    daemon: Option<Daemon>,
-}
-
-/// What stands for the machine that a Docker daemon runs on: containerd in fresh namespaces.
-#[derive(Debug)]
-struct Machine {
-    unshare: Child,
-    init: Pid,
-}
-
-/// A running dockerd.
-#[derive(Debug)]
-struct Daemon {
-    nsenter: Child,
-    pid: Pid,
+    containerd: Option<Daemon>,
+    dockerd: Option<Daemon>,
 }
 
 impl Engine {
@@ -100,7 +93,8 @@ impl Engine {
             namespace: namespace.clone(),
             dir,
             machine: None,
-            daemon: None,
+            containerd: None,
+            dockerd: None,
         };
         let length = engine.socket().as_os_str().len();
         ensure!(
@@ -110,11 +104,7 @@ impl Engine {
         );
         cgroup::make_room(Path::new(cgroup::ROOT));
         fs::write(engine.dir.join("daemon.json"), "{}\n")?;
-        // Without Kubernetes' interface containerd starts faster and needs nothing of the host.
-        fs::write(
-            engine.dir.join("containerd.toml"),
-            "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n",
-        )?;
+        fs::write(engine.dir.join("containerd.toml"), CONTAINERD_CONFIG)?;
         engine.write_client_config()?;
         engine.restart()?;
         Ok(engine)
@@ -173,7 +163,17 @@ impl Engine {
     /// # Errors
     /// If Docker does not answer, or not with 200.
     pub fn get(&self, target: &str) -> Result<Vec<u8>> {
-        get(&self.socket(), target)
+        let stream = UnixStream::connect(self.socket())?;
+        stream.set_read_timeout(Some(ASK_TIMEOUT))?;
+        stream.set_write_timeout(Some(ASK_TIMEOUT))?;
+        let answer = Request::get(target).send("docker", &stream)?;
+        ensure!(
+            answer.status == 200,
+            "Docker answered {} to {target}: {}",
+            answer.status,
+            answer.text()
+        );
+        Ok(answer.body)
     }
 
     /// The power cut: every process of Docker and of its containers dies at once, and what a
@@ -199,7 +199,7 @@ impl Engine {
     /// # Errors
     /// If it does not go away.
     pub fn kill_daemon(&mut self) -> Result<()> {
-        self.end_daemon(Signal::KILL, KILL_TIMEOUT)
+        self.end_dockerd(Signal::KILL, KILL_TIMEOUT)
     }
 
     /// Stops the daemon as `systemctl stop docker` does: it stops its containers, then ends.
@@ -207,7 +207,7 @@ impl Engine {
     /// # Errors
     /// If it does not end within its bound.
     pub fn stop(&mut self) -> Result<()> {
-        self.end_daemon(Signal::TERM, STOP_TIMEOUT)
+        self.end_dockerd(Signal::TERM, STOP_TIMEOUT)
     }
 
     /// Stops the daemon if it runs, starts what does not run, and waits until Docker answers: after
@@ -217,15 +217,64 @@ impl Engine {
     /// If it does not come up; the error holds the end of its log.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
-        let init = match &self.machine {
-            Some(machine) => machine.init,
-            None => {
-                let machine = self.start_machine()?;
-                self.machine.insert(machine).init
+        if self.machine.is_none() {
+            for part in ["containerd", "state", "exec", "data"] {
+                fs::create_dir_all(self.dir.join(part))?;
             }
-        };
-        self.daemon = Some(self.start_daemon(init)?);
+            let machine = Machine::boot(&self.packages, &self.namespace, &self.dir)?;
+            self.containerd = Some(self.start_containerd(&machine)?);
+            self.machine = Some(machine);
+        }
+        let machine = self.machine.as_ref().context("the machine is off")?;
+        self.dockerd = Some(self.start_dockerd(machine)?);
         Ok(())
+    }
+
+    fn start_containerd(&self, machine: &Machine) -> Result<Daemon> {
+        let mut command = machine.command("containerd");
+        command
+            .arg("--config")
+            .arg(self.dir.join("containerd.toml"))
+            .arg("--root")
+            .arg(self.dir.join("containerd"))
+            .arg("--state")
+            .arg(self.dir.join("state"))
+            .arg("--address")
+            .arg(self.containerd_socket());
+        let log = self.dir.join("containerd.log");
+        machine.start("containerd", command, &log, || {
+            UnixStream::connect(self.containerd_socket()).is_ok()
+        })
+    }
+
+    fn start_dockerd(&self, machine: &Machine) -> Result<Daemon> {
+        let pid_file = self.dir.join("exec/docker.pid");
+        // A daemon that was killed leaves this behind, and its number may mean another process now.
+        drop(fs::remove_file(&pid_file));
+        let mut command = machine.command("dockerd");
+        command
+            .arg("--containerd")
+            .arg(self.containerd_socket())
+            .arg("--config-file")
+            .arg(self.dir.join("daemon.json"))
+            .arg("--data-root")
+            .arg(self.dir.join("data"))
+            .arg("--exec-root")
+            .arg(self.dir.join("exec"))
+            .arg("--pidfile")
+            .arg(pid_file)
+            .arg("--host")
+            .arg(self.docker_host())
+            .arg("--cgroup-parent")
+            .arg(format!("/{}", cgroup::name_of(&self.dir)))
+            // systemd, where there is one, does not know the process numbers of our namespace.
+            .args(["--exec-opt", "native.cgroupdriver=cgroupfs"]);
+        let log = self.dir.join("dockerd.log");
+        machine.start("dockerd", command, &log, || self.get("/_ping").is_ok())
+    }
+
+    fn containerd_socket(&self) -> PathBuf {
+        self.dir.join("state/containerd.sock")
     }
 
     fn write_client_config(&self) -> Result<()> {
@@ -237,28 +286,19 @@ impl Engine {
         Ok(())
     }
 
-    fn end_daemon(&mut self, how: Signal, bound: Duration) -> Result<()> {
-        if let Some(daemon) = &mut self.daemon {
-            signal(daemon.pid, how);
-            wait_for("the end of dockerd", bound, || {
-                Ok(daemon.nsenter.try_wait()?)
-            })?;
-            self.daemon = None;
+    fn end_dockerd(&mut self, how: Signal, bound: Duration) -> Result<()> {
+        if let Some(dockerd) = &mut self.dockerd {
+            dockerd.end(how, bound)?;
+            self.dockerd = None;
         }
         Ok(())
     }
 
     fn end_processes(&mut self) -> Result<()> {
-        if let Some(mut machine) = self.machine.take() {
-            // The kernel lets the first process of a namespace end only after all others.
-            signal(machine.init, Signal::KILL);
-            wait_for("the end of a private Docker", KILL_TIMEOUT, || {
-                Ok(machine.unshare.try_wait()?)
-            })?;
+        if let Some(machine) = &mut self.machine {
+            machine.power_off()?;
         }
-        if let Some(mut daemon) = self.daemon.take() {
-            daemon.nsenter.wait()?;
-        }
+        (self.dockerd, self.containerd, self.machine) = (None, None, None);
         cgroup::remove(Path::new(cgroup::ROOT), &self.dir);
         Ok(())
     }

@@ -9,7 +9,7 @@ mod tar;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -69,6 +69,7 @@ pub struct ImageSpec {
     ports: Vec<u16>,
     volumes: Vec<String>,
     extra_layer_bytes: usize,
+    program: Option<PathBuf>,
 }
 
 impl ImageSpec {
@@ -84,6 +85,7 @@ impl ImageSpec {
             ports: vec![8080],
             volumes: Vec::new(),
             extra_layer_bytes: 0,
+            program: None,
         }
     }
 
@@ -145,9 +147,20 @@ impl ImageSpec {
         self
     }
 
+    /// Takes the service's program from here, instead of from the test world.
+    #[must_use]
+    pub fn program(mut self, path: &Path) -> Self {
+        self.program = Some(path.to_owned());
+        self
+    }
+
     /// Makes layers, configuration and manifest. The result depends on nothing but this
     /// specification and the program.
-    pub(crate) fn assemble(&self, shopd: &Path) -> Result<Image> {
+    pub(crate) fn assemble(&self) -> Result<Image> {
+        let shopd = match &self.program {
+            Some(program) => program,
+            None => &crate::world().shopd,
+        };
         let program = fs::read(shopd)
             .with_context(|| format!("the example service {} cannot be read", shopd.display()))?;
         let mut layers = vec![base_layer(&program)];
@@ -270,9 +283,9 @@ pub(crate) fn index(members: &[(&ImageSpec, Blob)]) -> Blob {
 /// If Docker does not take it.
 ///
 /// # Panics
-/// If the test was not started through `cargo xtask`.
+/// If the specification names no program and the test was not started through `cargo xtask`.
 pub fn load(socket: &Path, reference: &str, spec: &ImageSpec) -> Result<String> {
-    let image = spec.assemble(&crate::world().shopd)?;
+    let image = spec.assemble()?;
     let mut tar = Tar::default();
     let mut paths = Vec::new();
     for layer in &image.layers {

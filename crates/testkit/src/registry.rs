@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -76,6 +76,7 @@ impl Login {
 #[derive(Debug)]
 pub struct Registry {
     dir: TempDir,
+    program: PathBuf,
     auth: Auth,
     address: SocketAddr,
     process: Option<Child>,
@@ -103,12 +104,13 @@ impl Registry {
             dir: tempfile::Builder::new()
                 .prefix("cutover-registry-")
                 .tempdir()?,
+            program: program.to_owned(),
             auth,
             address: SocketAddr::from(([127, 0, 0, 1], port)),
             process: None,
         };
         fs::create_dir(registry.dir.path().join("storage"))?;
-        registry.launch(program)?;
+        registry.launch()?;
         Ok(registry)
     }
 
@@ -152,12 +154,9 @@ impl Registry {
     ///
     /// # Errors
     /// If it does not come up; the error holds the end of its log.
-    ///
-    /// # Panics
-    /// If the test was not started through `cargo xtask`.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
-        self.launch(&crate::world().registry_bin)
+        self.launch()
     }
 
     /// Pushes an image of the example service and returns its digest. The same specification has
@@ -165,6 +164,9 @@ impl Registry {
     ///
     /// # Errors
     /// If the registry does not take it.
+    ///
+    /// # Panics
+    /// If the specification names no program and the test was not started through `cargo xtask`.
     pub fn push(&self, repository: &str, tag: &str, spec: &ImageSpec) -> Result<String> {
         let manifest = self.push_manifest(repository, spec)?;
         self.put_manifest(repository, tag, &manifest)?;
@@ -176,6 +178,9 @@ impl Registry {
     ///
     /// # Errors
     /// If the registry does not take it.
+    ///
+    /// # Panics
+    /// If the specification names no program and the test was not started through `cargo xtask`.
     pub fn push_index(&self, repository: &str, tag: &str, specs: &[ImageSpec]) -> Result<String> {
         let mut members = Vec::new();
         for spec in specs {
@@ -216,7 +221,7 @@ impl Registry {
     }
 
     fn push_manifest(&self, repository: &str, spec: &ImageSpec) -> Result<Blob> {
-        let image = spec.assemble(&crate::world().shopd)?;
+        let image = spec.assemble()?;
         for blob in image.layers.iter().chain([&image.config]) {
             self.put_blob(repository, blob)?;
         }
@@ -296,7 +301,7 @@ impl Registry {
         request.send(&self.address.to_string(), &stream)
     }
 
-    fn launch(&mut self, program: &Path) -> Result<()> {
+    fn launch(&mut self) -> Result<()> {
         let dir = self.dir.path();
         let settings = dir.join("config.yml");
         let storage = dir.join("storage");
@@ -319,12 +324,12 @@ impl Registry {
         fs::write(&settings, text)?;
         let log = dir.join("log");
         drop(fs::remove_file(&log));
-        let mut command = Command::new(program);
+        let mut command = Command::new(&self.program);
         command.env_clear().arg("serve").arg(&settings);
         log_to(&mut command, &log)?;
         let mut process = command
             .spawn()
-            .with_context(|| format!("{} could not be started", program.display()))?;
+            .with_context(|| format!("{} could not be started", self.program.display()))?;
         let ready = wait_for("the registry", START_TIMEOUT, || {
             if let Some(status) = process.try_wait()? {
                 bail!("docker-registry ended: {status}");

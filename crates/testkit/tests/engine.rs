@@ -245,6 +245,11 @@ fn both_compose_versions_run_a_service_on_the_shared_engine() -> Result<()> {
         "engine-compose:1",
         &ImageSpec::new("one").health_check(HealthCheck::default()),
     )?;
+    let mut plugin = world().packages.command("docker");
+    plugin
+        .env("DOCKER_CONFIG", &world().docker_config)
+        .args(["compose", "version"]);
+    assert!(output_of(&mut plugin)?.contains("Compose version"));
     for version in [ComposeVersion::Newest, ComposeVersion::Oldest] {
         let project = tempfile::tempdir()?;
         std::fs::write(

@@ -17,6 +17,8 @@ pub const PACKAGES: &str = "CUTOVER_TEST_PACKAGES";
 pub const COMPOSE: &str = "CUTOVER_TEST_COMPOSE";
 /// The oldest standalone Compose.
 pub const COMPOSE_OLD: &str = "CUTOVER_TEST_COMPOSE_OLD";
+/// A value for `DOCKER_CONFIG` with which `docker compose` is the newest Compose.
+pub const DOCKER_CONFIG: &str = "CUTOVER_TEST_DOCKER_CONFIG";
 /// The registry's program.
 pub const REGISTRY_BIN: &str = "CUTOVER_TEST_REGISTRY_BIN";
 /// The example service's program, linked statically.
@@ -28,6 +30,8 @@ pub struct World {
     /// The shared engine's address, as for `DOCKER_HOST`. Tests use project and image names of
     /// their own; a test that stops or kills Docker starts an engine of its own.
     pub docker_host: String,
+    /// A value for `DOCKER_CONFIG`: with it, the `docker` of `packages` has `docker compose`.
+    pub docker_config: PathBuf,
     /// The unpacked packages, to start an engine of one's own.
     pub packages: Packages,
     /// The program of the registry.
@@ -46,6 +50,7 @@ impl World {
     pub fn from_environment() -> Result<Self> {
         Ok(Self {
             docker_host: variable(DOCKER_HOST)?,
+            docker_config: path(DOCKER_CONFIG)?,
             packages: Packages::open(&path(PACKAGES)?)?,
             registry_bin: path(REGISTRY_BIN)?,
             shopd: path(SHOPD)?,
@@ -60,9 +65,10 @@ impl World {
         engine: &Engine,
         packages: &Packages,
         shopd: PathBuf,
-    ) -> [(&'static str, PathBuf); 6] {
+    ) -> [(&'static str, PathBuf); 7] {
         [
             (DOCKER_HOST, engine.docker_host().into()),
+            (DOCKER_CONFIG, engine.docker_config()),
             (PACKAGES, packages.dir().to_owned()),
             (COMPOSE, packages.compose(ComposeVersion::Newest)),
             (COMPOSE_OLD, packages.compose(ComposeVersion::Oldest)),
