@@ -117,6 +117,12 @@ fn every_other_line_is_refused_with_the_line_to_write() {
         P::NoTag,
         "image: ${REGISTRY}/shop:${SHOP_IMAGE_TAG}",
     );
+}
+
+#[test]
+fn lines_that_tell_no_repository_and_lines_that_use_the_tag_twice_are_refused() {
+    use TemplateProblem as P;
+    let text = str::to_owned;
     let vague = "image: REPOSITORY:${SHOP_IMAGE_TAG}";
     check_problem("${IMAGE}", P::WholeImage(text("IMAGE")), vague);
     check_problem("${IMAGE:-shop:1}", P::WholeImage(text("IMAGE")), vague);
