@@ -148,25 +148,27 @@ impl<'a> Follower<'a> {
     ) -> Option<Answer<Deployment>> {
         match event.name.as_str() {
             JOURNAL_EVENT => {
-                if let Ok(line) = serde_json::from_str(&event.data) {
+                if let Ok(line) = serde_json::from_str(&event.payload) {
                     self.see_journal(&line, tell);
                 }
             }
             PROGRESS_EVENT => {
-                if let Ok(progress) = serde_json::from_str(&event.data) {
+                if let Ok(progress) = serde_json::from_str(&event.payload) {
                     tell(Sight::Progress(progress));
                 }
             }
             OUTPUT_EVENT => {
-                if let Ok(line) = serde_json::from_str(&event.data) {
-                    tell(Sight::Output(&line, &event.data));
+                if let Ok(line) = serde_json::from_str(&event.payload) {
+                    tell(Sight::Output(&line, &event.payload));
                 }
             }
             OUTCOME_EVENT => {
-                return serde_json::from_str(&event.data).ok().map(|value| Answer {
-                    value,
-                    body: event.data.clone().into_bytes(),
-                });
+                return serde_json::from_str(&event.payload)
+                    .ok()
+                    .map(|value| Answer {
+                        value,
+                        body: event.payload.clone().into_bytes(),
+                    });
             }
             _ => {}
         }

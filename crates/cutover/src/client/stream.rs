@@ -9,7 +9,7 @@ pub(crate) struct ServerEvent {
     /// The `event:` field.
     pub(crate) name: String,
     /// The `data:` fields, joined by line breaks.
-    pub(crate) data: String,
+    pub(crate) payload: String,
 }
 
 /// Puts events together from chunks cut anywhere.
@@ -17,7 +17,7 @@ pub(crate) struct ServerEvent {
 pub(crate) struct EventParser {
     line: Vec<u8>,
     name: String,
-    data: Option<String>,
+    payload: Option<String>,
     after_return: bool,
 }
 
@@ -44,19 +44,19 @@ impl EventParser {
         let line = String::from_utf8_lossy(&line);
         if line.is_empty() {
             let name = std::mem::take(&mut self.name);
-            let data = self.data.take()?;
-            return Some(ServerEvent { name, data });
+            let payload = self.payload.take()?;
+            return Some(ServerEvent { name, payload });
         }
         let (field, value) = line.split_once(':').unwrap_or((&line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
             "event" => value.clone_into(&mut self.name),
-            "data" => match &mut self.data {
-                Some(data) => {
-                    data.push('\n');
-                    data.push_str(value);
+            "data" => match &mut self.payload {
+                Some(payload) => {
+                    payload.push('\n');
+                    payload.push_str(value);
                 }
-                None => self.data = Some(value.to_owned()),
+                None => self.payload = Some(value.to_owned()),
             },
             // `id` repeats the journal event's own `seq`; a line that begins with a colon is a comment.
             _ => {}
@@ -72,10 +72,10 @@ mod tests {
     const STREAM: &str = "\u{feff}: hello\r\n\r\nevent: journal\nid: 3\ndata: {\"a\":\ndata:1}\n\n\
         :comment\n\nevent: output\rdata\r\revent: lost\n\ndata: ä\n\ndata: unfinished";
 
-    fn event(name: &str, data: &str) -> ServerEvent {
+    fn event(name: &str, payload: &str) -> ServerEvent {
         ServerEvent {
             name: name.to_owned(),
-            data: data.to_owned(),
+            payload: payload.to_owned(),
         }
     }
 

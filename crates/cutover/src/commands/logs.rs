@@ -67,12 +67,12 @@ async fn follow(
     let mut printed = Ok(());
     let answer = Follower::new(client, id, None)
         .follow(give_up_after, &mut |sight| match sight {
-            Sight::Output(line, data) => {
+            Sight::Output(line, json) => {
                 lines += 1;
                 if printed.is_ok() {
                     printed = match format {
                         Format::Text => render::print(&format!("{}\n", clean(&line.line))),
-                        Format::Json => render::print_body(format!("{data}\n").as_bytes()),
+                        Format::Json => render::print_body(format!("{json}\n").as_bytes()),
                     };
                 }
             }
