@@ -6,6 +6,7 @@
 pub mod deploy;
 pub mod deployment;
 pub mod event;
+pub mod health;
 pub mod problem;
 pub mod service;
 pub mod signature;

@@ -1,0 +1,258 @@
+//! Reading a request's body, bounded in size, time and memory, before anybody looks at it.
+
+use axum::body::{Body, BodyDataStream};
+use axum::extract::Request;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use std::sync::Arc;
+
+use super::error::{ApiError, RequestCode};
+use super::limits::{BODY_BYTES_HELD_MAX, BODY_BYTES_MAX, Limits};
+use super::serve::BodyTime;
+
+/// The memory that all bodies together may take.
+#[derive(Debug, Clone)]
+pub(super) struct BodyMemory(Arc<Semaphore>);
+
+impl Default for BodyMemory {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(BODY_BYTES_HELD_MAX)))
+    }
+}
+
+/// A body and its place in the memory for bodies.
+#[derive(Debug)]
+pub(super) struct HeldBody {
+    pub(super) bytes: Bytes,
+    _held: Option<OwnedSemaphorePermit>,
+}
+
+/// Whether a body may be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    Required,
+    Optional,
+}
+
+/// Reads a JSON body; the checks of its headers come first, so that nothing is read in vain.
+pub(super) async fn read_json(
+    request: Request,
+    memory: &BodyMemory,
+    presence: Presence,
+) -> Result<HeldBody, ApiError> {
+    let (parts, body) = request.into_parts();
+    let declared = declared_length(&parts.headers)?;
+    match declared {
+        Length::Absent if presence == Presence::Required => {
+            return Err(ApiError::new(
+                RequestCode::LengthRequired,
+                "the request says nothing about the length of its body; nothing was changed",
+            ));
+        }
+        Length::Known(len) if len > BODY_BYTES_MAX as u64 => return Err(too_large()),
+        Length::Absent | Length::Known(0) if presence == Presence::Optional => {
+            return Ok(HeldBody {
+                bytes: Bytes::new(),
+                _held: None,
+            });
+        }
+        _ => {}
+    }
+    require_plain_json(&parts.headers)?;
+    let time = match parts.extensions.get::<BodyTime>() {
+        Some(BodyTime(time)) => *time,
+        None => Limits::default().body_time,
+    };
+    match tokio::time::timeout(time, collect(body, memory)).await {
+        Ok(read) => read,
+        Err(_) => Err(ApiError::new(
+            RequestCode::RequestTimeout,
+            "the request's body did not arrive in time; nothing was changed",
+        )),
+    }
+}
+
+async fn collect(body: Body, memory: &BodyMemory) -> Result<HeldBody, ApiError> {
+    let mut stream: BodyDataStream = body.into_data_stream();
+    let mut bytes = BytesMut::new();
+    let mut held: Option<OwnedSemaphorePermit> = None;
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|error| {
+            tracing::debug!(%error, "body could not be read");
+            ApiError::new(
+                RequestCode::BadRequest,
+                "the request's body could not be read to its end; nothing was changed",
+            )
+        })?;
+        if bytes.len() + chunk.len() > BODY_BYTES_MAX {
+            return Err(too_large());
+        }
+        let more = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+        let place = Arc::clone(&memory.0).try_acquire_many_owned(more);
+        let place = place.map_err(|_| {
+            ApiError::new(
+                RequestCode::Overloaded,
+                "too many requests are being read at once; nothing was changed",
+            )
+        })?;
+        match &mut held {
+            Some(held) => held.merge(place),
+            none => *none = Some(place),
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(HeldBody {
+        bytes: bytes.freeze(),
+        _held: held,
+    })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Length {
+    Known(u64),
+    Chunked,
+    Absent,
+}
+
+fn declared_length(headers: &HeaderMap) -> Result<Length, ApiError> {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return Ok(Length::Chunked);
+    }
+    let Some(value) = headers.get(CONTENT_LENGTH) else {
+        return Ok(Length::Absent);
+    };
+    let length = value.to_str().ok().and_then(|text| text.parse().ok());
+    length.map(Length::Known).ok_or_else(|| {
+        ApiError::new(
+            RequestCode::BadRequest,
+            "Content-Length is not a number; nothing was changed",
+        )
+    })
+}
+
+/// Exactly one Content-Type, `application/json` with or without parameters, and nothing compressed.
+fn require_plain_json(headers: &HeaderMap) -> Result<(), ApiError> {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let essence = match (types.next(), types.next()) {
+        (Some(one), None) => one
+            .to_str()
+            .ok()
+            .map(|text| text.split(';').next().unwrap_or_default().trim()),
+        _ => None,
+    };
+    if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
+        return Err(ApiError::new(
+            RequestCode::UnsupportedMediaType,
+            "the body is not declared as application/json; nothing was changed",
+        ));
+    }
+    let encoded = headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if encoded {
+        return Err(ApiError::new(
+            RequestCode::UnsupportedEncoding,
+            "the body has a Content-Encoding; nothing was changed",
+        ));
+    }
+    Ok(())
+}
+
+fn too_large() -> ApiError {
+    ApiError::new(
+        RequestCode::BodyTooLarge,
+        format!("the body is larger than {BODY_BYTES_MAX} bytes; nothing was changed"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn code(request: http::request::Builder, body: Body) -> Result<usize, RequestCode> {
+        let request = request.body(body).expect("a request");
+        read_json(request, &BodyMemory::default(), Presence::Required)
+            .await
+            .map(|held| held.bytes.len())
+            .map_err(|error| error.code())
+    }
+
+    fn json(length: usize) -> http::request::Builder {
+        Request::builder()
+            .header(CONTENT_TYPE, "application/json; charset=utf-8")
+            .header(CONTENT_LENGTH, length)
+    }
+
+    #[tokio::test]
+    async fn bodies_are_json_plain_and_bounded() {
+        assert_eq!(code(json(2), Body::from("{}")).await, Ok(2));
+        assert_eq!(
+            code(Request::builder(), Body::empty()).await,
+            Err(RequestCode::LengthRequired)
+        );
+        assert_eq!(
+            code(json(BODY_BYTES_MAX + 1), Body::empty()).await,
+            Err(RequestCode::BodyTooLarge)
+        );
+        for wrong in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "application/jsonx",
+            "",
+        ] {
+            let request = Request::builder()
+                .header(CONTENT_LENGTH, 2)
+                .header(CONTENT_TYPE, wrong);
+            assert_eq!(
+                code(request, Body::from("{}")).await,
+                Err(RequestCode::UnsupportedMediaType),
+                "{wrong}"
+            );
+        }
+        let twice = json(2).header(CONTENT_TYPE, "application/json");
+        assert_eq!(
+            code(twice, Body::from("{}")).await,
+            Err(RequestCode::UnsupportedMediaType)
+        );
+        let zipped = json(2).header(CONTENT_ENCODING, "gzip");
+        assert_eq!(
+            code(zipped, Body::from("{}")).await,
+            Err(RequestCode::UnsupportedEncoding)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_chunked_body_is_bounded_while_it_grows() {
+        let chunk = Bytes::from(vec![b' '; 64 * 1024]);
+        let endless = futures_util::stream::repeat_with(move || {
+            Ok::<_, std::convert::Infallible>(chunk.clone())
+        });
+        let request = Request::builder()
+            .header(CONTENT_TYPE, "application/json")
+            .header(TRANSFER_ENCODING, "chunked");
+        assert_eq!(
+            code(request, Body::from_stream(endless)).await,
+            Err(RequestCode::BodyTooLarge)
+        );
+    }
+
+    #[tokio::test]
+    async fn the_memory_for_bodies_is_bounded_and_given_back() {
+        let memory = BodyMemory(Arc::new(Semaphore::new(3)));
+        let read = |text: &'static str| {
+            let request = json(text.len()).body(Body::from(text)).expect("a request");
+            let memory = memory.clone();
+            async move { read_json(request, &memory, Presence::Required).await }
+        };
+        let first = read("{}").await.expect("there is room");
+        let refused = read("{}").await.expect_err("there is none");
+        assert_eq!(refused.code(), RequestCode::Overloaded);
+        drop(first);
+        assert!(read("{}").await.is_ok());
+    }
+}

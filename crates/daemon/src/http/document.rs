@@ -1,0 +1,123 @@
+//! The routes and the OpenAPI document, made from the same registrations.
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use axum::routing::get;
+use bytes::Bytes;
+use cutover_api::event::{OutputLine, PullProgress};
+use cutover_api::problem::{PROBLEM_CONTENT_TYPE, Problem};
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Components, ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{IntoResponses, OpenApi as _, ToSchema as _};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::error::RequestCode;
+use super::{Front, answer, deploy, deployments, events, health, services};
+use cutover_core::cause::Code;
+
+/// Where the document is.
+const DOCUMENT_PATH: &str = "/openapi.json";
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "cutover",
+        description = "Deploys Docker Compose services and never leaves them worse off than before.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    components(schemas(Problem, PullProgress, OutputLine)),
+    tags(
+        (name = "deploy", description = "What CI calls"),
+        (name = "deployments", description = "What happened, and what is happening"),
+        (name = "services", description = "What runs, and what an operator does about it"),
+        (name = "health", description = "For monitoring"),
+    ),
+)]
+struct Document;
+
+/// Every route but that of the document itself.
+pub(super) fn routes() -> OpenApiRouter<Front> {
+    let mut document = Document::openapi();
+    add_security(document.components.get_or_insert_default());
+    OpenApiRouter::with_openapi(document)
+        .routes(routes!(deploy::deploy))
+        .routes(routes!(deployments::list))
+        .routes(routes!(deployments::show, deployments::cancel))
+        .routes(routes!(events::follow))
+        .routes(routes!(services::list))
+        .routes(routes!(services::show))
+        .routes(routes!(services::roll_back))
+        .routes(routes!(services::pause, services::resume))
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+}
+
+/// The route of the document.
+pub(super) fn serve(document: &OpenApi) -> Router<Front> {
+    let text = Bytes::from(document.to_pretty_json().unwrap_or_default());
+    let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    Router::new().route(DOCUMENT_PATH, get(async move || (json, text)))
+}
+
+fn add_security(components: &mut Components) {
+    let signature = ApiKeyValue::with_description(
+        "X-Hub-Signature-256",
+        "`sha256=` and the 64 hexadecimal digits of the raw body's HMAC-SHA256",
+    );
+    let bearer = |description: &str| {
+        let mut http = Http::new(HttpAuthScheme::Bearer);
+        http.description = Some(description.to_owned());
+        SecurityScheme::Http(http)
+    };
+    components.add_security_scheme(
+        "signature",
+        SecurityScheme::ApiKey(ApiKey::Header(signature)),
+    );
+    components.add_security_scheme(
+        "watch_token",
+        bearer("The `watch_token` of an answer; reads that one deployment"),
+    );
+    components.add_security_scheme(
+        "operator_token",
+        bearer("A token under `[auth.operator]` of the configuration"),
+    );
+}
+
+/// Every answer that is not a success, for all resources alike.
+pub(super) struct Refusals;
+
+impl IntoResponses for Refusals {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut codes: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
+        for code in RequestCode::ALL {
+            codes
+                .entry(code.status().as_u16())
+                .or_default()
+                .push(code.as_str());
+        }
+        for &code in Code::ALL {
+            let words = codes.entry(answer::status_of(code).as_u16()).or_default();
+            if !words.contains(&code.as_str()) {
+                words.push(code.as_str());
+            }
+        }
+        codes.entry(500).or_default().push("rolled_back");
+        codes
+            .into_iter()
+            .map(|(status, words)| (status.to_string(), RefOr::T(refusal(&words))))
+            .collect()
+    }
+}
+
+fn refusal(words: &[&str]) -> Response {
+    let schema = Ref::from_schema_name(Problem::name());
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    ResponseBuilder::new()
+        .description(format!("`{}`", words.join("`, `")))
+        .content(PROBLEM_CONTENT_TYPE, content)
+        .build()
+}

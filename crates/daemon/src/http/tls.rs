@@ -1,0 +1,342 @@
+//! The server's certificate, read again when its files change.
+//!
+//! Files are polled instead of watched: a certificate that is mounted or renewed by swapping a symlink
+//! raises no event on the path that we know. A new pair that cannot be used leaves the old one in
+//! place, says so in the log and in the metrics, and is tried again when it changes.
+
+use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::{self, PemObject as _};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::metrics::Metrics;
+
+/// How often the files are looked at. Renewal tools replace them weeks before the old ones expire.
+pub const POLL_EVERY: Duration = Duration::from_secs(5);
+
+/// A certificate or key that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read or is not PEM.
+    #[error("cannot read `{}` as PEM: {}", path.display(), source_words(source))]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: pem::Error,
+    },
+    /// The certificate file holds no certificate.
+    #[error("`{}` holds no certificate", path.display())]
+    NoCertificate {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The key does not belong to the certificate.
+    #[error(
+        "the key in `{}` does not belong to the certificate in `{}`; the first certificate in the file must be the server's own",
+        key.display(),
+        cert.display()
+    )]
+    Mismatch {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+    },
+    /// The pair is of a kind that cannot be used.
+    #[error("the certificate in `{}` cannot be used: {source}", cert.display())]
+    Unusable {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+}
+
+fn source_words(error: &pem::Error) -> String {
+    match error {
+        pem::Error::NoItemsFound => "it holds nothing of the kind that is expected".to_owned(),
+        pem::Error::Io(error) => error.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// The server's certificate and key; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Identity(Arc<Inner>);
+
+struct Inner {
+    cert: PathBuf,
+    key: PathBuf,
+    current: Arc<Current>,
+    config: Arc<ServerConfig>,
+    /// The stamps of the files that were tried last, whether they could be used or not.
+    tried: Mutex<Option<[Stamp; 2]>>,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("cert", &self.cert)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What changes when a file is written, replaced or pointed elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    len: u64,
+    modified: (i64, i64),
+}
+
+/// What became of a look at the files.
+#[derive(Debug)]
+pub enum Reload {
+    /// They are as they were.
+    Same,
+    /// New connections get the new certificate.
+    Replaced,
+    /// They changed into something that cannot be used; the old pair stays.
+    Kept(TlsError),
+}
+
+impl Identity {
+    /// Reads the pair for the first time.
+    ///
+    /// # Errors
+    /// Anything that keeps it from being used; nothing is served then.
+    pub fn load(cert: &Path, key: &Path) -> Result<Self, TlsError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let tried = stamps(cert, key);
+        let pair = read(cert, key, &provider)?;
+        let current = Arc::new(Current(ArcSwap::from_pointee(pair)));
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|source| TlsError::Unusable {
+                cert: cert.to_owned(),
+                source,
+            })?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self(Arc::new(Inner {
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+            current,
+            config: Arc::new(config),
+            tried: Mutex::new(tried),
+        })))
+    }
+
+    /// Looks at the files and takes a new pair; on SIGHUP and every [`POLL_EVERY`].
+    #[must_use]
+    pub fn reload(&self) -> Reload {
+        let inner = &self.0;
+        let now = stamps(&inner.cert, &inner.key);
+        let mut tried = inner.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        if now == *tried {
+            return Reload::Same;
+        }
+        let provider = inner.config.crypto_provider();
+        let reload = match read(&inner.cert, &inner.key, provider) {
+            Ok(pair) => {
+                inner.current.0.store(Arc::new(pair));
+                Reload::Replaced
+            }
+            Err(error) => Reload::Kept(error),
+        };
+        *tried = now;
+        reload
+    }
+
+    /// [`Self::reload`], told to the log and the metrics.
+    pub fn reload_and_report(&self, metrics: &Metrics) {
+        let cert = self.0.cert.display();
+        match self.reload() {
+            Reload::Same => {}
+            Reload::Replaced => {
+                metrics.certificate_usable(true);
+                tracing::info!(%cert, "certificate replaced");
+            }
+            Reload::Kept(error) => {
+                metrics.certificate_usable(false);
+                tracing::error!(%error, "new certificate cannot be used; the old one stays in use");
+            }
+        }
+    }
+
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.config)
+    }
+}
+
+/// The pair that new connections get.
+#[derive(Debug)]
+struct Current(ArcSwap<CertifiedKey>);
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+fn read(cert: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        |source| TlsError::Unreadable { path, source }
+    };
+    let chain = CertificateDer::pem_file_iter(cert)
+        .map_err(unreadable(cert))?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(unreadable(cert))?;
+    if chain.is_empty() {
+        return Err(TlsError::NoCertificate {
+            path: cert.to_owned(),
+        });
+    }
+    let private = PrivateKeyDer::from_pem_file(key).map_err(unreadable(key))?;
+    CertifiedKey::from_der(chain, private, provider).map_err(|source| match source {
+        rustls::Error::InconsistentKeys(_) => TlsError::Mismatch {
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+        },
+        source => TlsError::Unusable {
+            cert: cert.to_owned(),
+            source,
+        },
+    })
+}
+
+/// None if one of the files is missing, which is a change like any other.
+fn stamps(cert: &Path, key: &Path) -> Option<[Stamp; 2]> {
+    let stamp = |path: &Path| {
+        let found = std::fs::metadata(path).ok()?;
+        Some(Stamp {
+            device: found.dev(),
+            inode: found.ino(),
+            len: found.size(),
+            modified: (found.mtime(), found.mtime_nsec()),
+        })
+    };
+    Some([stamp(cert)?, stamp(key)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    struct Files {
+        _dir: tempfile::TempDir,
+        cert: PathBuf,
+        key: PathBuf,
+    }
+
+    impl Files {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().expect("a directory");
+            let files = Self {
+                cert: dir.path().join("tls.crt"),
+                key: dir.path().join("tls.key"),
+                _dir: dir,
+            };
+            files.renew();
+            files
+        }
+
+        /// Puts a new pair in place and returns its certificate.
+        fn renew(&self) -> Vec<u8> {
+            let pair =
+                rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a pair");
+            self.put(&self.cert, &pair.cert.pem());
+            self.put(&self.key, &pair.signing_key.serialize_pem());
+            pair.cert.der().to_vec()
+        }
+
+        /// As renewal tools do: written beside and renamed, so that the inode changes.
+        fn put(&self, path: &Path, text: &str) {
+            let fresh = path.with_extension("new");
+            fs::write(&fresh, text).expect("writes");
+            fs::rename(&fresh, path).expect("renames");
+        }
+
+        fn load(&self) -> Result<Identity, TlsError> {
+            Identity::load(&self.cert, &self.key)
+        }
+    }
+
+    fn served(identity: &Identity) -> Vec<u8> {
+        identity.0.current.0.load().cert[0].to_vec()
+    }
+
+    #[test]
+    fn a_new_pair_is_served_without_a_restart() {
+        let files = Files::new();
+        let first = files.renew();
+        let identity = files.load().expect("a pair");
+        assert_eq!(served(&identity), first);
+        assert!(matches!(identity.reload(), Reload::Same));
+        let second = files.renew();
+        assert!(matches!(identity.reload(), Reload::Replaced));
+        assert_eq!(served(&identity), second);
+    }
+
+    #[test]
+    fn a_bad_new_pair_leaves_the_old_one_and_is_tried_again_when_it_changes() {
+        let files = Files::new();
+        let first = files.renew();
+        let identity = files.load().expect("a pair");
+        files.put(&files.cert, "garbage");
+        assert!(matches!(
+            identity.reload(),
+            Reload::Kept(TlsError::NoCertificate { .. })
+        ));
+        assert!(matches!(identity.reload(), Reload::Same), "said once");
+        assert_eq!(served(&identity), first);
+        fs::remove_file(&files.cert).expect("removes");
+        assert!(matches!(
+            identity.reload(),
+            Reload::Kept(TlsError::Unreadable { .. })
+        ));
+        assert_eq!(served(&identity), first);
+        let second = files.renew();
+        assert!(matches!(identity.reload(), Reload::Replaced));
+        assert_eq!(served(&identity), second);
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_refused_by_name() {
+        let files = Files::new();
+        let other = Files::new();
+        fs::copy(&other.key, &files.key).expect("copies");
+        let error = files.load().expect_err("they do not belong together");
+        assert!(matches!(error, TlsError::Mismatch { .. }), "{error:?}");
+        assert!(error.to_string().contains("tls.key"), "{error}");
+    }
+
+    #[test]
+    fn files_that_hold_nothing_of_use_are_named() {
+        let files = Files::new();
+        for (path, text, expected) in [
+            (&files.key, "", "it holds nothing of the kind"),
+            (&files.cert, "", "holds no certificate"),
+        ] {
+            fs::write(path, text).expect("writes");
+            let error = files.load().expect_err("unusable").to_string();
+            assert!(error.contains(expected), "{error}");
+            assert!(error.contains(&path.display().to_string()), "{error}");
+            files.renew();
+        }
+    }
+}

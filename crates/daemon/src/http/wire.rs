@@ -1,0 +1,241 @@
+//! From the domain to the wire, in one place.
+//!
+//! The texts for people are made here as well, so that a terminal, a log of CI and the API say the
+//! same.
+
+use cutover_api::deployment as wire;
+use cutover_api::service as wire_service;
+use cutover_core::cause::{Cause, Code, Step};
+use cutover_core::deployment::{
+    Deployment, Event, PinnedImage, Previous, Request, Status, UnixMillis,
+};
+use jiff::Timestamp;
+
+use crate::deployer::ServiceView;
+use crate::journal::{Paused, Recorded};
+
+/// Digits of a container's id that are enough to recognize it, as Docker prints them.
+const SHORT_ID_LEN: usize = 12;
+
+/// One deployment with what was recorded of it.
+pub(super) fn deployment(deployment: &Deployment, recorded: &[Recorded]) -> wire::Deployment {
+    let request = &deployment.request;
+    let failure = deployment.failure.as_ref();
+    let status = status(deployment.status());
+    wire::Deployment {
+        id: deployment.id.as_str().to_owned(),
+        service: request.service.as_str().to_owned(),
+        image_sha: request.tag.as_str().to_owned(),
+        image: image(deployment),
+        digest: deployment
+            .image
+            .as_ref()
+            .and_then(|image| image.digest.clone()),
+        image_id: deployment.image.as_ref().map(|image| image.id.clone()),
+        status,
+        outcome: status.outcome(),
+        nothing_changed: !deployment.switch_started,
+        previous: deployment.previous.as_ref().map(previous),
+        container: deployment
+            .staged
+            .as_ref()
+            .map(|staged| staged.container.clone()),
+        actor: request.actor.clone(),
+        delivery_id: request
+            .delivery_id
+            .as_ref()
+            .map(|id| id.as_str().to_owned()),
+        rollback_to: request
+            .rollback_to
+            .as_ref()
+            .map(|id| id.as_str().to_owned()),
+        started_at: timestamp(deployment.started_at),
+        finished_at: deployment.finished_at.map(timestamp),
+        duration_ms: deployment
+            .finished_at
+            .map(|end| end.since(deployment.started_at)),
+        outage_ms: deployment.outage_ms,
+        cause: cause_of(deployment).as_ref().map(cause),
+        events: recorded.iter().map(event_line).collect(),
+        log: failure
+            .map(|failure| failure.log.clone())
+            .unwrap_or_default(),
+    }
+}
+
+fn image(deployment: &Deployment) -> Option<String> {
+    let pinned = deployment
+        .image
+        .as_ref()
+        .map(|image| image.reference.clone());
+    pinned.or_else(|| deployment.reference.clone())
+}
+
+fn previous(previous: &Previous) -> wire::Previous {
+    wire::Previous {
+        container: previous.container.clone(),
+        image: previous.image.clone(),
+        image_id: previous.image_id.clone(),
+        condition: previous.condition.as_str().to_owned(),
+    }
+}
+
+/// Why a deployment did not succeed. A cancelled one has a cause on the wire, so that a client need
+/// not know two places to look in.
+pub(super) fn cause_of(deployment: &Deployment) -> Option<Cause> {
+    let cancelled = deployment.cancelled_why.as_ref().map(|why| {
+        let step = if deployment.staged.is_some() || deployment.previous.is_some() {
+            Step::Stage
+        } else if deployment.pull_started_at.is_some() {
+            Step::Pull
+        } else {
+            Step::Prepare
+        };
+        Cause::new(Code::Cancelled, step, why.clone())
+    });
+    cancelled.or_else(|| deployment.cause().cloned())
+}
+
+fn cause(cause: &Cause) -> wire::Cause {
+    wire::Cause {
+        code: cause.code.as_str().to_owned(),
+        detail: cause.detail.clone(),
+        hint: cause.code.hint().to_owned(),
+        step: cause.step.as_str().to_owned(),
+        retriable: cause.code.retriable(),
+    }
+}
+
+/// One event as recorded.
+pub(super) fn event_line(recorded: &Recorded) -> wire::EventLine {
+    wire::EventLine {
+        seq: recorded.seq,
+        at: timestamp(recorded.at),
+        kind: recorded.event.kind().to_owned(),
+        status: status(recorded.status_after),
+        message: message(&recorded.event),
+    }
+}
+
+/// One service. Its deployments come without events, as in every list.
+pub(super) fn service(view: &ServiceView) -> wire_service::Service {
+    let listed = |found: &Option<Deployment>| found.as_ref().map(|found| deployment(found, &[]));
+    wire_service::Service {
+        name: view.name.as_str().to_owned(),
+        running: view.running.clone(),
+        paused: view.paused.as_ref().map(paused),
+        needs_operator: view.needs_operator.clone(),
+        current: listed(&view.current),
+        waiting: listed(&view.waiting),
+        last: listed(&view.last),
+    }
+}
+
+fn paused(paused: &Paused) -> wire_service::Paused {
+    wire_service::Paused {
+        why: paused.why.clone(),
+        since: timestamp(paused.since),
+    }
+}
+
+/// The same status on the wire.
+pub(super) fn status(status: Status) -> wire::Status {
+    match status {
+        Status::Queued => wire::Status::Queued,
+        Status::Pulling => wire::Status::Pulling,
+        Status::Staging => wire::Status::Staging,
+        Status::Switching => wire::Status::Switching,
+        Status::Verifying => wire::Status::Verifying,
+        Status::Committed => wire::Status::Committed,
+        Status::RollingBack => wire::Status::RollingBack,
+        Status::Succeeded => wire::Status::Succeeded,
+        Status::Unchanged => wire::Status::Unchanged,
+        Status::Failed => wire::Status::Failed,
+        Status::RolledBack => wire::Status::RolledBack,
+        Status::RollbackFailed => wire::Status::RollbackFailed,
+        Status::Cancelled => wire::Status::Cancelled,
+    }
+}
+
+/// The moment as the wire has it; the nearest one that can be written, for a clock gone mad.
+fn timestamp(at: UnixMillis) -> Timestamp {
+    Timestamp::from_millisecond(at.0).unwrap_or(if at.0 < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    })
+}
+
+/// What happened, as a sentence fragment for a person.
+fn message(event: &Event) -> String {
+    match event {
+        Event::Requested(request) => requested(request),
+        Event::PullStarted { reference } => format!("pulling {reference}"),
+        Event::ImagePinned(image) => pinned(image),
+        Event::FoundUnchanged { container } => format!(
+            "this very image already runs and is healthy in container {}; nothing is to be done",
+            short(container)
+        ),
+        Event::StageStarted { previous: None } => {
+            "creating the container; nothing ran before".to_owned()
+        }
+        Event::StageStarted {
+            previous: Some(previous),
+        } => format!(
+            "creating the new container; {} runs {} and was found {}",
+            previous.name,
+            previous.image,
+            previous.condition.as_str()
+        ),
+        Event::Staged(staged) => format!(
+            "container {} was created and is not started yet",
+            short(&staged.container)
+        ),
+        Event::SwitchStarted => "switching to the new container".to_owned(),
+        Event::Switched { outage_ms } => format!(
+            "the new container was started; no container of the service ran for {outage_ms} ms"
+        ),
+        Event::VerifyStarted { checks } => format!("watching the new container: {checks}"),
+        Event::Committed => "the new release is final; cleaning up".to_owned(),
+        Event::Succeeded => "the new release runs and is recorded".to_owned(),
+        Event::Failed(failure) => format!("{}; nothing was changed", failure.cause.detail),
+        Event::RollbackStarted(failure) => format!(
+            "the new release failed: {}; putting the previous one back",
+            failure.cause.detail
+        ),
+        Event::Restored { outage_ms } => format!(
+            "the previous container runs; no container of the service ran for {outage_ms} ms during the rollback"
+        ),
+        Event::RolledBack => "the previous release runs again and was verified".to_owned(),
+        Event::RollbackFailed { cause, runs } => {
+            format!("{}; {runs}; an operator is needed", cause.detail)
+        }
+        Event::Cancelled { why } => format!("cancelled: {why}; nothing was changed"),
+        Event::RecoveryStarted => "the restarted daemon took this deployment up again".to_owned(),
+        Event::Warned { what } => what.clone(),
+    }
+}
+
+fn requested(request: &Request) -> String {
+    match &request.rollback_to {
+        None => format!("{} asked for {}", request.actor, request.tag),
+        Some(earlier) => format!(
+            "{} asked for {} again, the release of deployment {earlier}",
+            request.actor, request.tag
+        ),
+    }
+}
+
+fn pinned(image: &PinnedImage) -> String {
+    match &image.digest {
+        Some(digest) => format!("{} is on the machine, digest {digest}", image.reference),
+        None => format!("{} is on the machine, image {}", image.reference, image.id),
+    }
+}
+
+fn short(id: &str) -> &str {
+    id.get(..SHORT_ID_LEN).unwrap_or(id)
+}
+
+#[cfg(test)]
+mod tests;

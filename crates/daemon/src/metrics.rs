@@ -1,0 +1,287 @@
+//! What is counted and measured, in Prometheus' terms.
+//!
+//! Counters and histograms are fed where things happen and start at zero with the daemon. What can be
+//! looked up is not kept here: `/metrics` sets those gauges from the journal when it is asked.
+
+use std::sync::Arc;
+
+use cutover_core::deployment::Deployment;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Bounds of the histogram of durations, in seconds: from an image that is already there to a large
+/// pull with a long health check.
+const DURATION_BOUNDS: [f64; 10] = [0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0];
+
+/// Bounds of the histogram of outages, in seconds: from the floor of stop and start to an application
+/// that needs minutes for its start-up.
+const OUTAGE_BOUNDS: [f64; 10] = [0.0, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0];
+
+/// Labels of an answered request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: String,
+    route: String,
+    status: u16,
+}
+
+/// Labels of a refused request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodeLabels {
+    code: String,
+}
+
+/// Labels of what belongs to a service.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ServiceLabels {
+    service: String,
+}
+
+/// Labels of an ended deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    service: String,
+    outcome: String,
+}
+
+/// What a service looks like when `/metrics` is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceGauges {
+    /// Its name.
+    pub service: String,
+    /// Deployments that run or wait.
+    pub unfinished: usize,
+    /// Whether an operator is needed.
+    pub needs_operator: bool,
+    /// Whether deployments are refused.
+    pub paused: bool,
+}
+
+/// All metrics; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    requests: Family<RequestLabels, Counter>,
+    refusals: Family<CodeLabels, Counter>,
+    handshakes_failed: Counter,
+    certificate_usable: Gauge,
+    deployments: Family<OutcomeLabels, Counter>,
+    durations: Family<OutcomeLabels, Histogram>,
+    outages: Family<ServiceLabels, Histogram>,
+    unfinished: Family<ServiceLabels, Gauge>,
+    needs_operator: Family<ServiceLabels, Gauge>,
+    paused: Family<ServiceLabels, Gauge>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Metrics of which nothing has happened yet.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Arc::default(),
+            requests: Family::default(),
+            refusals: Family::default(),
+            handshakes_failed: Counter::default(),
+            certificate_usable: Gauge::default(),
+            deployments: Family::default(),
+            durations: Family::new_with_constructor(|| Histogram::new(DURATION_BOUNDS)),
+            outages: Family::new_with_constructor(|| Histogram::new(OUTAGE_BOUNDS)),
+            unfinished: Family::default(),
+            needs_operator: Family::default(),
+            paused: Family::default(),
+        };
+        metrics.certificate_usable.set(1);
+        metrics.registry = Arc::new(metrics.register());
+        metrics
+    }
+
+    fn register(&self) -> Registry {
+        let mut registry = Registry::with_prefix("cutover");
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The running cutover", version);
+        registry.register(
+            "http_requests",
+            "Requests answered, by method, route and status",
+            self.requests.clone(),
+        );
+        registry.register(
+            "http_refusals",
+            "Requests refused, by the code in the answer",
+            self.refusals.clone(),
+        );
+        registry.register(
+            "tls_handshakes_failed",
+            "TLS handshakes that did not come about",
+            self.handshakes_failed.clone(),
+        );
+        registry.register(
+            "tls_certificate_usable",
+            "1 unless the certificate files hold a pair that cannot be used, so that an older one is served",
+            self.certificate_usable.clone(),
+        );
+        registry.register(
+            "deployments",
+            "Deployments that have ended, by outcome",
+            self.deployments.clone(),
+        );
+        registry.register_with_unit(
+            "deployment_duration",
+            "From the request to the end of a deployment",
+            Unit::Seconds,
+            self.durations.clone(),
+        );
+        registry.register_with_unit(
+            "deployment_outage",
+            "How long no container of the service ran during a deployment that changed something",
+            Unit::Seconds,
+            self.outages.clone(),
+        );
+        registry.register(
+            "deployments_unfinished",
+            "Deployments that run or wait",
+            self.unfinished.clone(),
+        );
+        registry.register(
+            "service_needs_operator",
+            "1 if a rollback failed and nobody has looked yet",
+            self.needs_operator.clone(),
+        );
+        registry.register(
+            "service_paused",
+            "1 if an operator has paused the service",
+            self.paused.clone(),
+        );
+        registry
+    }
+
+    /// A request was answered.
+    pub fn answered(&self, method: &str, route: &str, status: u16) {
+        let labels = RequestLabels {
+            method: method.to_owned(),
+            route: route.to_owned(),
+            status,
+        };
+        self.requests.get_or_create(&labels).inc();
+    }
+
+    /// A request was refused with this code.
+    pub fn refused(&self, code: &str) {
+        let code = code.to_owned();
+        self.refusals.get_or_create(&CodeLabels { code }).inc();
+    }
+
+    /// A TLS handshake did not come about.
+    pub fn handshake_failed(&self) {
+        self.handshakes_failed.inc();
+    }
+
+    /// Whether the certificate files can be used as they are.
+    pub fn certificate_usable(&self, usable: bool) {
+        self.certificate_usable.set(i64::from(usable));
+    }
+
+    /// A deployment has ended; called once for each.
+    pub fn deployment_ended(&self, deployment: &Deployment) {
+        let labels = OutcomeLabels {
+            service: deployment.request.service.as_str().to_owned(),
+            outcome: deployment.status().as_str().to_owned(),
+        };
+        self.deployments.get_or_create(&labels).inc();
+        if let Some(finished_at) = deployment.finished_at {
+            let seconds = seconds(finished_at.since(deployment.started_at));
+            self.durations.get_or_create(&labels).observe(seconds);
+        }
+        if let Some(outage_ms) = deployment.outage_ms {
+            let service = labels.service;
+            self.outages
+                .get_or_create(&ServiceLabels { service })
+                .observe(seconds(outage_ms));
+        }
+    }
+
+    /// The text of `/metrics`, with `services` as they are now.
+    ///
+    /// # Errors
+    /// Never in practice: writing to a string does not fail.
+    pub fn encode(&self, services: &[ServiceGauges]) -> Result<String, std::fmt::Error> {
+        for gauges in services {
+            let labels = ServiceLabels {
+                service: gauges.service.clone(),
+            };
+            let unfinished = i64::try_from(gauges.unfinished).unwrap_or(i64::MAX);
+            self.unfinished.get_or_create(&labels).set(unfinished);
+            self.needs_operator
+                .get_or_create(&labels)
+                .set(i64::from(gauges.needs_operator));
+            self.paused
+                .get_or_create(&labels)
+                .set(i64::from(gauges.paused));
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+fn seconds(milliseconds: u64) -> f64 {
+    std::time::Duration::from_millis(milliseconds).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cutover_core::deployment::{Event, Request, UnixMillis};
+    use cutover_core::names::{DeploymentId, ServiceName, Tag};
+
+    #[test]
+    fn what_happened_is_found_in_the_text() {
+        let metrics = Metrics::new();
+        metrics.answered("POST", "/deploy", 401);
+        metrics.refused("unauthorized");
+        let request = Request {
+            service: ServiceName::new("shop").expect("a name"),
+            tag: Tag::new("v1").expect("a tag"),
+            digest: None,
+            actor: "ci".into(),
+            delivery_id: None,
+            fingerprint: String::new(),
+            rollback_to: None,
+        };
+        let id = DeploymentId::new("01938f3e-7c1a-7abc-8def-0123456789ab").expect("an id");
+        let mut deployment = Deployment::requested(id, request, UnixMillis(0));
+        let why = "superseded".to_owned();
+        deployment
+            .apply(&Event::Cancelled { why }, UnixMillis(1500))
+            .expect("legal");
+        metrics.deployment_ended(&deployment);
+        let text = metrics
+            .encode(&[ServiceGauges {
+                service: "shop".into(),
+                unfinished: 0,
+                needs_operator: true,
+                paused: false,
+            }])
+            .expect("text");
+        for line in [
+            r#"cutover_http_requests_total{method="POST",route="/deploy",status="401"} 1"#,
+            r#"cutover_http_refusals_total{code="unauthorized"} 1"#,
+            r#"cutover_deployments_total{service="shop",outcome="cancelled"} 1"#,
+            r#"cutover_deployment_duration_seconds_sum{service="shop",outcome="cancelled"} 1.5"#,
+            r#"cutover_service_needs_operator{service="shop"} 1"#,
+            "cutover_tls_certificate_usable 1",
+        ] {
+            assert!(text.contains(line), "{line} not in:\n{text}");
+        }
+    }
+}
