@@ -85,41 +85,43 @@ json_value() {
 # Sets REPLY to the inside of a string with its escapes resolved.
 json_unescape() {
     local LC_ALL=C rest=$1 text=''
-    while [[ $rest == *\\* ]]; do
-        text+=${rest%%\\*}
-        rest=${rest#*\\}
-        case $rest in
-            n*) text+=$'\n' ;;
-            r*) text+=$'\r' ;;
-            t*) text+=$'\t' ;;
-            b*) text+=$'\b' ;;
-            f*) text+=$'\f' ;;
-            u*)
-                json_code_point "$rest"
-                text+=$REPLY
-                # Two escapes make one character of four bytes.
-                ((${#REPLY} < 4)) || rest=${rest:6}
-                rest=${rest:4}
-                ;;
-            *) text+=${rest:0:1} ;;
-        esac
-        rest=${rest:1}
+    REPLY=$rest
+    [[ $rest == *\\* ]] || return 0
+    # An escaped backslash begins no other escape. Until those are resolved it is a control character,
+    # which JSON has only as an escape.
+    rest=${rest//'\\'/$'\1'}
+    rest=${rest//'\"'/'"'}
+    rest=${rest//'\/'/'/'}
+    rest=${rest//'\n'/$'\n'}
+    rest=${rest//'\r'/$'\r'}
+    rest=${rest//'\t'/$'\t'}
+    rest=${rest//'\b'/$'\b'}
+    rest=${rest//'\f'/$'\f'}
+    while [[ $rest == *'\u'* ]]; do
+        text+=${rest%%'\u'*}
+        rest=${rest#*'\u'}
+        json_code_point "${rest:0:10}"
+        text+=$REPLY
+        # Two escapes make one character of four bytes.
+        ((${#REPLY} < 4)) || rest=${rest:6}
+        rest=${rest:4}
     done
     REPLY=$text$rest
+    REPLY=${REPLY//$'\1'/'\'}
 }
 
-# Sets REPLY to the character of the escape `uXXXX` that $1 begins with, in UTF-8. What stands for
-# no character, and the one that bash cannot hold, becomes U+FFFD.
+# Sets REPLY to the character, in UTF-8, of the escape whose digits $1 begins with. What stands for no
+# character, and the two that cannot be held here (0 and 1), become U+FFFD.
 json_code_point() {
     local LC_ALL=C code low format
     REPLY=$'\xef\xbf\xbd'
-    [[ $1 =~ ^u([0-9A-Fa-f]{4})(\\u([0-9A-Fa-f]{4}))? ]] || return 0
+    [[ $1 =~ ^([0-9A-Fa-f]{4})(\\u([0-9A-Fa-f]{4}))? ]] || return 0
     code=$((16#${BASH_REMATCH[1]}))
     low=$((16#${BASH_REMATCH[3]:-0}))
     if ((code >= 0xd800 && code < 0xdc00 && low >= 0xdc00 && low < 0xe000)); then
         code=$((0x10000 + ((code - 0xd800) << 10) + low - 0xdc00))
     fi
-    if ((code == 0 || (code >= 0xd800 && code < 0xe000))); then
+    if ((code <= 1 || (code >= 0xd800 && code < 0xe000))); then
         return 0
     elif ((code < 0x80)); then
         printf -v format '\\x%02x' "$code"

@@ -87,9 +87,9 @@ json_is_read_by_its_paths() {
 }
 
 json_strings_are_what_they_stand_for() {
-    json_read '{"a":"q\"b\\s\/n\nt\tr\ru\u00e9e\u20acx\ud83d\ude00.\u0000-\ud800.","b":"{\"a\":\"no\"}, [","c":"é€","":1,"d":"$(touch /tmp/x) `id` %s \\n"}'
+    json_read '{"a":"q\"b\\s\/n\nt\tr\ru\u00e9e\u20acx\ud83d\ude00.\u0000-\ud800.\\u0041\\\\n\u0001","b":"{\"a\":\"no\"}, [","c":"é€","":1,"d":"$(touch /tmp/x) `id` %s \\n"}'
     json_text a
-    expect 'escapes' $'q"b\\s/n\nt\tr\rué'"e€x😀."$'\xef\xbf\xbd-\xef\xbf\xbd.' "$REPLY"
+    expect 'escapes' $'q"b\\s/n\nt\tr\rué'"e€x😀."$'\xef\xbf\xbd-\xef\xbf\xbd.\\u0041\\\\n\xef\xbf\xbd' "$REPLY"
     json_text b
     expect 'marks inside of a string' '{"a":"no"}, [' "$REPLY"
     json_text c
