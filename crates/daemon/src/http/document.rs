@@ -121,3 +121,88 @@ fn refusal(words: &[&str]) -> Response {
         .content(PROBLEM_CONTENT_TYPE, content)
         .build()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What people read.
+    const PAGE: &str = include_str!("../../../../docs/api.md");
+
+    /// The rows of the page's tables of codes, by code and status.
+    fn listed() -> Vec<(&'static str, u16)> {
+        let row = |line: &'static str| {
+            let mut cells = line.strip_prefix("| `")?.split(" | ");
+            let code = cells.next()?.strip_suffix('`')?;
+            Some((code, cells.next()?.trim().parse().ok()?))
+        };
+        PAGE.lines().filter_map(row).collect()
+    }
+
+    #[test]
+    fn every_code_is_explained_in_the_documentation_with_its_status() {
+        let listed = listed();
+        let refusals = RequestCode::ALL
+            .iter()
+            .map(|code| (code.as_str(), code.status().as_u16()));
+        let causes = Code::ALL
+            .iter()
+            .map(|&code| (code.as_str(), answer::status_of(code).as_u16()));
+        let expected: Vec<_> = refusals
+            .chain(causes)
+            .chain([("rolled_back", 500)])
+            .collect();
+        for row in &expected {
+            assert!(listed.contains(row), "{row:?} is not in docs/api.md");
+        }
+        for row in &listed {
+            assert!(expected.contains(row), "{row:?} is only in docs/api.md");
+        }
+    }
+
+    #[test]
+    fn every_route_is_in_the_documentation_and_nothing_else_is() {
+        let document = routes().into_openapi();
+        let mut routes = vec![format!("GET {DOCUMENT_PATH}"), "GET /metrics".to_owned()];
+        for (path, item) in &document.paths.paths {
+            for (method, operation) in [
+                ("GET", &item.get),
+                ("POST", &item.post),
+                ("PUT", &item.put),
+                ("DELETE", &item.delete),
+            ] {
+                if operation.is_some() {
+                    routes.push(format!("{method} {path}"));
+                }
+            }
+        }
+        for route in &routes {
+            assert!(
+                PAGE.contains(&format!("`{route}")),
+                "{route} is not in docs/api.md"
+            );
+        }
+        let headings = PAGE.lines().filter(|line| line.starts_with("### `"));
+        for heading in headings {
+            for route in heading.split('`').filter(|part| part.contains(" /")) {
+                let route = route.split('?').next().unwrap_or_default();
+                assert!(
+                    routes.contains(&route.to_owned()),
+                    "{route} is only in docs/api.md"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_document_refers_to_nothing_that_it_does_not_hold() {
+        let document = routes().into_openapi();
+        let text = document.to_json().expect("JSON");
+        let schemas = document.components.expect("components").schemas;
+        for reference in text.split("#/components/schemas/").skip(1) {
+            let name = reference.split('"').next().unwrap_or_default();
+            assert!(schemas.contains_key(name), "{name}");
+        }
+        assert!(text.contains("\"openapi\":\"3."), "{}", &text[..60]);
+    }
+}
