@@ -5,6 +5,7 @@ mod server;
 mod binary;
 mod views;
 
+mod init;
 mod usage;
 mod outcomes;
 mod sending;

@@ -1,0 +1,150 @@
+//! `cutover.toml` as text.
+
+use std::path::{Path, PathBuf};
+
+use super::project::{Deployable, HealthCheck, Project};
+use crate::client::failure::Failure;
+
+/// Where Compose is found without being told, in a shell as well as in a systemd unit.
+const USUAL_PLACES: &str = "/usr/";
+
+/// The configuration for `project`. With a certificate it listens for the network, otherwise for a proxy
+/// on this machine.
+pub(super) fn text(
+    project: &Project,
+    secret: &Path,
+    tls: Option<(PathBuf, PathBuf)>,
+) -> Result<String, Failure> {
+    let mut text = format!(
+        "# cutover for the Compose project in {}.\n\
+         # Every key is explained in docs/configuration.md. `cutover check` reports every mistake at once.\n\n",
+        project.directory.display()
+    );
+    text.push_str(&server(tls)?);
+    text.push_str(&auth(project, secret)?);
+    text.push_str(&docker(project)?);
+    for service in &project.services {
+        text.push_str(&section(project, service)?);
+    }
+    Ok(text)
+}
+
+fn server(tls: Option<(PathBuf, PathBuf)>) -> Result<String, Failure> {
+    let listen = match tls {
+        Some((cert, key)) => format!(
+            "# For CI. The certificate is read again when it changes.\n\
+             listen = \"0.0.0.0:8443\"\n\
+             tls = {{ cert = {}, key = {} }}\n",
+            quoted_path(&cert)?,
+            quoted_path(&key)?
+        ),
+        None => "\
+# For CI, by way of a proxy on this machine that speaks TLS for a name of yours. To do without a proxy,
+# get a certificate for a name of this machine, from Let's Encrypt for example, and use the second pair
+# of lines instead.
+listen = \"127.0.0.1:8443\"
+#listen = \"0.0.0.0:8443\"
+#tls = { cert = \"/etc/letsencrypt/live/deploy.example.com/fullchain.pem\", key = \"/etc/letsencrypt/live/deploy.example.com/privkey.pem\" }
+"
+        .to_owned(),
+    };
+    Ok(format!(
+        "[server]\n{listen}\n# Metrics for Prometheus.\n#metrics_listen = \"127.0.0.1:9464\"\n\n"
+    ))
+}
+
+fn auth(project: &Project, secret: &Path) -> Result<String, Failure> {
+    let names: Vec<String> = project
+        .services
+        .iter()
+        .map(|service| quoted(service.name.as_str()))
+        .collect();
+    Ok(format!(
+        "# The key that CI signs with. To replace its secret without a gap, add a second key for the same\n\
+         # services, change CI, and remove this one.\n\
+         [auth.hmac.ci]\n\
+         secret_file = {}\n\
+         services = [{}]\n\n",
+        quoted_path(secret)?,
+        names.join(", ")
+    ))
+}
+
+/// Only what the daemon would not find by itself.
+fn docker(project: &Project) -> Result<String, Failure> {
+    let mut lines = String::new();
+    if std::env::var_os("DOCKER_CONFIG").is_some() && project.docker.config_directory.is_dir() {
+        lines.push_str(&format!(
+            "# Where `docker login` keeps credentials: DOCKER_CONFIG was set.\nconfig_directory = {}\n",
+            quoted_path(&project.docker.config_directory)?
+        ));
+    }
+    if !project.compose.starts_with(USUAL_PLACES) {
+        lines.push_str(&format!(
+            "# Compose, which is not where a daemon would look for it.\ncompose = {}\n",
+            quoted_path(&project.compose)?
+        ));
+    }
+    Ok(match lines.as_str() {
+        "" => lines,
+        _ => format!("[docker]\n{lines}\n"),
+    })
+}
+
+fn section(project: &Project, service: &Deployable) -> Result<String, Failure> {
+    let files = project
+        .files
+        .iter()
+        .map(|file| quoted_path(file))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut text = format!(
+        "# Runs {}:SHA, whose tag Compose takes from {}.\n[services.{}]\ncompose_files = [{}]\n",
+        service.repository,
+        service.tag_variable,
+        key(service.name.as_str()),
+        files.join(", ")
+    );
+    if let [first, others @ ..] = &service.profiles[..] {
+        if !others.is_empty() {
+            text.push_str(&format!("# Also in the profiles {}.\n", others.join(", ")));
+        }
+        text.push_str(&format!("profiles = [{}]\n", quoted(first)));
+    }
+    text.push_str(match service.health {
+        HealthCheck::Described => {
+            "# The health check is the one in the Compose file. A request that must be answered as well:\n"
+        }
+        HealthCheck::NotDescribed => {
+            "# The Compose file has no health check for it. Unless the image has one, say how a good release\n\
+             # answers, or every release that does not exit is a good one:\n"
+        }
+    });
+    text.push_str("#health.http = { port = 8080, path = \"/healthz\" }\n");
+    text.push_str(
+        "# Besides full commit shas, accept tags such as v1.2.3:\n#tag_pattern = \"v*\"\n\n",
+    );
+    Ok(text)
+}
+
+/// A key as TOML writes it.
+fn key(name: &str) -> String {
+    let bare = name
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+    if bare { name.to_owned() } else { quoted(name) }
+}
+
+/// A text as TOML writes it, which is as JSON writes it.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn quoted_path(path: &Path) -> Result<String, Failure> {
+    match path.to_str() {
+        Some(text) => Ok(quoted(text)),
+        None => Err(Failure::usage(
+            format!("the path {} is not UTF-8", path.display()),
+            "nothing was written; the configuration is UTF-8, so rename it",
+        )),
+    }
+}

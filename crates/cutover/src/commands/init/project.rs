@@ -1,0 +1,261 @@
+//! What Compose says of the project: which services can be deployed, and why others cannot.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use cutover_core::compose_version::ComposeVersion;
+use cutover_core::names::ServiceName;
+use cutover_core::template::{TemplateProblem, image_template};
+use cutover_daemon::driver::command::Compose;
+use cutover_daemon::settings::{DockerSettings, find_compose_files};
+use serde::{Deserialize, Serialize};
+
+use crate::client::failure::Failure;
+use crate::commands::block_on;
+
+/// A Compose project on this machine.
+#[derive(Debug)]
+pub(super) struct Project {
+    /// The directory that `.env` and relative paths belong to, an absolute path.
+    pub(super) directory: PathBuf,
+    /// The Compose files, absolute paths.
+    pub(super) files: Vec<PathBuf>,
+    /// How Compose was found.
+    pub(super) docker: DockerSettings,
+    /// The Compose binary.
+    pub(super) compose: PathBuf,
+    /// What can be deployed.
+    pub(super) services: Vec<Deployable>,
+    /// What cannot.
+    pub(super) others: Vec<Other>,
+}
+
+/// A service whose image tag is a variable.
+#[derive(Debug)]
+pub(super) struct Deployable {
+    pub(super) name: ServiceName,
+    pub(super) repository: String,
+    pub(super) tag_variable: String,
+    pub(super) profiles: Vec<String>,
+    pub(super) health: HealthCheck,
+}
+
+/// Whether the Compose file says how to tell that a service is healthy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HealthCheck {
+    /// It does.
+    Described,
+    /// It does not; the image may.
+    NotDescribed,
+}
+
+/// A service that cannot be deployed.
+#[derive(Debug, Serialize)]
+pub(super) struct Other {
+    pub(super) service: String,
+    pub(super) why: String,
+    /// The line to write instead, where one would do.
+    pub(super) instead: Option<String>,
+}
+
+impl Other {
+    pub(super) fn sentence(&self) -> String {
+        format!("{}: {}", self.service, self.why)
+    }
+}
+
+impl Project {
+    /// Reads the project in `directory`, made of `files` or of what Compose finds there.
+    pub(super) fn read(directory: &Path, files: &[PathBuf]) -> anyhow::Result<Self> {
+        let directory = std::path::absolute(directory)?;
+        let files = match files {
+            [] => find_compose_files(&directory).map_err(|error| {
+                Failure::usage(
+                    error.to_string(),
+                    "nothing was written; go to the project's directory, or give --directory DIR or --file PATH",
+                )
+            })?,
+            files => files
+                .iter()
+                .map(std::path::absolute)
+                .collect::<std::io::Result<_>>()?,
+        };
+        // Where Compose looks for `.env` when it is given the files, as the daemon gives them.
+        let directory = files
+            .first()
+            .and_then(|file| file.parent())
+            .map_or(directory, Path::to_owned);
+        let docker = DockerSettings::from_environment();
+        let compose = find_compose(&docker)?;
+        let json = describe(&compose, &docker, &directory, &files)?;
+        let (services, others) = sort(&json)?;
+        Ok(Self {
+            directory,
+            files,
+            docker,
+            compose,
+            services,
+            others,
+        })
+    }
+
+    /// The names of the services that can be deployed.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.services
+            .iter()
+            .map(|service| service.name.to_string())
+            .collect()
+    }
+
+    /// The Compose files in a sentence.
+    pub(super) fn shown_files(&self) -> String {
+        let shown: Vec<String> = self
+            .files
+            .iter()
+            .map(|file| file.display().to_string())
+            .collect();
+        shown.join(", ")
+    }
+
+    /// What the Compose file should not do although each service by itself is fine.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let mut users: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for service in &self.services {
+            users
+                .entry(&service.tag_variable)
+                .or_default()
+                .push(service.name.as_str());
+        }
+        users
+            .iter()
+            .filter(|(_, users)| users.len() > 1)
+            .map(|(variable, users)| {
+                format!(
+                    "{} share the tag variable {variable}: deploying one changes the tag that a later `docker compose up` gives to the others; let each have its own",
+                    users.join(" and ")
+                )
+            })
+            .collect()
+    }
+}
+
+/// Finds Compose as the daemon does, and refuses one that is too old.
+fn find_compose(docker: &DockerSettings) -> anyhow::Result<PathBuf> {
+    let unusable = |what: String| {
+        Failure::usage(
+            what,
+            "nothing was written; install docker-compose-plugin 2.20 or newer",
+        )
+    };
+    let compose = Compose::find(docker).map_err(|error| unusable(error.to_string()))?;
+    let version = block_on(compose.version())?.map_err(|error| unusable(error.to_string()))?;
+    version
+        .parse::<ComposeVersion>()
+        .map_err(|error| unusable(error.to_string()))?
+        .supported()
+        .map_err(|error| unusable(error.to_string()))?;
+    Ok(compose.program().to_owned())
+}
+
+/// What Compose makes of the files, with all profiles, and with variables as written.
+fn describe(
+    compose: &Path,
+    docker: &DockerSettings,
+    directory: &Path,
+    files: &[PathBuf],
+) -> anyhow::Result<Vec<u8>> {
+    let mut command = Command::new(compose);
+    command.args(["--ansi", "never", "--profile", "*"]);
+    for file in files {
+        command.arg("--file").arg(file);
+    }
+    command.args(["config", "--no-interpolate", "--format", "json"]);
+    command
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .env_clear();
+    for name in ["PATH", "HOME"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command.env("DOCKER_CONFIG", &docker.config_directory);
+    let unreadable = |why: String| {
+        Failure::usage(
+            format!("Compose cannot read the project: {why}"),
+            "nothing was written; correct the Compose file until `docker compose config` is content",
+        )
+    };
+    let output = command
+        .output()
+        .map_err(|error| unreadable(error.to_string()))?;
+    if output.status.success() {
+        Ok(output.stdout)
+    } else {
+        let words = String::from_utf8_lossy(&output.stderr);
+        let last = words.lines().rev().find(|line| !line.trim().is_empty());
+        Err(unreadable(last.unwrap_or("it says nothing").to_owned()).into())
+    }
+}
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    services: BTreeMap<String, Service>,
+}
+
+#[derive(Deserialize)]
+struct Service {
+    image: Option<String>,
+    #[serde(default)]
+    profiles: Vec<String>,
+    healthcheck: Option<serde_json::Value>,
+}
+
+/// Tells the services that can be deployed from the others.
+pub(super) fn sort(json: &[u8]) -> anyhow::Result<(Vec<Deployable>, Vec<Other>)> {
+    let file: File = serde_json::from_slice(json).map_err(|error| {
+        Failure::usage(
+            format!("Compose's answer cannot be read: {error}"),
+            "nothing was written; run `docker compose config --format json` to see it",
+        )
+    })?;
+    let (mut services, mut others) = (Vec::new(), Vec::new());
+    for (name, service) in file.services {
+        match deployable(&name, service) {
+            Ok(service) => services.push(service),
+            Err(other) => others.push(other),
+        }
+    }
+    Ok((services, others))
+}
+
+fn deployable(name: &str, service: Service) -> Result<Deployable, Other> {
+    let image = service.image.unwrap_or_default();
+    let template = image_template(&image).map_err(|error| Other {
+        service: name.to_owned(),
+        why: match error.problem {
+            TemplateProblem::NoImage => {
+                "it has no `image`: cutover runs images and does not build them".to_owned()
+            }
+            _ => error.to_string(),
+        },
+        instead: Some(error.suggestion(name)),
+    })?;
+    let name = ServiceName::new(name).map_err(|error| Other {
+        service: name.to_owned(),
+        why: format!("its name cannot be used in requests: {error}"),
+        instead: None,
+    })?;
+    Ok(Deployable {
+        name,
+        repository: template.repository_template,
+        tag_variable: template.tag_variable,
+        profiles: service.profiles,
+        health: match service.healthcheck {
+            Some(_) => HealthCheck::Described,
+            None => HealthCheck::NotDescribed,
+        },
+    })
+}

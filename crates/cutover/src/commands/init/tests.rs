@@ -1,0 +1,311 @@
+//! What is written, and that the daemon accepts it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use cutover_daemon::settings::{self, DockerSettings};
+use tempfile::TempDir;
+
+use super::project::Project;
+use super::*;
+
+/// What Compose says of a project with two services of our own and two foreign ones.
+const PROJECT: &[u8] = br#"{
+  "name": "shop",
+  "services": {
+    "built": { "build": { "context": "/srv/shop" } },
+    "db": { "image": "postgres:16" },
+    "shop": {
+      "image": "ghcr.io/acme/shop:${SHOP_IMAGE_TAG}",
+      "healthcheck": { "test": ["CMD", "true"] },
+      "profiles": ["prod", "dev"]
+    },
+    "shop.worker": { "image": "${REGISTRY:-ghcr.io}/acme/worker:${WORKER_TAG:?set it}" }
+  }
+}"#;
+
+struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let directory = TempDir::new().expect("a directory");
+        fs::write(directory.path().join("compose.yaml"), "services: {}\n").expect("written");
+        Self { directory }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn project(&self, json: &[u8]) -> Project {
+        let (services, others) = project::sort(json).expect("valid");
+        Project {
+            directory: self.directory.path().to_owned(),
+            files: vec![self.path("compose.yaml")],
+            docker: DockerSettings::default(),
+            compose: PathBuf::from("/usr/libexec/docker/cli-plugins/docker-compose"),
+            services,
+            others,
+        }
+    }
+
+    fn args(&self) -> InitArgs {
+        InitArgs {
+            directory: self.directory.path().to_owned(),
+            files: Vec::new(),
+            output: self.path("etc"),
+            cert: None,
+            key: None,
+            json: false,
+        }
+    }
+
+    /// Writes everything for `project`.
+    fn write(&self, project: &Project, args: &InitArgs) -> anyhow::Result<Vec<Written>> {
+        let places = Places::in_directory(&args.output);
+        files::write(&drafts(project, &places, args)?)
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("a file").permissions().mode() & 0o777
+}
+
+#[test]
+fn the_daemon_accepts_what_was_written() {
+    let place = Place::new();
+    place
+        .write(&place.project(PROJECT), &place.args())
+        .expect("written");
+    let settings = settings::load(&place.path("etc/cutover.toml"))
+        .unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let names: Vec<&str> = settings.services.keys().map(|name| name.as_str()).collect();
+    assert_eq!(names, ["shop", "shop.worker"]);
+    assert_eq!(settings.keys.len(), 1);
+    assert_eq!(settings.keys[0].services.len(), 2);
+    let listen = settings.server.listen.expect("a listener");
+    assert_eq!(listen.to_string(), "127.0.0.1:8443");
+    let shop = settings.services.values().next().expect("a service");
+    assert_eq!(shop.compose_files, [place.path("compose.yaml")]);
+    assert_eq!(shop.profiles, ["prod"]);
+    let text = fs::read_to_string(place.path("etc/cutover.toml")).expect("written");
+    let uncommented = text
+        .replace("#health.http", "health.http")
+        .replace("#tag_pattern", "tag_pattern")
+        .replace("#metrics_listen", "metrics_listen");
+    assert_ne!(text, uncommented);
+    fs::write(place.path("etc/cutover.toml"), uncommented).expect("written");
+    settings::load(&place.path("etc/cutover.toml")).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+}
+
+#[test]
+fn with_a_certificate_the_network_is_listened_to() {
+    let place = Place::new();
+    for name in ["tls.crt", "tls.key"] {
+        fs::write(place.path(name), "PEM").expect("written");
+        fs::set_permissions(place.path(name), fs::Permissions::from_mode(0o600)).expect("changed");
+    }
+    let args = InitArgs {
+        cert: Some(place.path("tls.crt")),
+        key: Some(place.path("tls.key")),
+        ..place.args()
+    };
+    place
+        .write(&place.project(PROJECT), &args)
+        .expect("written");
+    let settings = settings::load(&place.path("etc/cutover.toml"))
+        .unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(
+        settings.server.listen,
+        Some("0.0.0.0:8443".parse().expect("an address"))
+    );
+    assert_eq!(settings.server.tls.expect("tls").key, place.path("tls.key"));
+    let workflow = fs::read_to_string(place.path("etc/deploy.yml")).expect("written");
+    assert!(
+        workflow.contains("url: https://deploy.example.com:8443\n"),
+        "{workflow}"
+    );
+}
+
+#[test]
+fn the_secret_is_random_and_its_owners_alone() {
+    let place = Place::new();
+    place
+        .write(&place.project(PROJECT), &place.args())
+        .expect("written");
+    let path = place.path("etc/webhook.secret");
+    assert_eq!(mode(&path), 0o600);
+    let secret = fs::read_to_string(&path).expect("readable");
+    assert_eq!(secret.len(), 65);
+    assert!(secret.trim_end().bytes().all(|b| b.is_ascii_hexdigit()));
+    assert_ne!(new_secret().expect("random"), new_secret().expect("random"));
+    assert_eq!(mode(&place.path("etc/cutover.service")), 0o644);
+}
+
+#[test]
+fn a_second_run_keeps_everything() {
+    let place = Place::new();
+    let project = place.project(PROJECT);
+    let first = place.write(&project, &place.args()).expect("written");
+    assert!(first.iter().all(|file| file.state == files::State::Written));
+    let secret = fs::read(place.path("etc/webhook.secret")).expect("readable");
+    let second = place.write(&project, &place.args()).expect("kept");
+    assert!(second.iter().all(|file| file.state == files::State::Kept));
+    assert_eq!(
+        fs::read(place.path("etc/webhook.secret")).expect("readable"),
+        secret
+    );
+}
+
+#[test]
+fn a_file_that_says_something_else_is_never_overwritten() {
+    let place = Place::new();
+    fs::create_dir(place.path("etc")).expect("made");
+    for name in ["cutover.toml", "cutover.service", "deploy.yml"] {
+        fs::write(place.path("etc").join(name), "# mine\n").expect("written");
+        let error = place
+            .write(&place.project(PROJECT), &place.args())
+            .expect_err("in the way");
+        assert!(
+            error
+                .to_string()
+                .ends_with(&format!("{name} is there and says something else"))
+        );
+        let present = fs::read_dir(place.path("etc"))
+            .expect("a directory")
+            .count();
+        assert_eq!(present, 1, "only {name} is there");
+        fs::remove_file(place.path("etc").join(name)).expect("it was there");
+    }
+}
+
+#[test]
+fn a_service_without_a_tag_variable_is_told_the_line_to_write() {
+    let place = Place::new();
+    let project = place.project(PROJECT);
+    let others: Vec<_> = project
+        .others
+        .iter()
+        .map(|other| (other.sentence(), other.instead.as_deref()))
+        .collect();
+    assert_eq!(
+        others,
+        [
+            (
+                "built: it has no `image`: cutover runs images and does not build them".to_owned(),
+                Some("image: REPOSITORY:${BUILT_IMAGE_TAG}")
+            ),
+            (
+                "db: the image `postgres:16` has the fixed tag `16`: it needs a variable there"
+                    .to_owned(),
+                Some("image: postgres:${DB_IMAGE_TAG}")
+            ),
+        ]
+    );
+    let only_db =
+        br#"{ "services": { "db": { "image": "postgres:16" }, "_x": { "image": "x:$T" } } }"#;
+    let project = place.project(only_db);
+    assert!(project.services.is_empty());
+    assert!(
+        nothing_to_deploy(&project)
+            .hint()
+            .contains("image: postgres:${DB_IMAGE_TAG}")
+    );
+}
+
+#[test]
+fn services_that_share_a_tag_variable_are_warned_about() {
+    let place = Place::new();
+    let shared = br#"{ "services": { "a": { "image": "x:${TAG}" }, "b": { "image": "y:${TAG}" }, "c": { "image": "z:${C}" } } }"#;
+    let warnings = place.project(shared).warnings();
+    assert_eq!(warnings.len(), 1);
+    assert!(
+        warnings[0].starts_with("a and b share the tag variable TAG"),
+        "{warnings:?}"
+    );
+    assert!(place.project(PROJECT).warnings().is_empty());
+}
+
+#[test]
+fn the_unit_fits_where_things_are() {
+    let place = Place::new();
+    let mut project = place.project(PROJECT);
+    let program = Path::new("/usr/local/bin/cutover");
+    let default = Path::new(settings::DEFAULT_PATH);
+    let unit = |project: &Project, configuration: &Path, program: &Path| {
+        unit::text(
+            project,
+            Path::new("/etc/cutover/cutover.service"),
+            configuration,
+            program,
+        )
+    };
+    project.directory = PathBuf::from("/srv/shop");
+    let shipped = include_str!("../../../../../dist/cutover.service");
+    assert_eq!(unit(&project, default, program), shipped);
+    let lines = unit(
+        &project,
+        Path::new("/srv/50% off/$c.toml"),
+        Path::new("/opt/cutover"),
+    );
+    assert!(
+        lines.contains("\nExecStart=/opt/cutover serve --config \"/srv/50%% off/$$c.toml\"\n"),
+        "{lines}"
+    );
+    project.directory = PathBuf::from("/etc/shop projects");
+    assert!(unit(&project, default, program).contains("\nReadWritePaths=\"/etc/shop projects\"\n"));
+    project.directory = PathBuf::from("/tmp/shop");
+    assert!(unit(&project, default, program).contains("\nPrivateTmp=no\n"));
+}
+
+#[test]
+fn the_workflow_has_a_job_for_each_service() {
+    let place = Place::new();
+    let text = workflow::text(&place.project(PROJECT), workflow::Front::Proxy);
+    let jobs = text.split_once("\njobs:\n").expect("jobs").1;
+    let permissions =
+        "    permissions:\n      contents: read\n      packages: write # pushes the image\n";
+    let uses = "    uses: OWNER/cutover/.github/workflows/deploy.yml@COMMIT\n    with:\n      url: https://deploy.example.com\n";
+    let secrets = "    secrets:\n      CUTOVER_SECRET: ${{ secrets.CUTOVER_SECRET }}\n";
+    assert_eq!(
+        jobs,
+        format!(
+            "  shop:\n{permissions}{uses}      service: \"shop\"\n      image: \"ghcr.io/acme/shop\"\n{secrets}\n  \
+             shop-worker:\n    needs: shop\n{permissions}{uses}      service: \"shop.worker\"\n      \
+             # The Compose file says ${{REGISTRY:-ghcr.io}}/acme/worker; write out what that is.\n      \
+             #image: \"ghcr.io/acme/shop\"\n{secrets}"
+        )
+    );
+}
+
+#[test]
+fn the_report_says_what_to_do_next() {
+    let place = Place::new();
+    let project = place.project(PROJECT);
+    let args = place.args();
+    let places = Places::in_directory(&args.output);
+    let report = Report {
+        files: place.write(&project, &args).expect("written"),
+        services: project.names(),
+        warnings: project.warnings(),
+        next: next_steps(&args, &places),
+        others: project.others,
+    };
+    let text = text(&report);
+    for expected in [
+        "webhook.secret   the secret that signs requests, written\n",
+        "\nCan be deployed: shop, shop.worker\n",
+        "\n  db: the image `postgres:16` has the fixed tag",
+        "    to deploy it, write `image: postgres:${DB_IMAGE_TAG}`\n",
+        "cutover check --config ",
+        "systemctl enable --now ",
+    ] {
+        assert!(
+            text.contains(expected),
+            "{expected:?} is missing in:\n{text}"
+        );
+    }
+}
