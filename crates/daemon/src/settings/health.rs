@@ -145,6 +145,15 @@ fn read_http(value: &Value<'_>) -> Option<HttpProbe> {
         ])
     });
     probe.tls = tls.unwrap_or(probe.tls);
+    if probe.tls == HttpTls::On && table.get("host").is_none() {
+        table.get("tls")?.mistake::<()>(
+            format!(
+                "`{}.host` is missing, so there is no name to verify",
+                value.path
+            ),
+            Some("add `host`, or use `tls = \"insecure\"`: the probe never leaves this machine"),
+        );
+    }
     let time = |key| {
         table
             .get(key)

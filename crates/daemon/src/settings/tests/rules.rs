@@ -180,6 +180,23 @@ fn texts_that_no_argument_can_hold_are_refused() {
 }
 
 #[test]
+fn a_certificate_is_only_verified_for_a_name() {
+    let place = Place::new();
+    let with = |probe: &str| format!("{SMALLEST}health.http = {{ {probe} }}\n");
+    assert_eq!(
+        place.message(&with("tls = \"verify\"")),
+        "`services.shop.health.http.host` is missing, so there is no name to verify"
+    );
+    for fine in [
+        "tls = \"verify\", host = \"shop.example.com\"",
+        "tls = \"insecure\"",
+        "host = \"shop.example.com:8080\"",
+    ] {
+        assert!(place.read(&with(fine)).is_ok(), "{fine}");
+    }
+}
+
+#[test]
 fn the_path_of_a_socket_is_bounded() {
     let place = Place::new();
     let text = |len: usize| {
