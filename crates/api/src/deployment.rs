@@ -78,7 +78,7 @@ pub struct Previous {
     pub image: String,
     /// The id of that image.
     pub image_id: String,
-    /// `healthy`, `running`, `unhealthy` or `stopped`, as found before anything was done.
+    /// `healthy`, `running`, `starting`, `unhealthy` or `stopped`, as found before anything was done.
     pub condition: String,
 }
 

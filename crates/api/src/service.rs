@@ -15,7 +15,7 @@ pub struct Running {
     pub name: String,
     /// The image reference that it was created from.
     pub image: String,
-    /// `healthy`, `running`, `unhealthy` or `stopped`.
+    /// `healthy`, `running`, `starting`, `unhealthy` or `stopped`.
     pub condition: String,
     /// When it was started, as Docker says it.
     pub started_at: Option<String>,

@@ -167,6 +167,8 @@ pub enum Condition {
     Healthy,
     /// It ran and has no health check.
     Running,
+    /// It ran and its health check had not come to a verdict.
+    Starting,
     /// It ran and its health check did not pass.
     Unhealthy,
     /// It did not run.
@@ -180,9 +182,16 @@ impl Condition {
         match self {
             Self::Healthy => "healthy",
             Self::Running => "running",
+            Self::Starting => "starting",
             Self::Unhealthy => "unhealthy",
             Self::Stopped => "stopped",
         }
+    }
+
+    /// Whether it is in order: a container like this is worth keeping, and is verified after a rollback.
+    #[must_use]
+    pub fn is_good(self) -> bool {
+        matches!(self, Self::Healthy | Self::Running)
     }
 
     /// Whether the container ran.

@@ -85,6 +85,14 @@ fn operator_client(args: &OperatorArgs) -> Result<Client, Failure> {
     Client::open(endpoint, token)
 }
 
+/// Waits for `work` on a runtime of its own.
+fn block_on<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    Ok(runtime.block_on(work))
+}
+
 /// Runs the conversation of a command with the daemon. A refusal is printed to stdout too where the
 /// answer was asked for as JSON.
 fn converse(

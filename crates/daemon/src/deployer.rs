@@ -184,7 +184,10 @@ impl Deployer {
             .iter()
             .map(|(name, service)| (name.clone(), Arc::new(service.clone())))
             .collect();
-        let turns = services.keys().map(|name| (name.clone(), tokio::sync::Mutex::default())).collect();
+        let turns = services
+            .keys()
+            .map(|name| (name.clone(), tokio::sync::Mutex::default()))
+            .collect();
         let why = "recovery has not begun".to_owned();
         Self {
             inner: Arc::new(Inner {
@@ -212,10 +215,15 @@ impl Deployer {
     /// Stops: refuses new work, gives up what has not switched, finishes what has, at most for `bound`.
     pub async fn shut_down(&self, bound: Duration) {
         self.inner.accepting.send_replace(Accepting::ShuttingDown);
-        self.set_readiness(Readiness::NotReady { why: "cutover is stopping".to_owned() });
+        self.set_readiness(Readiness::NotReady {
+            why: "cutover is stopping".to_owned(),
+        });
         self.inner.stopping.cancel();
         self.inner.runs.close();
-        if tokio::time::timeout(bound, self.inner.runs.wait()).await.is_err() {
+        if tokio::time::timeout(bound, self.inner.runs.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!("stopping in the middle of a deployment: the next start puts it right");
         }
     }
@@ -231,7 +239,10 @@ impl Deployer {
     /// # Errors
     /// [`Refused::NotFound`], or [`Refused::JournalUnavailable`].
     pub async fn ended(&self, id: &DeploymentId) -> Result<Deployment, Refused> {
-        let end = self.underway().get(id).map(|underway| underway.end.subscribe());
+        let end = self
+            .underway()
+            .get(id)
+            .map(|underway| underway.end.subscribe());
         if let Some(mut end) = end
             && let Ok(ended) = end.wait_for(Option::is_some).await
             && let Some(deployment) = ended.clone()
@@ -244,7 +255,9 @@ impl Deployer {
     /// What happens in a deployment from now on; `None` once it has ended (or never was).
     #[must_use]
     pub fn watch(&self, id: &DeploymentId) -> Option<broadcast::Receiver<Live>> {
-        self.underway().get(id).map(|underway| underway.live.subscribe())
+        self.underway()
+            .get(id)
+            .map(|underway| underway.live.subscribe())
     }
 
     /// Gives up a deployment that has not switched yet, and waits until that is recorded.
@@ -260,18 +273,31 @@ impl Deployer {
         if let Some(underway) = self.underway().get(id) {
             underway.cancelled.cancel();
         }
-        self.cancel_waiting(&deployment, "cancelled on request while it waited").await;
+        self.cancel_waiting(&deployment, "cancelled on request while it waited")
+            .await;
         let ended = self.ended(id).await?;
-        if ended.status() == Status::Cancelled { Ok(ended) } else { Err(Refused::TooLate(ended)) }
+        if ended.status() == Status::Cancelled {
+            Ok(ended)
+        } else {
+            Err(Refused::TooLate(ended))
+        }
     }
 
     /// Refuses deployments of `service` from now on; what runs or waits goes on.
     ///
     /// # Errors
     /// [`Refused::NotFound`], or [`Refused::JournalUnavailable`].
-    pub async fn pause(&self, service: &ServiceName, why: Option<String>) -> Result<ServiceView, Refused> {
+    pub async fn pause(
+        &self,
+        service: &ServiceName,
+        why: Option<String>,
+    ) -> Result<ServiceView, Refused> {
         self.turn(service)?;
-        self.inner.journal.set_paused(service, why.as_deref(), now()).await.map_err(journal_refused)?;
+        self.inner
+            .journal
+            .set_paused(service, why.as_deref(), now())
+            .await
+            .map_err(journal_refused)?;
         self.service(service).await
     }
 
@@ -281,8 +307,16 @@ impl Deployer {
     /// [`Refused::NotFound`], or [`Refused::JournalUnavailable`].
     pub async fn resume(&self, service: &ServiceName) -> Result<ServiceView, Refused> {
         self.turn(service)?;
-        self.inner.journal.clear_paused(service).await.map_err(journal_refused)?;
-        self.inner.journal.set_needs_operator(service, None).await.map_err(journal_refused)?;
+        self.inner
+            .journal
+            .clear_paused(service)
+            .await
+            .map_err(journal_refused)?;
+        self.inner
+            .journal
+            .set_needs_operator(service, None)
+            .await
+            .map_err(journal_refused)?;
         self.service(service).await
     }
 
@@ -293,7 +327,10 @@ impl Deployer {
     pub async fn service(&self, service: &ServiceName) -> Result<ServiceView, Refused> {
         let (current, waiting) = {
             let turn = self.turn(service)?.lock().await;
-            (turn.current.clone(), turn.waiting.as_ref().map(|waiting| waiting.id.clone()))
+            (
+                turn.current.clone(),
+                turn.waiting.as_ref().map(|waiting| waiting.id.clone()),
+            )
         };
         let journal = &self.inner.journal;
         let flags = journal.flags(service).await.map_err(journal_refused)?;
@@ -317,7 +354,12 @@ impl Deployer {
 
     /// Whether work can be taken: Docker answers, and recovery is done.
     pub async fn readiness(&self) -> Readiness {
-        let readiness = self.inner.readiness.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let readiness = self
+            .inner
+            .readiness
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         if readiness != Readiness::Ready {
             return readiness;
         }
@@ -330,14 +372,26 @@ impl Deployer {
     async fn docker_answers(&self) -> Result<(), String> {
         match tokio::time::timeout(READY_TIMEOUT, self.driver().docker().ping()).await {
             Ok(answered) => answered.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("docker did not answer within {} s", READY_TIMEOUT.as_secs())),
+            Err(_) => Err(format!(
+                "docker did not answer within {} s",
+                READY_TIMEOUT.as_secs()
+            )),
         }
     }
 
     /// The service's container, as Docker has it now.
-    async fn running(&self, name: &ServiceName) -> Result<Option<cutover_api::service::Running>, Refused> {
+    async fn running(
+        &self,
+        name: &ServiceName,
+    ) -> Result<Option<cutover_api::service::Running>, Refused> {
         let service = self.configured(name).ok_or_else(|| unknown_service(name))?;
-        let known = self.inner.projects.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        let known = self
+            .inner
+            .projects
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned();
         let project = match known {
             Some(project) => project,
             None => match project::name(self.driver().compose(), &service).await {
@@ -355,19 +409,35 @@ impl Deployer {
             .docker()
             .service_containers(&project, &service.compose_service)
             .await
-            .map_err(|error| Refused::DockerUnavailable { why: docker_cause(Step::Prepare, &error).detail })?;
-        let container = containers.iter().find(|container| container.state.running).or(containers.first());
+            .map_err(|error| Refused::DockerUnavailable {
+                why: docker_cause(Step::Prepare, &error).detail,
+            })?;
+        let container = containers
+            .iter()
+            .find(|container| container.state.running)
+            .or(containers.first());
         Ok(container.map(as_running))
     }
 
     fn remember_project(&self, service: &ServiceName, project: &str) {
-        let mut projects = self.inner.projects.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut projects = self
+            .inner
+            .projects
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         projects.insert(service.clone(), project.to_owned());
     }
 
     async fn deployment(&self, id: &DeploymentId) -> Result<Deployment, Refused> {
-        let found = self.inner.journal.deployment(id).await.map_err(journal_refused)?;
-        found.ok_or_else(|| Refused::NotFound { what: format!("deployment {id}") })
+        let found = self
+            .inner
+            .journal
+            .deployment(id)
+            .await
+            .map_err(journal_refused)?;
+        found.ok_or_else(|| Refused::NotFound {
+            what: format!("deployment {id}"),
+        })
     }
 
     fn journal(&self) -> &Journal {
@@ -383,23 +453,39 @@ impl Deployer {
     }
 
     fn turn(&self, service: &ServiceName) -> Result<&tokio::sync::Mutex<Turn>, Refused> {
-        self.inner.turns.get(service).ok_or_else(|| unknown_service(service))
+        self.inner
+            .turns
+            .get(service)
+            .ok_or_else(|| unknown_service(service))
     }
 
     fn underway(&self) -> std::sync::MutexGuard<'_, BTreeMap<DeploymentId, Underway>> {
-        self.inner.underway.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .underway
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set_readiness(&self, readiness: Readiness) {
-        *self.inner.readiness.lock().unwrap_or_else(PoisonError::into_inner) = readiness;
+        *self
+            .inner
+            .readiness
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = readiness;
     }
 
     /// Everything that a run of `deployment` works with; those who watch it find it from here on.
     fn run_of(&self, deployment: Deployment, service: Arc<settings::Service>) -> Run {
         let mut all = self.underway();
-        let underway = all.entry(deployment.id.clone()).or_insert_with(|| Underway::new(LIVE_EVENTS_MAX));
+        let underway = all
+            .entry(deployment.id.clone())
+            .or_insert_with(|| Underway::new(LIVE_EVENTS_MAX));
         Run {
-            record: Record::new(deployment, self.inner.journal.clone(), underway.live.clone()),
+            record: Record::new(
+                deployment,
+                self.inner.journal.clone(),
+                underway.live.clone(),
+            ),
             journal: self.inner.journal.clone(),
             driver: self.inner.driver.clone(),
             docker_config: self.inner.docker_config.clone(),
@@ -413,7 +499,11 @@ impl Deployer {
     async fn remember_end(&self, deployment: &Deployment) {
         if deployment.status() == Status::Succeeded {
             // A release that works is what an operator would have brought about.
-            let cleared = self.inner.journal.set_needs_operator(&deployment.request.service, None).await;
+            let cleared = self
+                .inner
+                .journal
+                .set_needs_operator(&deployment.request.service, None)
+                .await;
             if let Err(error) = cleared {
                 tracing::error!(%error, "the mark that an operator is needed could not be taken back");
             }
@@ -437,10 +527,15 @@ fn as_running(container: &Container) -> cutover_api::service::Running {
 }
 
 fn unknown_service(service: &ServiceName) -> Refused {
-    Refused::NotFound { what: format!("service `{service}`") }
+    Refused::NotFound {
+        what: format!("service `{service}`"),
+    }
 }
 
 fn journal_refused(error: JournalError) -> Refused {
     let disk_full = matches!(error, JournalError::Full);
-    Refused::JournalUnavailable { why: error.to_string(), disk_full }
+    Refused::JournalUnavailable {
+        why: error.to_string(),
+        disk_full,
+    }
 }

@@ -6,7 +6,7 @@
 
 pub mod command;
 pub mod project;
-pub mod staging;
+mod staging;
 pub mod env_file;
 
 use std::collections::BTreeMap;
@@ -74,7 +74,11 @@ impl ComposeDriver {
     pub fn new(docker: Docker, compose: Compose, state_directory: &Path) -> std::io::Result<Self> {
         let staging_directory = state_directory.join("staging");
         std::fs::create_dir_all(&staging_directory)?;
-        Ok(Self { docker, compose, staging_directory })
+        Ok(Self {
+            docker,
+            compose,
+            staging_directory,
+        })
     }
 
     /// The Docker that it drives.
@@ -99,10 +103,15 @@ impl ComposeDriver {
             .service_containers(&model.project, &model.compose_service)
             .await
             .map_err(|error| docker_cause(Step::Prepare, &error))?;
-        let mut mine: Vec<_> = found.into_iter().filter(|container| !is_parked(container)).collect();
+        let mut mine: Vec<_> = found
+            .into_iter()
+            .filter(|container| !is_parked(container))
+            .collect();
         if mine.len() > 1 {
             // What an earlier daemon staged and could not remove has never run.
-            mine.retain(|found| !(found.labels.contains_key(DEPLOYMENT_LABEL) && found.state.started_at.is_none()));
+            mine.retain(|found| {
+                !(found.labels.contains_key(DEPLOYMENT_LABEL) && found.state.started_at.is_none())
+            });
         }
         match mine.len() {
             0 | 1 => Ok(mine.pop()),
@@ -131,7 +140,8 @@ impl ComposeDriver {
         if container.image_ref != image.reference || container.image_id != image.id {
             return Ok(false);
         }
-        let hash = project::config_hash(&self.compose, target.service, target.model, target.tag).await?;
+        let hash =
+            project::config_hash(&self.compose, target.service, target.model, target.tag).await?;
         Ok(container.labels.get("com.docker.compose.config-hash") == Some(&hash))
     }
 
@@ -153,14 +163,27 @@ impl ComposeDriver {
             project: model.project.clone(),
             compose_service: model.compose_service.clone(),
         };
-        let path = self.staging_directory.join(format!("{}.sock", target.deployment.short()));
+        let path = self
+            .staging_directory
+            .join(format!("{}.sock", target.deployment.short()));
         let old = previous.map(|old| (old.container.clone(), old.name.clone()));
-        let mut socket = StagingSocket::open(&path, self.docker.socket(), mark, old)
-            .map_err(|error| stage_failed(format!("the staging socket could not be opened: {error}")))?;
+        let mut socket =
+            StagingSocket::open(&path, self.docker.socket(), mark, old).map_err(|error| {
+                stage_failed(format!("the staging socket could not be opened: {error}"))
+            })?;
         let variables = BTreeMap::from([(model.tag_variable.clone(), target.tag.to_string())]);
-        let project = Project { service: target.service, variables };
+        let project = Project {
+            service: target.service,
+            variables,
+        };
         let arguments = [
-            "up", "--detach", "--no-deps", "--no-build", "--pull", "never", "--force-recreate",
+            "up",
+            "--detach",
+            "--no-deps",
+            "--no-build",
+            "--pull",
+            "never",
+            "--force-recreate",
             &model.compose_service,
         ];
         let mut compose = self
@@ -210,7 +233,13 @@ impl ComposeDriver {
             name: held.name.clone(),
             restart_policy: held.restart_policy.clone(),
         };
-        Ok(Staging { container, staged, held, compose, _socket: socket })
+        Ok(Staging {
+            container,
+            staged,
+            held,
+            compose,
+            _socket: socket,
+        })
     }
 
     /// Removes whatever this deployment has created. Safe to call when there is nothing.
@@ -253,27 +282,56 @@ impl ComposeDriver {
         if let Some(old) = previous {
             if starts_at_boot(&old.restart_policy) {
                 // Stopped through the API, only `always` comes back after a power cut.
-                let always = RestartPolicy { name: "always".into(), retries_max: 0 };
-                self.docker.ensure_restart_policy(&old.container, &always).await.map_err(failed)?;
+                let always = RestartPolicy {
+                    name: "always".into(),
+                    retries_max: 0,
+                };
+                self.docker
+                    .ensure_restart_policy(&old.container, &always)
+                    .await
+                    .map_err(failed)?;
             }
             let parked = parked_name(&old.name, deployment);
-            self.docker.ensure_name(&old.container, &parked).await.map_err(failed)?;
+            self.docker
+                .ensure_name(&old.container, &parked)
+                .await
+                .map_err(failed)?;
         }
-        self.docker.ensure_name(&staged.container, &staged.name).await.map_err(failed)?;
+        self.docker
+            .ensure_name(&staged.container, &staged.name)
+            .await
+            .map_err(failed)?;
         if let Some(old) = previous {
-            self.docker.ensure_stopped(&old.container, None).await.map_err(failed)?;
+            self.docker
+                .ensure_stopped(&old.container, None)
+                .await
+                .map_err(failed)?;
         }
-        self.docker.ensure_started(&staged.container).await.map_err(failed)?;
-        self.outage(previous, &staged.container).await.map_err(failed)
+        self.docker
+            .ensure_started(&staged.container)
+            .await
+            .map_err(failed)?;
+        self.outage(previous, &staged.container)
+            .await
+            .map_err(failed)
     }
 
     /// From the end of the previous container to the start of `container`, by Docker's own clock.
-    async fn outage(&self, previous: Option<&Previous>, container: &str) -> Result<u64, DockerError> {
-        let Some(old) = previous.filter(|old| old.condition.ran()) else { return Ok(0) };
+    async fn outage(
+        &self,
+        previous: Option<&Previous>,
+        container: &str,
+    ) -> Result<u64, DockerError> {
+        let Some(old) = previous.filter(|old| old.condition.ran()) else {
+            return Ok(0);
+        };
         let stopped = self.docker.container(&old.container).await?;
         let started = self.docker.container(container).await?;
         let stopped_at = stopped.and_then(|old| old.state.finished_at);
-        Ok(millis_between(stopped_at, started.and_then(|new| new.state.started_at)))
+        Ok(millis_between(
+            stopped_at,
+            started.and_then(|new| new.state.started_at),
+        ))
     }
 
     /// Puts the previous container back as it was found: name, running or stopped, restart policy. The
@@ -287,33 +345,62 @@ impl ComposeDriver {
         deployment: &DeploymentId,
         previous: Option<&Previous>,
     ) -> Result<u64, Cause> {
-        let failed = |error: DockerError| Cause::new(Code::RollbackFailed, Step::RollBack, error.to_string());
+        let failed = |error: DockerError| {
+            Cause::new(Code::RollbackFailed, Step::RollBack, error.to_string())
+        };
         for new in self.created_by(deployment).await? {
-            self.docker.ensure_stopped(&new.id, None).await.map_err(failed)?;
+            self.docker
+                .ensure_stopped(&new.id, None)
+                .await
+                .map_err(failed)?;
             if let Some(old) = previous
                 && new.name == old.name
             {
                 let parked = parked_name(&old.name, deployment);
-                self.docker.ensure_name(&new.id, &format!("{parked}-new")).await.map_err(failed)?;
+                self.docker
+                    .ensure_name(&new.id, &format!("{parked}-new"))
+                    .await
+                    .map_err(failed)?;
             }
         }
         let Some(old) = previous else { return Ok(0) };
-        let Some(found) = self.docker.container(&old.container).await.map_err(failed)? else {
+        let Some(found) = self
+            .docker
+            .container(&old.container)
+            .await
+            .map_err(failed)?
+        else {
             return Err(Cause::new(
                 Code::RollbackFailed,
                 Step::RollBack,
-                format!("the previous container {} is gone: somebody removed it", old.name),
+                format!(
+                    "the previous container {} is gone: somebody removed it",
+                    old.name
+                ),
             ));
         };
-        self.docker.ensure_name(&old.container, &old.name).await.map_err(failed)?;
+        self.docker
+            .ensure_name(&old.container, &old.name)
+            .await
+            .map_err(failed)?;
         let mut outage_ms = 0;
         if old.condition.ran() {
             let stopped_at = found.state.finished_at.filter(|_| !found.state.running);
-            self.docker.ensure_started(&old.container).await.map_err(failed)?;
-            let now = self.docker.container(&old.container).await.map_err(failed)?;
+            self.docker
+                .ensure_started(&old.container)
+                .await
+                .map_err(failed)?;
+            let now = self
+                .docker
+                .container(&old.container)
+                .await
+                .map_err(failed)?;
             outage_ms = millis_between(stopped_at, now.and_then(|old| old.state.started_at));
         } else {
-            self.docker.ensure_stopped(&old.container, None).await.map_err(failed)?;
+            self.docker
+                .ensure_stopped(&old.container, None)
+                .await
+                .map_err(failed)?;
         }
         self.docker
             .ensure_restart_policy(&old.container, &old.restart_policy)
@@ -349,15 +436,27 @@ impl Staging {
     /// # Errors
     /// [`Code::SwitchFailed`] when Compose then fails, for example in a `post_start` hook.
     pub async fn finish(self) -> Result<(), Cause> {
-        let Self { held, compose, _socket, .. } = self;
+        let Self {
+            held,
+            compose,
+            _socket,
+            ..
+        } = self;
         held.started();
         let ended = compose.output(HOOKS_TIMEOUT).await;
-        ended.map(drop).map_err(|error| Cause::new(Code::SwitchFailed, Step::Verify, error.to_string()))
+        ended
+            .map(drop)
+            .map_err(|error| Cause::new(Code::SwitchFailed, Step::Verify, error.to_string()))
     }
 
     /// Ends Compose, which is told that the container is not to be started.
     pub async fn abandon(self) {
-        let Self { held, mut compose, _socket, .. } = self;
+        let Self {
+            held,
+            mut compose,
+            _socket,
+            ..
+        } = self;
         drop(held);
         compose.stop().await;
     }
@@ -365,7 +464,9 @@ impl Staging {
 
 /// From one moment to another by Docker's clock; 0 where one of them is not known.
 fn millis_between(from: Option<Timestamp>, to: Option<Timestamp>) -> u64 {
-    from.zip(to).map_or(0, |(from, to)| u64::try_from(to.duration_since(from).as_millis()).unwrap_or(0))
+    from.zip(to).map_or(0, |(from, to)| {
+        u64::try_from(to.duration_since(from).as_millis()).unwrap_or(0)
+    })
 }
 
 /// Whether Docker starts a container with this policy by itself when the machine boots.
@@ -402,7 +503,9 @@ fn not_staged(refused: Option<String>, ended: Result<String, CommandError>) -> C
 /// What a failure of Docker means in a step.
 pub fn docker_cause(step: Step, error: &DockerError) -> Cause {
     let code = match (step, error) {
-        (_, DockerError::Unreachable { .. } | DockerError::TimedOut { .. }) if step != Step::Switch => {
+        (_, DockerError::Unreachable { .. } | DockerError::TimedOut { .. })
+            if step != Step::Switch =>
+        {
             Code::DockerUnavailable
         }
         (Step::Stage, _) => Code::StageFailed,

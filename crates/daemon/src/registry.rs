@@ -7,6 +7,7 @@ use cutover_core::image::{ImageRef, InvalidImageRef};
 
 use crate::docker::Docker;
 use crate::docker::credentials;
+use crate::docker::pull::PullError;
 use crate::driver::docker_cause;
 use crate::driver::project::ServiceModel;
 
@@ -41,10 +42,15 @@ pub async fn pull(
     let reference = parse(order.reference)?;
     if let Some(allowed) = order.repository {
         let allowed = parse(allowed)?;
-        if allowed.repository() != reference.repository() || allowed.registry() != reference.registry() {
+        if allowed.repository() != reference.repository()
+            || allowed.registry() != reference.registry()
+        {
             return Err(pull_cause(
                 Code::InvalidCompose,
-                format!("the Compose file asks for `{}`, and `image_repository` allows only `{}`", order.reference, allowed),
+                format!(
+                    "the Compose file asks for `{}`, and `image_repository` allows only `{}`",
+                    order.reference, allowed
+                ),
             ));
         }
     }
@@ -52,20 +58,15 @@ pub async fn pull(
     let credentials = credentials::for_registry(order.config_directory, reference.registry())
         .await
         .map_err(|error| pull_cause(Code::RegistryDenied, error.to_string()))?;
-    if let Some(wanted) = order.digest {
-        let manifest = docker.manifest(order.reference, credentials.as_ref()).await.map_err(|error| error.cause())?;
-        if manifest.digest != wanted {
-            return Err(pull_cause(
-                Code::DigestMismatch,
-                format!("`{}` is {} in the registry, and the request demands {wanted}", order.reference, manifest.digest),
-            ));
-        }
-    }
     docker
-        .pull(order.reference, credentials.as_ref(), progress)
+        .pull_pinned(
+            order.reference,
+            order.digest,
+            credentials.as_ref(),
+            progress,
+        )
         .await
-        .map_err(|error| error.cause())?;
-    docker.pin(order.reference).await.map_err(|error| error.cause())
+        .map_err(PullError::cause)
 }
 
 /// The image of an earlier release, from this machine only.
@@ -78,29 +79,47 @@ pub async fn from_local(
     image: Option<PinnedImage>,
 ) -> Result<PinnedImage, Cause> {
     let gone = |what: String| {
-        pull_cause(Code::ImageNotFound, format!("{what}; a rollback uses images on this machine only, nothing was changed"))
+        pull_cause(
+            Code::ImageNotFound,
+            format!("{what}; a rollback uses images on this machine only, nothing was changed"),
+        )
     };
     let Some(image) = image else {
         return Err(gone("that deployment never had an image".to_owned()));
     };
     let failed = |error| docker_cause(Step::Pull, &error);
     if docker.image(&image.id).await.map_err(failed)?.is_none() {
-        return Err(gone(format!("the image {} of `{}` was removed", image.id, image.reference)));
+        return Err(gone(format!(
+            "the image {} of `{}` was removed",
+            image.id, image.reference
+        )));
     }
     let reference = parse(&model.image)?;
     let named = docker.image(&model.image).await.map_err(failed)?;
     if named.is_none_or(|named| named.id != image.id) {
         // The tag was moved or taken off; Compose finds the image by it.
-        docker.tag_image(&image.id, &reference).await.map_err(failed)?;
+        docker
+            .tag_image(&image.id, &reference)
+            .await
+            .map_err(failed)?;
     }
-    Ok(PinnedImage { reference: model.image.clone(), ..image })
+    Ok(PinnedImage {
+        reference: model.image.clone(),
+        ..image
+    })
 }
 
 async fn enough_disk(docker: &Docker, present_image: Option<&str>) -> Result<(), Cause> {
     let failed = |error| docker_cause(Step::Pull, &error);
-    let Some(free) = docker.disk_free().await.map_err(failed)? else { return Ok(()) };
+    let Some(free) = docker.disk_free().await.map_err(failed)? else {
+        return Ok(());
+    };
     let present_bytes = match present_image {
-        Some(id) => docker.image(id).await.map_err(failed)?.map_or(0, |image| image.size_bytes),
+        Some(id) => docker
+            .image(id)
+            .await
+            .map_err(failed)?
+            .map_or(0, |image| image.size_bytes),
         None => 0,
     };
     let needed_bytes = present_bytes.saturating_add(DISK_MARGIN_BYTES);
@@ -110,13 +129,21 @@ async fn enough_disk(docker: &Docker, present_image: Option<&str>) -> Result<(),
     let mib = |bytes: u64| bytes >> 20;
     let detail = format!(
         "{} MiB are free in {}, where Docker keeps its images, and {} MiB are needed: the size of the present image and {} MiB",
-        mib(free.bytes), free.path.display(), mib(needed_bytes), mib(DISK_MARGIN_BYTES)
+        mib(free.bytes),
+        free.path.display(),
+        mib(needed_bytes),
+        mib(DISK_MARGIN_BYTES)
     );
     Err(pull_cause(Code::InsufficientStorage, detail))
 }
 
 fn parse(text: &str) -> Result<ImageRef, Cause> {
-    text.parse().map_err(|error: InvalidImageRef| pull_cause(Code::InvalidCompose, format!("`{text}` is not an image reference: {error}")))
+    text.parse().map_err(|error: InvalidImageRef| {
+        pull_cause(
+            Code::InvalidCompose,
+            format!("`{text}` is not an image reference: {error}"),
+        )
+    })
 }
 
 fn pull_cause(code: Code, detail: String) -> Cause {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 
-use cutover_core::compose_version::{COMPOSE_MINIMUM, ComposeVersion};
+use cutover_core::compose_version::{ComposeVersion, MINIMUM};
 
 use crate::deployer::Deployer;
 use crate::docker::Docker;
@@ -21,7 +21,9 @@ pub enum RunError {
     #[error(transparent)]
     Compose(#[from] CommandError),
     /// Compose is too old.
-    #[error("Compose {found} is too old: install version {COMPOSE_MINIMUM} or newer (package docker-compose-plugin or docker-compose)")]
+    #[error(
+        "Compose {found} is too old: install version {MINIMUM} or newer (package docker-compose-plugin or docker-compose)"
+    )]
     ComposeTooOld {
         /// What is installed.
         found: String,
@@ -52,11 +54,14 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let compose = Compose::find(&settings.docker)?;
     let version = compose.version().await?;
     match version.parse::<ComposeVersion>() {
-        Ok(found) if found >= COMPOSE_MINIMUM => {}
+        Ok(found) if found >= MINIMUM => {}
         _ => return Err(RunError::ComposeTooOld { found: version }),
     }
     let directory = &settings.server.state_directory;
-    let unusable = |source| RunError::StateDirectory { path: directory.clone(), source };
+    let unusable = |source| RunError::StateDirectory {
+        path: directory.clone(),
+        source,
+    };
     std::fs::create_dir_all(directory).map_err(unusable)?;
     let (journal, opened) = Journal::open(directory).await?;
     if let Opened::Replaced { broken } = &opened {
@@ -74,7 +79,9 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     systemd::ready();
     let watchdog = systemd::feed_watchdog();
     tracing::info!(
-        version = env!("CARGO_PKG_VERSION"), compose = version, services = settings.services.len(),
+        version = env!("CARGO_PKG_VERSION"),
+        compose = version,
+        services = settings.services.len(),
         "cutover is running"
     );
 

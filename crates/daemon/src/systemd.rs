@@ -16,7 +16,9 @@ pub(crate) fn stopping() {
 /// Feeds the watchdog, if one is set, as long as the runtime turns, whatever Docker does.
 pub(crate) fn feed_watchdog() -> JoinHandle<()> {
     tokio::spawn(async {
-        let Some(timeout) = sd_notify::watchdog_enabled() else { return };
+        let Some(timeout) = sd_notify::watchdog_enabled() else {
+            return;
+        };
         let mut ticks = tokio::time::interval(timeout / 3);
         loop {
             ticks.tick().await;

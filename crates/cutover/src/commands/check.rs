@@ -3,11 +3,19 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anstyle::{AnsiColor, Style};
+use cutover_daemon::check::{Finding, Level, check};
+use cutover_daemon::settings;
+
+use super::block_on;
+use crate::exit::Exit;
+use crate::render::style::paint;
+
 /// What `cutover check` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CheckArgs {
     /// The configuration file
-    #[arg(long, value_name = "PATH", default_value = "/etc/cutover/cutover.toml")]
+    #[arg(long, value_name = "PATH", default_value = settings::DEFAULT_PATH)]
     pub(crate) config: PathBuf,
 
     /// Print the findings as JSON
@@ -15,11 +23,64 @@ pub(crate) struct CheckArgs {
     pub(crate) json: bool,
 }
 
-/// Reports every finding, each with what to do about it.
+/// Reports every finding, each with what to do about it; ends with 2 if a deployment would be refused.
 ///
 /// # Errors
-/// Always, for now.
+/// When the findings cannot be printed.
 pub(crate) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
-    let _ = args.json;
-    anyhow::bail!("not built yet: check --config {}", args.config.display())
+    let settings = match settings::load(&args.config) {
+        Ok(settings) => settings,
+        Err(mistakes) => {
+            anstream::eprintln!("{mistakes}");
+            return Ok(Exit::Usage.into());
+        }
+    };
+    let findings = block_on(check(&settings))?;
+    if args.json {
+        anstream::println!("{}", serde_json::to_string(&findings)?);
+    } else {
+        for finding in &findings {
+            anstream::println!("{}", line(finding));
+        }
+        anstream::println!("{}", conclusion(&findings));
+    }
+    let exit = if count(&findings, Level::Mistake) > 0 {
+        Exit::Usage
+    } else {
+        Exit::Done
+    };
+    Ok(exit.into())
+}
+
+fn line(finding: &Finding) -> String {
+    let (word, color) = match finding.level {
+        Level::Fine => ("ok     ", AnsiColor::Green),
+        Level::Warning => ("warning", AnsiColor::Yellow),
+        Level::Mistake => ("mistake", AnsiColor::Red),
+    };
+    let word = paint(Style::new().fg_color(Some(color.into())), word);
+    let mut text = format!("{word}  {}: {}", finding.subject, finding.found);
+    if !finding.advice.is_empty() {
+        text.push_str("\n           -> ");
+        text.push_str(&finding.advice);
+    }
+    text
+}
+
+fn conclusion(findings: &[Finding]) -> String {
+    match (
+        count(findings, Level::Mistake),
+        count(findings, Level::Warning),
+    ) {
+        (0, 0) => "Everything is in order.".to_owned(),
+        (0, warnings) => format!("Deployments work; {warnings} warning(s) above are worth a look."),
+        (mistakes, _) => format!("{mistakes} mistake(s) above would refuse deployments."),
+    }
+}
+
+fn count(findings: &[Finding], level: Level) -> usize {
+    findings
+        .iter()
+        .filter(|finding| finding.level == level)
+        .count()
 }

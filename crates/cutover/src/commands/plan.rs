@@ -3,6 +3,18 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
+use cutover_core::names::{ServiceName, Tag};
+use cutover_daemon::docker::Docker;
+use cutover_daemon::driver::ComposeDriver;
+use cutover_daemon::driver::command::Compose;
+use cutover_daemon::plan::{Plan, plan};
+use cutover_daemon::settings::{self, Settings};
+
+use super::block_on;
+use crate::exit::Exit;
+use crate::render::deployment::fields;
+
 /// What `cutover plan` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PlanArgs {
@@ -15,7 +27,7 @@ pub(crate) struct PlanArgs {
     pub(crate) sha: String,
 
     /// The configuration file
-    #[arg(long, value_name = "PATH", default_value = "/etc/cutover/cutover.toml")]
+    #[arg(long, value_name = "PATH", default_value = settings::DEFAULT_PATH)]
     pub(crate) config: PathBuf,
 
     /// Print the plan as JSON
@@ -23,16 +35,87 @@ pub(crate) struct PlanArgs {
     pub(crate) json: bool,
 }
 
-/// Prints the plan.
+/// Prints the plan; ends with 1 if the deployment would be refused.
 ///
 /// # Errors
-/// Always, for now.
+/// When Docker, Compose or the Compose project cannot be read.
 pub(crate) fn run(args: PlanArgs) -> anyhow::Result<ExitCode> {
-    let _ = args.json;
-    anyhow::bail!(
-        "not built yet: plan {} {} --config {}",
-        args.service,
-        args.sha,
-        args.config.display()
+    let settings = match settings::load(&args.config) {
+        Ok(settings) => settings,
+        Err(mistakes) => {
+            anstream::eprintln!("{mistakes}");
+            return Ok(Exit::Usage.into());
+        }
+    };
+    let plan = block_on(look(&settings, &args))??;
+    if args.json {
+        anstream::println!("{}", serde_json::to_string(&plan)?);
+    } else {
+        anstream::print!("{}", text(&plan));
+    }
+    let exit = if plan.refused_because.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    };
+    Ok(exit.into())
+}
+
+async fn look(settings: &Settings, args: &PlanArgs) -> anyhow::Result<Plan> {
+    let name = ServiceName::new(&args.service)?;
+    let known = settings
+        .services
+        .keys()
+        .map(ServiceName::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let service = settings
+        .services
+        .get(&name)
+        .with_context(|| format!("service `{name}` is not configured; configured are: {known}"))?;
+    let tag = Tag::new(&args.sha)?;
+    let docker = Docker::new(&settings.docker.socket);
+    let driver = ComposeDriver::new(
+        docker,
+        Compose::find(&settings.docker)?,
+        &settings.server.state_directory,
     )
+    .context("the state directory cannot be used")?;
+    plan(settings, &driver, service, &tag)
+        .await
+        .map_err(|cause| anyhow::anyhow!("{}; {}", cause.detail, cause.code.hint()))
+}
+
+fn text(plan: &Plan) -> String {
+    let mut lines = vec![
+        (
+            "service",
+            format!("{} (Compose project {})", plan.service, plan.project),
+        ),
+        ("image", format!("{} ({})", plan.image, plan.image_found)),
+        (
+            "runs now",
+            plan.running.clone().unwrap_or_else(|| "nothing".to_owned()),
+        ),
+        ("strategy", plan.strategy.to_owned()),
+    ];
+    lines.extend(
+        plan.because
+            .iter()
+            .map(|why| ("", format!("because {why}"))),
+    );
+    lines.extend([
+        ("verified by", plan.verified_by.clone()),
+        ("rollback to", plan.rollback_to.clone()),
+        (
+            "after that",
+            format!("{} is written to {}", plan.tag_variable, plan.env_file),
+        ),
+    ]);
+    lines.extend(
+        plan.refused_because
+            .iter()
+            .map(|why| ("refused", why.clone())),
+    );
+    fields(&lines)
 }

@@ -22,8 +22,17 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(deployment: Deployment, journal: Journal, live: broadcast::Sender<Live>) -> Self {
-        Self { deployment, journal, live, unwritten: Vec::new() }
+    pub(super) fn new(
+        deployment: Deployment,
+        journal: Journal,
+        live: broadcast::Sender<Live>,
+    ) -> Self {
+        Self {
+            deployment,
+            journal,
+            live,
+            unwritten: Vec::new(),
+        }
     }
 
     /// What has happened so far.
@@ -45,7 +54,9 @@ impl Record {
         let mut next = self.deployment.clone();
         next.apply(&event, at).map_err(JournalError::Illegal)?;
         self.write_unwritten().await?;
-        self.journal.record(&next.id, next.events, &event, at).await?;
+        self.journal
+            .record(&next.id, next.events, &event, at)
+            .await?;
         self.deployment = next;
         self.tell(&event);
         Ok(())
@@ -77,7 +88,9 @@ impl Record {
 
     async fn write_unwritten(&mut self) -> Result<(), JournalError> {
         while let Some((seq, event, at)) = self.unwritten.first() {
-            self.journal.record(&self.deployment.id, *seq, event, *at).await?;
+            self.journal
+                .record(&self.deployment.id, *seq, event, *at)
+                .await?;
             self.unwritten.remove(0);
         }
         Ok(())

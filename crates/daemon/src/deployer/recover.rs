@@ -26,7 +26,9 @@ pub(super) async fn recover_all(deployer: &Deployer) {
         match deployer.journal().unfinished().await {
             Ok(unfinished) => break unfinished,
             Err(error) => {
-                deployer.set_readiness(Readiness::NotReady { why: error.to_string() });
+                deployer.set_readiness(Readiness::NotReady {
+                    why: error.to_string(),
+                });
                 tokio::time::sleep(DOCKER_PAUSE).await;
             }
         }
@@ -43,7 +45,9 @@ pub(super) async fn recover_all(deployer: &Deployer) {
 async fn wait_for_docker(deployer: &Deployer) {
     let docker: &Docker = deployer.driver().docker();
     while let Err(error) = docker.ping().await {
-        deployer.set_readiness(Readiness::NotReady { why: format!("{error}") });
+        deployer.set_readiness(Readiness::NotReady {
+            why: format!("{error}"),
+        });
         tokio::time::sleep(DOCKER_PAUSE).await;
     }
 }
@@ -79,8 +83,14 @@ async fn recover_one(deployer: &Deployer, deployment: Deployment) -> Option<Depl
         Recovery::RollForward => roll_forward(&mut run).await,
         Recovery::AskOperator => {
             let cause = interrupted("cutover died several times while it finished this deployment");
-            if matches!(run.record.deployment().status(), Status::Switching | Status::Verifying) {
-                let failure = Failure { cause: cause.clone(), log: Vec::new() };
+            if matches!(
+                run.record.deployment().status(),
+                Status::Switching | Status::Verifying
+            ) {
+                let failure = Failure {
+                    cause: cause.clone(),
+                    log: Vec::new(),
+                };
                 run.record.anyway(Event::RollbackStarted(failure)).await;
             }
             run::ask_operator(&mut run, cause).await;
@@ -121,47 +131,69 @@ async fn roll_back(run: &mut Run) {
 /// Committed: the new container must run, whatever the machine started at boot.
 async fn roll_forward(run: &mut Run) {
     let deployment = run.record.deployment().clone();
-    let Some(staged) = &deployment.staged else { return };
+    let Some(staged) = &deployment.staged else {
+        return;
+    };
     let driver = run.driver.clone();
     let docker = driver.docker();
     let started = async {
         let events = docker.watch_container(&staged.container).await?;
         if let Some(old) = &deployment.previous
-            && docker.container(&old.container).await?.is_some_and(|old| old.state.running)
+            && docker
+                .container(&old.container)
+                .await?
+                .is_some_and(|old| old.state.running)
         {
             docker.ensure_stopped(&old.container, None).await?;
         }
-        docker.ensure_started(&staged.container).await.map(|()| events)
+        docker
+            .ensure_started(&staged.container)
+            .await
+            .map(|()| events)
     };
     let events = match started.await {
         Ok(events) => events,
         Err(error) => {
-            let cause = interrupted(format!("the committed container could not be started: {error}"));
+            let cause = interrupted(format!(
+                "the committed container could not be started: {error}"
+            ));
             return run::ask_operator(run, cause).await;
         }
     };
     let verified = match run::checks_of(run, &staged.container).await {
-        Ok(Some(checks)) => verify::verify(docker, events, &staged.container, &checks.for_rollback())
-            .await
-            .map_err(|failure| failure.to_string()),
+        Ok(Some(checks)) => {
+            verify::verify(docker, events, &staged.container, &checks.for_rollback())
+                .await
+                .map_err(|failure| failure.to_string())
+        }
         Ok(None) => Err("it is gone".to_owned()),
         Err(error) => Err(error.to_string()),
     };
     if let Err(why) = verified {
-        let cause = interrupted(format!("the committed container was not healthy after a restart: {why}"));
+        let cause = interrupted(format!(
+            "the committed container was not healthy after a restart: {why}"
+        ));
         return run::ask_operator(run, cause).await;
     }
     match project::read(driver.compose(), &run.service, &deployment.request.tag).await {
         Ok(model) => run::roll_forward(run, Some(&model)).await,
         Err(cause) => {
-            run.record.warn(format!("the tag was not written to the env file: {}", cause.detail)).await;
+            run.record
+                .warn(format!(
+                    "the tag was not written to the env file: {}",
+                    cause.detail
+                ))
+                .await;
             run::roll_forward(run, None).await;
         }
     }
 }
 
 async fn fail(run: &mut Run, code: Code, step: Step, detail: &str) {
-    let failure = Failure { cause: Cause::new(code, step, detail), log: Vec::new() };
+    let failure = Failure {
+        cause: Cause::new(code, step, detail),
+        log: Vec::new(),
+    };
     run.record.anyway(Event::Failed(failure)).await;
 }
 

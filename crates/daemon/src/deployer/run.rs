@@ -67,7 +67,14 @@ pub(super) async fn run_deployment(run: &mut Run) {
     };
     let mut compose = Some(incoming.staging);
     let mut output = None;
-    let taken_over = take_over(run, &mut compose, &mut output, &incoming.checks, incoming.mask).await;
+    let taken_over = take_over(
+        run,
+        &mut compose,
+        &mut output,
+        &incoming.checks,
+        incoming.mask,
+    )
+    .await;
     match taken_over {
         Ok(()) => roll_forward(run, Some(&incoming.model)).await,
         Err(cause) if run.record.deployment().status().is_before_switch() => {
@@ -102,33 +109,69 @@ async fn bring_in(run: &mut Run) -> Result<Option<Incoming>, Cause> {
     let read = project::read(driver.compose(), &service, &request.tag);
     let model = run.unless_given_up(deadline, Step::Prepare, read).await?;
     refuse_unsupported(&model)?;
-    let target = Target { service: &service, model: &model, tag: &request.tag, deployment: &run.record.deployment().id.clone() };
+    let target = Target {
+        service: &service,
+        model: &model,
+        tag: &request.tag,
+        deployment: &run.record.deployment().id.clone(),
+    };
 
-    run.forward(Step::Pull, Event::PullStarted { reference: model.image.clone() }).await?;
+    run.forward(
+        Step::Pull,
+        Event::PullStarted {
+            reference: model.image.clone(),
+        },
+    )
+    .await?;
     let current = driver.current(&model).await?;
-    let present_image = current.as_ref().map(|container| container.image_id.as_str());
+    let present_image = current
+        .as_ref()
+        .map(|container| container.image_id.as_str());
     let image = pull(run, deadline, &model, present_image).await?;
-    run.forward(Step::Pull, Event::ImagePinned(image.clone())).await?;
+    run.forward(Step::Pull, Event::ImagePinned(image.clone()))
+        .await?;
 
     if let Some(container) = &current
-        && matches!(container.condition(), Condition::Healthy | Condition::Running)
+        && container.condition().is_good()
         && driver.is_same_release(target, container, &image).await?
     {
-        run.forward(Step::Stage, Event::FoundUnchanged { container: container.id.clone() }).await?;
+        run.forward(
+            Step::Stage,
+            Event::FoundUnchanged {
+                container: container.id.clone(),
+            },
+        )
+        .await?;
         return Ok(None);
     }
 
     let previous = current.as_ref().map(as_previous);
-    run.forward(Step::Stage, Event::StageStarted { previous: previous.clone() }).await?;
+    run.forward(
+        Step::Stage,
+        Event::StageStarted {
+            previous: previous.clone(),
+        },
+    )
+    .await?;
     let stage = driver.stage(target, &image, previous.as_ref());
     let staging = run.unless_given_up(deadline, Step::Stage, stage).await?;
-    run.forward(Step::Stage, Event::Staged(staging.staged.clone())).await?;
+    run.forward(Step::Stage, Event::Staged(staging.staged.clone()))
+        .await?;
     unchanged_since(&driver, previous.as_ref()).await?;
 
-    let secrets = model.secrets.iter().cloned().chain(secret_values(&staging.container));
+    let secrets = model
+        .secrets
+        .iter()
+        .cloned()
+        .chain(secret_values(&staging.container));
     let mask = Arc::new(Mask::new(secrets));
     let checks = checks(&service, Some(&model), &staging.container);
-    Ok(Some(Incoming { staging, model, checks, mask }))
+    Ok(Some(Incoming {
+        staging,
+        model,
+        checks,
+        mask,
+    }))
 }
 
 /// The image on the machine, with no doubt left about which one it is.
@@ -140,7 +183,11 @@ async fn pull(
 ) -> Result<PinnedImage, Cause> {
     let request = run.record.deployment().request.clone();
     if let Some(release) = &request.rollback_to {
-        let earlier = run.journal.deployment(release).await.map_err(|error| journal_cause(Step::Pull, &error))?;
+        let earlier = run
+            .journal
+            .deployment(release)
+            .await
+            .map_err(|error| journal_cause(Step::Pull, &error))?;
         let image = earlier.and_then(|earlier| earlier.image);
         return registry::from_local(run.driver.docker(), model, image).await;
     }
@@ -170,23 +217,46 @@ async fn take_over(
     let driver = run.driver.clone();
     let deployment = run.record.deployment().clone();
     let Some(staged) = &deployment.staged else {
-        return Err(Cause::new(Code::StageFailed, Step::Switch, "there is no new container"));
+        return Err(Cause::new(
+            Code::StageFailed,
+            Step::Switch,
+            "there is no new container",
+        ));
     };
     // Subscribed before the start, so that an exit cannot be missed.
-    let events = watch(&driver, &staged.container).await.map_err(|error| docker_cause(Step::Switch, &error));
+    let events = watch(&driver, &staged.container)
+        .await
+        .map_err(|error| docker_cause(Step::Switch, &error));
 
     run.forward(Step::Switch, Event::SwitchStarted).await?;
-    let switched = driver.switch(&deployment.id, deployment.previous.as_ref(), staged).await;
+    let switched = driver
+        .switch(&deployment.id, deployment.previous.as_ref(), staged)
+        .await;
     let outage_ms = switched.map_err(|cause| masked(cause, &mask))?;
-    *output = Some(Output::follow(driver.docker(), &staged.container, Arc::clone(&mask), run.record.live().clone()));
-    run.forward(Step::Switch, Event::Switched { outage_ms }).await?;
+    *output = Some(Output::follow(
+        driver.docker(),
+        &staged.container,
+        Arc::clone(&mask),
+        run.record.live().clone(),
+    ));
+    run.forward(Step::Switch, Event::Switched { outage_ms })
+        .await?;
 
-    run.forward(Step::Verify, Event::VerifyStarted { checks: checks.to_string() }).await?;
+    run.forward(
+        Step::Verify,
+        Event::VerifyStarted {
+            checks: checks.to_string(),
+        },
+    )
+    .await?;
     verify::verify(driver.docker(), events?, &staged.container, checks)
         .await
         .map_err(|failure| masked(verify_cause(Step::Verify, &failure), &mask))?;
     if let Some(staging) = compose.take() {
-        staging.finish().await.map_err(|cause| masked(cause, &mask))?;
+        staging
+            .finish()
+            .await
+            .map_err(|cause| masked(cause, &mask))?;
     }
     run.forward(Step::Verify, Event::Committed).await
 }
@@ -196,8 +266,14 @@ pub(super) async fn roll_forward(run: &mut Run, model: Option<&ServiceModel>) {
     let deployment = run.record.deployment().clone();
     let mut pause = RETRY_PAUSE;
     if let Some(staged) = &deployment.staged {
-        while let Err(cause) = run.driver.settle(deployment.previous.as_ref(), staged).await {
-            run.record.warn(format!("{}; trying again", cause.detail)).await;
+        while let Err(cause) = run
+            .driver
+            .settle(deployment.previous.as_ref(), staged)
+            .await
+        {
+            run.record
+                .warn(format!("{}; trying again", cause.detail))
+                .await;
             tokio::select! {
                 () = tokio::time::sleep(pause) => pause = (pause * 2).min(SETTLE_PAUSE_MAX),
                 // The next start goes on from here.
@@ -229,14 +305,22 @@ pub(super) async fn roll_back(run: &mut Run, failure: Failure, checks: Option<&C
             None => Ok(None),
         };
         let restored = match events {
-            Ok(events) => driver.restore(&deployment.id, previous).await.map(|outage_ms| (outage_ms, events)),
+            Ok(events) => driver
+                .restore(&deployment.id, previous)
+                .await
+                .map(|outage_ms| (outage_ms, events)),
             Err(error) => Err(docker_cause(Step::RollBack, &error)),
         };
         match restored {
             Ok(restored) => break restored,
             Err(cause) if attempt == ROLLBACK_ATTEMPTS => return ask_operator(run, cause).await,
             Err(cause) => {
-                run.record.warn(format!("attempt {attempt} to put the previous container back failed: {}", cause.detail)).await;
+                run.record
+                    .warn(format!(
+                        "attempt {attempt} to put the previous container back failed: {}",
+                        cause.detail
+                    ))
+                    .await;
                 tokio::time::sleep(RETRY_PAUSE * attempt).await;
                 attempt += 1;
             }
@@ -246,13 +330,26 @@ pub(super) async fn roll_back(run: &mut Run, failure: Failure, checks: Option<&C
     run.record.anyway(Event::Restored { outage_ms }).await;
     let verified = match (previous, events, checks) {
         // As it was found: there was nothing to verify then either.
-        (Some(old), Some(events), Some(checks)) if matches!(old.condition, Condition::Healthy | Condition::Running) => {
-            verify::verify(driver.docker(), events, &old.container, &checks.for_rollback()).await
+        (Some(old), Some(events), Some(checks))
+            if old.condition.is_good() || old.condition == Condition::Starting =>
+        {
+            verify::verify(
+                driver.docker(),
+                events,
+                &old.container,
+                &checks.for_rollback(),
+            )
+            .await
         }
         _ => Ok(()),
     };
     if let Err(cause) = driver.discard(&deployment.id).await {
-        run.record.warn(format!("the failed container could not be removed: {}", cause.detail)).await;
+        run.record
+            .warn(format!(
+                "the failed container could not be removed: {}",
+                cause.detail
+            ))
+            .await;
     }
     match (verified, previous) {
         (Err(failure), _) => ask_operator(run, verify_cause(Step::RollBack, &failure)).await,
@@ -264,7 +361,9 @@ pub(super) async fn roll_back(run: &mut Run, failure: Failure, checks: Option<&C
                 "this was the first deployment of the service, so there is nothing to go back to; the new container was removed",
             );
             let runs = "no container of the service".to_owned();
-            run.record.anyway(Event::RollbackFailed { cause, runs }).await;
+            run.record
+                .anyway(Event::RollbackFailed { cause, runs })
+                .await;
         }
     }
 }
@@ -279,17 +378,30 @@ pub(super) async fn ask_operator(run: &mut Run, cause: Cause) {
         let Some(id) = id else { continue };
         match run.driver.docker().container(id).await {
             Ok(Some(container)) if container.state.running => {
-                runs.push(format!("the {which} container {} ({})", container.name, container.image_ref));
+                runs.push(format!(
+                    "the {which} container {} ({})",
+                    container.name, container.image_ref
+                ));
             }
             Ok(_) => {}
             Err(error) => runs.push(format!("the {which} container, perhaps: {error}")),
         }
     }
-    let runs = if runs.is_empty() { "no container of the service".to_owned() } else { runs.join(" and ") };
-    if let Err(error) = run.journal.set_needs_operator(&deployment.request.service, Some(&cause.detail)).await {
+    let runs = if runs.is_empty() {
+        "no container of the service".to_owned()
+    } else {
+        runs.join(" and ")
+    };
+    if let Err(error) = run
+        .journal
+        .set_needs_operator(&deployment.request.service, Some(&cause.detail))
+        .await
+    {
         tracing::error!(%error, service.name = %deployment.request.service, "the need for an operator could not be recorded");
     }
-    run.record.anyway(Event::RollbackFailed { cause, runs }).await;
+    run.record
+        .anyway(Event::RollbackFailed { cause, runs })
+        .await;
 }
 
 /// Before the switch: remove what was created, and say why.
@@ -297,26 +409,41 @@ async fn give_up(run: &mut Run, cause: Cause) {
     if run.record.deployment().status() == cutover_core::deployment::Status::Staging
         && let Err(left) = run.driver.discard(&run.record.deployment().id).await
     {
-        run.record.warn(format!("the new container, never started, could not be removed: {}", left.detail)).await;
+        run.record
+            .warn(format!(
+                "the new container, never started, could not be removed: {}",
+                left.detail
+            ))
+            .await;
     }
     run.record
         .anyway(match cause.code {
             Code::Cancelled => Event::Cancelled { why: cause.detail },
-            _ => Event::Failed(Failure { cause, log: Vec::new() }),
+            _ => Event::Failed(Failure {
+                cause,
+                log: Vec::new(),
+            }),
         })
         .await;
 }
 
 /// A deployment that waited for its turn when the daemon was stopped.
 pub(super) fn given_up_while_waiting() -> Failure {
-    let detail = "cutover was stopped while this deployment waited for its turn; nothing was changed";
-    Failure { cause: Cause::new(Code::ShuttingDown, Step::Prepare, detail), log: Vec::new() }
+    let detail =
+        "cutover was stopped while this deployment waited for its turn; nothing was changed";
+    Failure {
+        cause: Cause::new(Code::ShuttingDown, Step::Prepare, detail),
+        log: Vec::new(),
+    }
 }
 
 impl Run {
     /// Records a step forward.
     async fn forward(&mut self, step: Step, event: Event) -> Result<(), Cause> {
-        self.record.forward(event).await.map_err(|error| journal_cause(step, &error))
+        self.record
+            .forward(event)
+            .await
+            .map_err(|error| journal_cause(step, &error))
     }
 
     /// Does `effect`, unless the deployment is cancelled, the daemon stops, or time is up first.
@@ -347,30 +474,45 @@ impl Run {
 async fn remember_tag(run: &Run, model: &ServiceModel) -> Result<(), String> {
     let (service, model) = (Arc::clone(&run.service), model.clone());
     let tag = run.record.deployment().request.tag.clone();
-    let written = tokio::task::spawn_blocking(move || env_file::remember_tag(&service, &model, &tag)).await;
+    let written =
+        tokio::task::spawn_blocking(move || env_file::remember_tag(&service, &model, &tag)).await;
     match written {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(format!("{error}; `docker compose up` by hand would bring an earlier release back")),
+        Ok(Err(error)) => Err(format!(
+            "{error}; `docker compose up` by hand would bring an earlier release back"
+        )),
         Err(error) => Err(error.to_string()),
     }
 }
 
 fn refuse_unsupported(model: &ServiceModel) -> Result<(), Cause> {
-    let Strategy::Refused { why, hint } = strategy(&model.facts) else { return Ok(()) };
-    let detail = format!("service `{}`: {why}; nothing was changed; {hint}", model.compose_service);
+    let Strategy::Refused { why, hint } = strategy(&model.facts) else {
+        return Ok(());
+    };
+    let detail = format!(
+        "service `{}`: {why}; nothing was changed; {hint}",
+        model.compose_service
+    );
     Err(Cause::new(Code::UnsupportedStrategy, Step::Prepare, detail))
 }
 
 /// Somebody may have typed `docker compose` while the image was pulled.
 async fn unchanged_since(driver: &ComposeDriver, previous: Option<&Previous>) -> Result<(), Cause> {
     let Some(old) = previous else { return Ok(()) };
-    let found = driver.docker().container(&old.container).await.map_err(|error| docker_cause(Step::Stage, &error))?;
+    let found = driver
+        .docker()
+        .container(&old.container)
+        .await
+        .map_err(|error| docker_cause(Step::Stage, &error))?;
     match found {
         Some(now) if now.state.running == old.condition.ran() => Ok(()),
         _ => Err(Cause::new(
             Code::Interfered,
             Step::Stage,
-            format!("the container {} was changed by somebody else during the deployment; cutover changed nothing", old.name),
+            format!(
+                "the container {} was changed by somebody else during the deployment; cutover changed nothing",
+                old.name
+            ),
         )),
     }
 }
@@ -397,7 +539,11 @@ pub(super) async fn checks_of(run: &Run, container: &str) -> Result<Option<Check
 }
 
 /// How a container of the service is proven: by the service's settings and its own health check.
-pub(super) fn checks(service: &settings::Service, model: Option<&ServiceModel>, container: &Container) -> Checks {
+pub(super) fn checks(
+    service: &settings::Service,
+    model: Option<&ServiceModel>,
+    container: &Container,
+) -> Checks {
     Checks::new(service, model.and_then(|model| model.monitor), container)
 }
 
@@ -406,15 +552,17 @@ fn secret_values(container: &Container) -> Vec<String> {
     for EnvVar { name, value } in &container.env {
         if mask::looks_secret(name) {
             values.push(value.clone());
-        } else if let Some(credentials) = mask::url_credentials(value) {
-            values.push(credentials);
         }
+        values.extend(mask::url_credentials(value));
     }
     values
 }
 
 fn masked(cause: Cause, mask: &Mask) -> Cause {
-    Cause { detail: mask.apply(&cause.detail), ..cause }
+    Cause {
+        detail: mask.apply(&cause.detail),
+        ..cause
+    }
 }
 
 fn verify_cause(step: Step, failure: &VerifyFailure) -> Cause {
@@ -433,5 +581,9 @@ pub(super) fn journal_cause(step: Step, error: &JournalError) -> Cause {
         JournalError::Full { .. } => Code::InsufficientStorage,
         _ => Code::JournalUnavailable,
     };
-    Cause::new(code, step, format!("the journal could not be written, so this step was not taken: {error}"))
+    Cause::new(
+        code,
+        step,
+        format!("the journal could not be written, so this step was not taken: {error}"),
+    )
 }

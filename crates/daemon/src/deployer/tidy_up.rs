@@ -37,10 +37,18 @@ pub(super) async fn prune_images(run: &Run) {
 async fn removals(run: &Run) -> Result<Vec<Removal>, JournalError> {
     let service = &run.record.deployment().request.service;
     let releases = run.journal.committed(service, DEPLOYMENTS_MAX).await?;
-    let all = run.journal.page(Some(service), None, DEPLOYMENTS_MAX).await?;
+    let all = run
+        .journal
+        .page(Some(service), None, DEPLOYMENTS_MAX)
+        .await?;
     let failed: Vec<_> = all
         .iter()
-        .filter(|deployment| matches!(deployment.status(), Status::Failed | Status::RolledBack | Status::Cancelled))
+        .filter(|deployment| {
+            matches!(
+                deployment.status(),
+                Status::Failed | Status::RolledBack | Status::Cancelled
+            )
+        })
         .filter_map(stored)
         .collect();
     let in_use: Vec<_> = all
@@ -51,12 +59,22 @@ async fn removals(run: &Run) -> Result<Vec<Removal>, JournalError> {
         .collect();
     let releases: Vec<_> = releases.iter().filter_map(stored).collect();
     let keep = usize::try_from(run.service.keep_releases).unwrap_or(usize::MAX);
-    Ok(images_to_remove(Images { releases: &releases, failed: &failed, in_use: &in_use }, keep))
+    Ok(images_to_remove(
+        Images {
+            releases: &releases,
+            failed: &failed,
+            in_use: &in_use,
+        },
+        keep,
+    ))
 }
 
 fn stored(deployment: &Deployment) -> Option<StoredImage> {
     let PinnedImage { reference, id, .. } = deployment.image.as_ref()?;
-    Some(StoredImage { reference: reference.parse::<ImageRef>().ok()?, id: id.parse::<Digest>().ok()? })
+    Some(StoredImage {
+        reference: reference.parse::<ImageRef>().ok()?,
+        id: id.parse::<Digest>().ok()?,
+    })
 }
 
 async fn remove(docker: &Docker, removal: &Removal) -> Result<(), DockerError> {
@@ -65,7 +83,9 @@ async fn remove(docker: &Docker, removal: &Removal) -> Result<(), DockerError> {
         Removal::Reference(image) => {
             let reference = image.reference.familiar();
             match docker.image(&reference).await? {
-                Some(found) if found.id == image.id.as_str() => docker.remove_image(&reference).await.map(drop),
+                Some(found) if found.id == image.id.as_str() => {
+                    docker.remove_image(&reference).await.map(drop)
+                }
                 // It stands for something else by now, or is gone.
                 _ => Ok(()),
             }

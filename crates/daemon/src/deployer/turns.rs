@@ -84,16 +84,31 @@ impl Deployer {
         let none = |why: String| Refused::NoRelease { why };
         if let Some(id) = to {
             let found = releases.into_iter().find(|release| release.id == id);
-            return found.ok_or_else(|| none(format!("deployment {id} did not succeed for service `{service}`")));
+            return found.ok_or_else(|| {
+                none(format!(
+                    "deployment {id} did not succeed for service `{service}`"
+                ))
+            });
         }
         let mut releases = releases.into_iter();
-        let present = releases.next().and_then(|present| present.image).map(|image| image.id);
+        let present = releases
+            .next()
+            .and_then(|present| present.image)
+            .map(|image| image.id);
         releases
             .find(|release| release.image.as_ref().map(|image| &image.id) != present.as_ref())
-            .ok_or_else(|| none(format!("no earlier release of service `{service}` is recorded")))
+            .ok_or_else(|| {
+                none(format!(
+                    "no earlier release of service `{service}` is recorded"
+                ))
+            })
     }
 
-    async fn admit(&self, new: NewDeployment, rollback_to: Option<DeploymentId>) -> Result<Accepted, Refused> {
+    async fn admit(
+        &self,
+        new: NewDeployment,
+        rollback_to: Option<DeploymentId>,
+    ) -> Result<Accepted, Refused> {
         // Held until the request is recorded, so that two of them cannot both find the service free.
         let mut turn = self.turn(&new.service)?.lock().await;
         if let Some(id) = &new.delivery_id
@@ -101,8 +116,16 @@ impl Deployer {
         {
             return repetition(known, &new.fingerprint);
         }
-        let flags = self.journal().flags(&new.service).await.map_err(journal_refused)?;
-        let paused = flags.paused.map(|paused| paused.why.unwrap_or_else(|| "no reason was given".to_owned()));
+        let flags = self
+            .journal()
+            .flags(&new.service)
+            .await
+            .map_err(journal_refused)?;
+        let paused = flags.paused.map(|paused| {
+            paused
+                .why
+                .unwrap_or_else(|| "no reason was given".to_owned())
+        });
         let state = ServiceState {
             current: turn.current.clone(),
             waiting: turn.waiting.as_ref().map(|waiting| waiting.id.clone()),
@@ -114,7 +137,9 @@ impl Deployer {
         if let Admission::Refuse(refusal) = admission {
             return Err(Refused::Admission(refusal));
         }
-        self.docker_answers().await.map_err(|why| Refused::DockerUnavailable { why })?;
+        self.docker_answers()
+            .await
+            .map_err(|why| Refused::DockerUnavailable { why })?;
         let fingerprint = new.fingerprint.clone();
         let deployment = match self.create(new, rollback_to).await? {
             Created::New(deployment) => deployment,
@@ -129,9 +154,15 @@ impl Deployer {
         Ok(Accepted::Started(deployment))
     }
 
-    async fn create(&self, new: NewDeployment, rollback_to: Option<DeploymentId>) -> Result<Created, Refused> {
+    async fn create(
+        &self,
+        new: NewDeployment,
+        rollback_to: Option<DeploymentId>,
+    ) -> Result<Created, Refused> {
         let id = uuid::Uuid::now_v7().to_string();
-        let id = DeploymentId::new(&id).map_err(|error| Refused::NotFound { what: error.to_string() })?;
+        let id = DeploymentId::new(&id).map_err(|error| Refused::NotFound {
+            what: error.to_string(),
+        })?;
         let request = Request {
             service: new.service,
             tag: new.tag,
@@ -141,12 +172,17 @@ impl Deployer {
             fingerprint: new.fingerprint,
             rollback_to,
         };
-        self.journal().create(&id, &request, now()).await.map_err(journal_refused)
+        self.journal()
+            .create(&id, &request, now())
+            .await
+            .map_err(journal_refused)
     }
 
     /// Runs it now, or lets it wait.
     fn take_turn(&self, turn: &mut Turn, deployment: Deployment) {
-        let Some(service) = self.configured(&deployment.request.service) else { return };
+        let Some(service) = self.configured(&deployment.request.service) else {
+            return;
+        };
         // From here on it can be watched and cancelled, whether it runs or waits.
         let run = self.run_of(deployment.clone(), service);
         if turn.current.is_some() {
@@ -172,10 +208,14 @@ impl Deployer {
 
     /// The one that waits is next.
     async fn next_turn(&self, ended: &Deployment) {
-        let Ok(turn) = self.turn(&ended.request.service) else { return };
+        let Ok(turn) = self.turn(&ended.request.service) else {
+            return;
+        };
         let mut turn = turn.lock().await;
         turn.current = None;
-        let Some(next) = turn.waiting.take() else { return };
+        let Some(next) = turn.waiting.take() else {
+            return;
+        };
         if *self.inner.accepting.borrow() == Accepting::ShuttingDown {
             let failure = run::given_up_while_waiting();
             self.end_waiting(next, Event::Failed(failure)).await;
@@ -186,7 +226,9 @@ impl Deployer {
 
     /// Ends a deployment that waited for its turn.
     async fn end_waiting(&self, deployment: Deployment, event: Event) {
-        let Some(service) = self.configured(&deployment.request.service) else { return };
+        let Some(service) = self.configured(&deployment.request.service) else {
+            return;
+        };
         let mut run = self.run_of(deployment, service);
         run.record.anyway(event).await;
         self.remember_end(run.record.deployment()).await;
@@ -194,17 +236,27 @@ impl Deployer {
 
     /// Cancels `deployment` if it waits for its turn.
     pub(super) async fn cancel_waiting(&self, deployment: &Deployment, why: &str) {
-        let Ok(turn) = self.turn(&deployment.request.service) else { return };
+        let Ok(turn) = self.turn(&deployment.request.service) else {
+            return;
+        };
         let mut turn = turn.lock().await;
         if let Some(waiting) = turn.waiting.take_if(|waiting| waiting.id == deployment.id) {
-            self.end_waiting(waiting, Event::Cancelled { why: why.to_owned() }).await;
+            self.end_waiting(
+                waiting,
+                Event::Cancelled {
+                    why: why.to_owned(),
+                },
+            )
+            .await;
         }
     }
 
     /// Recovery is done: run what is left of what was accepted before, then accept new work.
     pub(super) async fn accept_work(&self, again: Vec<Deployment>) {
         for deployment in again {
-            let Ok(turn) = self.turn(&deployment.request.service) else { continue };
+            let Ok(turn) = self.turn(&deployment.request.service) else {
+                continue;
+            };
             let mut turn = turn.lock().await;
             if let Some(superseded) = turn.waiting.take() {
                 let why = format!("superseded by the newer deployment {}", deployment.id);

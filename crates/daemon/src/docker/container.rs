@@ -78,6 +78,15 @@ pub struct State {
     pub error: String,
 }
 
+impl State {
+    /// How long it ran, if it has ended.
+    #[must_use]
+    pub fn ran_for(&self) -> Option<Duration> {
+        let (started_at, finished_at) = (self.started_at?, self.finished_at?);
+        Duration::try_from(finished_at.duration_since(started_at)).ok()
+    }
+}
+
 /// What Docker's health check says of a running container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HealthState {
@@ -94,6 +103,10 @@ pub enum HealthState {
 pub struct HealthCheck {
     /// Between two checks.
     pub interval: Duration,
+    /// How long one check may take.
+    pub timeout: Duration,
+    /// How many checks in a row must fail.
+    pub retries: u32,
     /// How long failures do not count after the start.
     pub start_period: Duration,
 }
@@ -146,7 +159,8 @@ impl Container {
         match self.health {
             None => Condition::Running,
             Some(HealthState::Healthy) => Condition::Healthy,
-            Some(HealthState::Starting | HealthState::Unhealthy) => Condition::Unhealthy,
+            Some(HealthState::Starting) => Condition::Starting,
+            Some(HealthState::Unhealthy) => Condition::Unhealthy,
         }
     }
 
@@ -240,6 +254,7 @@ fn health(state: &ContainerState) -> Option<HealthState> {
 /// Docker's defaults, for what is 0 or absent in the container's configuration.
 fn health_check(config: &bollard::models::HealthConfig) -> Option<HealthCheck> {
     const INTERVAL: Duration = Duration::from_secs(30);
+    const RETRIES: u32 = 3;
     match config.test.as_deref() {
         None | Some([]) => return None,
         Some([first, ..]) if first == "NONE" => return None,
@@ -253,6 +268,12 @@ fn health_check(config: &bollard::models::HealthConfig) -> Option<HealthCheck> {
     };
     Some(HealthCheck {
         interval: nanos(config.interval).unwrap_or(INTERVAL),
+        timeout: nanos(config.timeout).unwrap_or(INTERVAL),
+        retries: config
+            .retries
+            .and_then(|retries| u32::try_from(retries).ok())
+            .filter(|retries| *retries > 0)
+            .unwrap_or(RETRIES),
         start_period: nanos(config.start_period).unwrap_or(Duration::ZERO),
     })
 }

@@ -39,7 +39,9 @@ const PLUGIN_DIRECTORIES: &[&str] = &[
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// There is no Compose on this machine.
-    #[error("no `docker-compose` in PATH and no `docker-compose` plugin of Docker: install the package docker-compose-plugin or docker-compose, version 2.20 or newer")]
+    #[error(
+        "no `docker-compose` in PATH and no `docker-compose` plugin of Docker: install the package docker-compose-plugin or docker-compose, version 2.20 or newer"
+    )]
     NotFound,
     /// It could not be started.
     #[error("could not start {}: {source}", program.display())]
@@ -89,10 +91,15 @@ impl Compose {
             .iter()
             .cloned()
             .chain(plugins.map(|directory| directory.join("docker-compose")))
-            .chain(std::env::split_paths(&in_path).map(|directory| directory.join("docker-compose")))
+            .chain(
+                std::env::split_paths(&in_path).map(|directory| directory.join("docker-compose")),
+            )
             .find(|path| is_executable(path))
             .ok_or(CommandError::NotFound)?;
-        Ok(Self { program, docker_config: docker.config_directory.clone() })
+        Ok(Self {
+            program,
+            docker_config: docker.config_directory.clone(),
+        })
     }
 
     /// The binary.
@@ -107,19 +114,35 @@ impl Compose {
     /// As every command.
     pub async fn version(&self) -> Result<String, CommandError> {
         let mut command = Command::new(&self.program);
-        command.args(["version", "--short"]).env_clear().env("HOME", "/");
-        let output = Running::start(command, "version")?.output(READ_TIMEOUT).await?;
+        command
+            .args(["version", "--short"])
+            .env_clear()
+            .env("HOME", "/");
+        let output = Running::start(command, "version")?
+            .output(READ_TIMEOUT)
+            .await?;
         Ok(output.trim().to_owned())
     }
 
     /// Runs a subcommand that only reads, for `project`, and returns what it printed.
-    pub(super) async fn read(&self, project: &Project<'_>, arguments: &[&str]) -> Result<String, CommandError> {
+    pub(super) async fn read(
+        &self,
+        project: &Project<'_>,
+        arguments: &[&str],
+    ) -> Result<String, CommandError> {
         let command = self.command(project, arguments);
-        Running::start(command, arguments[0])?.output(READ_TIMEOUT).await
+        Running::start(command, arguments[0])?
+            .output(READ_TIMEOUT)
+            .await
     }
 
     /// Starts a subcommand against the Docker socket at `socket`.
-    pub(super) fn start(&self, project: &Project<'_>, socket: &Path, arguments: &[&str]) -> Result<Running, CommandError> {
+    pub(super) fn start(
+        &self,
+        project: &Project<'_>,
+        socket: &Path,
+        arguments: &[&str],
+    ) -> Result<Running, CommandError> {
         let mut command = self.command(project, arguments);
         let mut host = OsString::from("unix://");
         host.push(socket);
@@ -152,7 +175,10 @@ impl Compose {
         }
         command.env_clear();
         // Compose itself needs neither, but credential helpers and includes over ssh would.
-        for name in ["PATH", "HOME"].into_iter().chain(service.pass_environment.iter().map(String::as_str)) {
+        for name in ["PATH", "HOME"]
+            .into_iter()
+            .chain(service.pass_environment.iter().map(String::as_str))
+        {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
             }
@@ -166,7 +192,8 @@ impl Compose {
 }
 
 fn is_executable(path: &Path) -> bool {
-    path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    path.metadata()
+        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
 /// What a Compose command is about: a service's project, and the variables set for this deployment.
@@ -180,7 +207,10 @@ impl Project<'_> {
     /// Where Compose looks for `.env` and resolves relative paths.
     pub(super) fn directory(&self) -> Option<&Path> {
         let service = self.service;
-        service.project_directory.as_deref().or_else(|| service.compose_files.first()?.parent())
+        service
+            .project_directory
+            .as_deref()
+            .or_else(|| service.compose_files.first()?.parent())
     }
 }
 
@@ -203,18 +233,31 @@ impl Running {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        let mut child = command.spawn().map_err(|source| CommandError::Start { program, source })?;
-        let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let mut child = command
+            .spawn()
+            .map_err(|source| CommandError::Start { program, source })?;
+        let group = child
+            .id()
+            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let stdout = tokio::spawn(read_bounded(child.stdout.take()));
         let stderr = tokio::spawn(read_bounded(child.stderr.take()));
-        Ok(Self { what: what.to_owned(), child, group, stdout, stderr })
+        Ok(Self {
+            what: what.to_owned(),
+            child,
+            group,
+            stdout,
+            stderr,
+        })
     }
 
     /// Waits for the end, at most `bound`; returns what was printed to stdout.
     pub(super) async fn output(mut self, bound: Duration) -> Result<String, CommandError> {
         let Ok(status) = tokio::time::timeout(bound, self.child.wait()).await else {
             self.stop().await;
-            return Err(CommandError::TimedOut { what: self.what.clone(), bound });
+            return Err(CommandError::TimedOut {
+                what: self.what.clone(),
+                bound,
+            });
         };
         let succeeded = status.is_ok_and(|status| status.success());
         // The group's leader is reaped: its id may be given to somebody else from here on.
@@ -224,7 +267,10 @@ impl Running {
         if succeeded {
             Ok(String::from_utf8_lossy(&stdout).into_owned())
         } else {
-            Err(CommandError::Failed { what: self.what.clone(), message: last_words(&stderr) })
+            Err(CommandError::Failed {
+                what: self.what.clone(),
+                message: last_words(&stderr),
+            })
         }
     }
 
@@ -238,7 +284,10 @@ impl Running {
     /// Ends the command and everything that it started, and waits until it is gone.
     pub(super) async fn stop(&mut self) {
         self.signal(Signal::TERM);
-        if tokio::time::timeout(STOP_GRACE, self.child.wait()).await.is_err() {
+        if tokio::time::timeout(STOP_GRACE, self.child.wait())
+            .await
+            .is_err()
+        {
             self.signal(Signal::KILL);
             drop(self.child.wait().await);
         }
@@ -276,15 +325,25 @@ async fn read_bounded(pipe: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
 fn last_words(stderr: &[u8]) -> String {
     const LINES: usize = 10;
     let text = String::from_utf8_lossy(stderr);
-    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let telling: Vec<_> = lines.iter().filter(|line| !is_progress(line)).copied().collect();
+    let lines: Vec<_> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let telling: Vec<_> = lines
+        .iter()
+        .filter(|line| !is_progress(line))
+        .copied()
+        .collect();
     let chosen = if telling.is_empty() { &lines } else { &telling };
     chosen[chosen.len().saturating_sub(LINES)..].join("; ")
 }
 
 /// `Container shop-app-1  Created` and the like.
 fn is_progress(line: &str) -> bool {
-    ["Container ", "Network ", "Volume ", "Image "].iter().any(|noun| line.starts_with(noun))
+    ["Container ", "Network ", "Volume ", "Image "]
+        .iter()
+        .any(|noun| line.starts_with(noun))
         && !line.contains("Error")
         && !line.contains("error")
 }
@@ -300,6 +359,9 @@ mod tests {
             last_words(stderr),
             "Container a-app-1  Error; Error response from daemon: no such image"
         );
-        assert_eq!(last_words(b" Container x  Created\n"), "Container x  Created");
+        assert_eq!(
+            last_words(b" Container x  Created\n"),
+            "Container x  Created"
+        );
     }
 }

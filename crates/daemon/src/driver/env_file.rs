@@ -43,8 +43,8 @@ pub fn remember_tag(
     .map_err(|source| EnvFileError { path, source })
 }
 
-/// The configured env file that sets the variable, the last of them, or `.env`.
-fn env_file(service: &settings::Service, model: &ServiceModel) -> PathBuf {
+/// Which file that is: the configured env file that sets the variable, the last of them, or `.env`.
+pub fn env_file(service: &settings::Service, model: &ServiceModel) -> PathBuf {
     let sets = |path: &&PathBuf| {
         fs::read_to_string(path).is_ok_and(|text| variable(&text, &model.tag_variable).is_some())
     };
@@ -53,10 +53,7 @@ fn env_file(service: &settings::Service, model: &ServiceModel) -> PathBuf {
     chosen.unwrap_or_else(|| model.directory.join(".env"))
 }
 
-fn replace(
-    path: &Path,
-    change: impl FnOnce(&str) -> Option<String>,
-) -> std::io::Result<()> {
+fn replace(path: &Path, change: impl FnOnce(&str) -> Option<String>) -> std::io::Result<()> {
     // A symbolic link stays one: what it points to is replaced.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let (text, metadata) = match fs::read_to_string(&target) {
@@ -64,7 +61,9 @@ fn replace(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => (String::new(), None),
         Err(error) => return Err(error),
     };
-    let Some(changed) = change(&text) else { return Ok(()) };
+    let Some(changed) = change(&text) else {
+        return Ok(());
+    };
     let directory = target.parent().unwrap_or(Path::new("/"));
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let temporary = directory.join(format!(".{name}.cutover-{}", std::process::id()));

@@ -112,9 +112,15 @@ pub async fn tag_variable(
     compose: &Compose,
     service: &settings::Service,
 ) -> Result<(String, String), Cause> {
-    let project = Project { service, variables: BTreeMap::new() };
+    let project = Project {
+        service,
+        variables: BTreeMap::new(),
+    };
     let json = compose
-        .read(&project, &["config", "--no-interpolate", "--format", "json"])
+        .read(
+            &project,
+            &["config", "--no-interpolate", "--format", "json"],
+        )
         .await
         .map_err(|error| compose_cause(service, &error))?;
     let file: File = parse(service, &json)?;
@@ -125,8 +131,13 @@ pub async fn tag_variable(
     if let Some(variable) = &service.tag_variable {
         return Ok((variable.clone(), image));
     }
-    let ImageTemplate { tag_variable, .. } = image_template(&image, &service.compose_service)
-        .map_err(|error| invalid(format!("service `{}`: {error}", service.compose_service)))?;
+    let ImageTemplate { tag_variable, .. } = image_template(&image).map_err(|error| {
+        let name = &service.compose_service;
+        invalid(format!(
+            "service `{name}`: {error}; write `{}`",
+            error.suggestion(name)
+        ))
+    })?;
     Ok((tag_variable, image))
 }
 
@@ -135,9 +146,15 @@ pub async fn tag_variable(
 /// # Errors
 /// [`Code::InvalidCompose`] with Compose's own words.
 pub async fn name(compose: &Compose, service: &settings::Service) -> Result<String, Cause> {
-    let project = Project { service, variables: BTreeMap::new() };
+    let project = Project {
+        service,
+        variables: BTreeMap::new(),
+    };
     let json = compose
-        .read(&project, &["config", "--no-interpolate", "--format", "json"])
+        .read(
+            &project,
+            &["config", "--no-interpolate", "--format", "json"],
+        )
         .await
         .map_err(|error| compose_cause(service, &error))?;
     parse(service, &json).map(|file| file.name)
@@ -160,7 +177,11 @@ pub async fn config_hash(
         .read(&project, &["config", "--hash", &service.compose_service])
         .await
         .map_err(|error| compose_cause(service, &error))?;
-    Ok(printed.split_whitespace().last().unwrap_or_default().to_owned())
+    Ok(printed
+        .split_whitespace()
+        .last()
+        .unwrap_or_default()
+        .to_owned())
 }
 
 fn invalid(detail: impl Into<String>) -> Cause {
@@ -169,15 +190,25 @@ fn invalid(detail: impl Into<String>) -> Cause {
 
 fn compose_cause(service: &settings::Service, error: &CommandError) -> Cause {
     // Compose quotes lines of its files in its errors, and those may hold secrets.
-    let mask = mask::Mask::new(service.environment.iter().filter_map(|(name, value)| {
-        mask::looks_secret(name).then(|| value.clone())
-    }));
+    let named = service
+        .environment
+        .iter()
+        .filter(|(name, _)| mask::looks_secret(name));
+    let secrets = named.map(|(_, value)| value.clone());
+    let in_urls = service
+        .environment
+        .values()
+        .filter_map(|value| mask::url_credentials(value));
+    let mask = mask::Mask::new(secrets.chain(in_urls));
     invalid(mask.apply(&error.to_string()))
 }
 
 fn parse(service: &settings::Service, json: &str) -> Result<File, Cause> {
     serde_json::from_str(json).map_err(|error| {
-        invalid(format!("the project of service `{}` is not what Compose documents: {error}", service.name))
+        invalid(format!(
+            "the project of service `{}` is not what Compose documents: {error}",
+            service.name
+        ))
     })
 }
 
@@ -200,9 +231,8 @@ fn secret_values(service: &settings::Service, file: &File, described: &Service) 
     for (name, value) in variables {
         if mask::looks_secret(name) {
             values.push(value.clone());
-        } else if let Some(credentials) = mask::url_credentials(value) {
-            values.push(credentials);
         }
+        values.extend(mask::url_credentials(value));
     }
     for secret in file.secrets.values() {
         values.extend(secret.content.clone());
@@ -235,7 +265,9 @@ struct SecretFile {
 
 impl std::fmt::Debug for SecretFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SecretFile").field("file", &self.file).finish_non_exhaustive()
+        f.debug_struct("SecretFile")
+            .field("file", &self.file)
+            .finish_non_exhaustive()
     }
 }
 
@@ -296,7 +328,11 @@ struct HealthcheckFile {
 impl Service {
     fn facts(&self, service: &settings::Service) -> Facts {
         Facts {
-            published_ports: self.ports.iter().filter_map(|port| port.published.clone()).collect(),
+            published_ports: self
+                .ports
+                .iter()
+                .filter_map(|port| port.published.clone())
+                .collect(),
             container_name: self.container_name.clone(),
             writable_mounts: self.volumes.iter().filter_map(Mount::writable).collect(),
             host_network: self.network_mode.as_deref() == Some("host"),
@@ -307,7 +343,10 @@ impl Service {
     }
 
     fn replicas(&self) -> u32 {
-        let deploy = self.deploy.as_ref().and_then(|deploy| deploy.replicas.as_ref());
+        let deploy = self
+            .deploy
+            .as_ref()
+            .and_then(|deploy| deploy.replicas.as_ref());
         deploy.or(self.scale.as_ref()).and_then(number).unwrap_or(1)
     }
 
@@ -315,19 +354,33 @@ impl Service {
         if let Some(order) = service.order {
             return order == settings::Order::StartFirst;
         }
-        let config = self.deploy.as_ref().and_then(|deploy| deploy.update_config.as_ref());
+        let config = self
+            .deploy
+            .as_ref()
+            .and_then(|deploy| deploy.update_config.as_ref());
         config.and_then(|config| config.order.as_deref()) == Some("start-first")
     }
 
     fn monitor(&self) -> Result<Option<Duration>, Cause> {
-        let config = self.deploy.as_ref().and_then(|deploy| deploy.update_config.as_ref());
-        read_duration("deploy.update_config.monitor", config.and_then(|config| config.monitor.as_deref()))
+        let config = self
+            .deploy
+            .as_ref()
+            .and_then(|deploy| deploy.update_config.as_ref());
+        read_duration(
+            "deploy.update_config.monitor",
+            config.and_then(|config| config.monitor.as_deref()),
+        )
     }
 
     fn healthcheck(&self) -> Result<Option<Healthcheck>, Cause> {
-        let Some(file) = &self.healthcheck else { return Ok(None) };
+        let Some(file) = &self.healthcheck else {
+            return Ok(None);
+        };
         Ok(Some(Healthcheck {
-            disabled: file.disable.as_ref().is_some_and(|value| value == &serde_json::Value::Bool(true)),
+            disabled: file
+                .disable
+                .as_ref()
+                .is_some_and(|value| value == &serde_json::Value::Bool(true)),
             start_period: read_duration("healthcheck.start_period", file.start_period.as_deref())?,
             interval: read_duration("healthcheck.interval", file.interval.as_deref())?,
             timeout: read_duration("healthcheck.timeout", file.timeout.as_deref())?,
@@ -358,6 +411,8 @@ fn number(value: &serde_json::Value) -> Option<u32> {
 }
 
 fn read_duration(key: &str, text: Option<&str>) -> Result<Option<Duration>, Cause> {
-    text.map(|text| duration::parse(text).map_err(|error| invalid(format!("{key}: `{text}` is {error}"))))
-        .transpose()
+    text.map(|text| {
+        duration::parse(text).map_err(|error| invalid(format!("{key}: `{text}` is {error}")))
+    })
+    .transpose()
 }

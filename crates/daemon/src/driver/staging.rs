@@ -110,12 +110,19 @@ impl StagingSocket {
         let shared = Arc::new(Shared {
             docker: docker.to_owned(),
             mark,
-            state: Mutex::new(State { view: View::new(old), restart_policy: RestartPolicy::default() }),
+            state: Mutex::new(State {
+                view: View::new(old),
+                restart_policy: RestartPolicy::default(),
+            }),
             arrivals: sender,
         });
         let mut connections = JoinSet::new();
         connections.spawn(accept(listener, shared));
-        Ok(Self { path: path.to_owned(), arrivals, connections })
+        Ok(Self {
+            path: path.to_owned(),
+            arrivals,
+            connections,
+        })
     }
 
     /// The next thing that Compose arrives at; `None` never comes while the socket is open.
@@ -173,7 +180,11 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
     let decision = {
         let path = unversioned(request.uri().path());
         let query = request.uri().query().unwrap_or_default();
-        let call = Call { method: request.method().as_str(), path, query };
+        let call = Call {
+            method: request.method().as_str(),
+            path,
+            query,
+        };
         let mut state = lock(shared);
         let decision = state.view.decide(call);
         tracing::debug!(method = call.method, path, ?decision, "Compose");
@@ -181,7 +192,10 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
     };
     match act(shared, request, decision).await {
         Ok(response) => response,
-        Err(error) => message(StatusCode::SERVICE_UNAVAILABLE, &format!("cutover could not reach Docker: {error}")),
+        Err(error) => message(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &format!("cutover could not reach Docker: {error}"),
+        ),
     }
 }
 
@@ -194,10 +208,16 @@ async fn act(
     match decision {
         Decision::Forward => forward::pass(docker, request).await,
         Decision::ForwardList => {
-            forward::pass_changed(docker, request, |list| rewrite::list(list, &lock(shared).view)).await
+            forward::pass_changed(docker, request, |list| {
+                rewrite::list(list, &lock(shared).view)
+            })
+            .await
         }
         Decision::ForwardInspectNew => {
-            forward::pass_changed(docker, request, |new| rewrite::inspect(new, &lock(shared).view)).await
+            forward::pass_changed(docker, request, |new| {
+                rewrite::inspect(new, &lock(shared).view)
+            })
+            .await
         }
         Decision::Create { name } => create(shared, request, &name).await,
         Decision::CreateExec => {
@@ -210,9 +230,10 @@ async fn act(
         }
         Decision::NetworkConnect => connect(shared, request).await,
         Decision::Believed => Ok(empty(StatusCode::NO_CONTENT)),
-        Decision::Gone { name } => {
-            Ok(message(StatusCode::NOT_FOUND, &format!("No such container: {name}")))
-        }
+        Decision::Gone { name } => Ok(message(
+            StatusCode::NOT_FOUND,
+            &format!("No such container: {name}"),
+        )),
         Decision::Start => Ok(start(shared).await),
         Decision::Refuse { what } => Ok(refuse(shared, what)),
     }
@@ -245,7 +266,11 @@ async fn connect(
     let (parts, body) = forward::read_json(request).await?;
     let container = body["Container"].as_str().unwrap_or_default();
     if !lock(shared).view.is_new(container) {
-        let what = format!("{} {} for container {container}", parts.method, parts.uri.path());
+        let what = format!(
+            "{} {} for container {container}",
+            parts.method,
+            parts.uri.path()
+        );
         return Ok(refuse(shared, what));
     }
     forward::send_json(&shared.docker, parts, &body, |_| ()).await
@@ -264,12 +289,18 @@ async fn start(shared: &Shared) -> Response<Body> {
         })
     };
     let Some(held) = held else {
-        return message(StatusCode::CONFLICT, "cutover: there is no new container to start");
+        return message(
+            StatusCode::CONFLICT,
+            "cutover: there is no new container to start",
+        );
     };
     if shared.arrivals.send(Arrival::Start(held)).await.is_ok() && started.await.is_ok() {
         empty(StatusCode::NO_CONTENT)
     } else {
-        message(StatusCode::CONFLICT, "cutover: the new container is not to be started: the deployment ended")
+        message(
+            StatusCode::CONFLICT,
+            "cutover: the new container is not to be started: the deployment ended",
+        )
     }
 }
 
@@ -288,7 +319,9 @@ fn lock(shared: &Shared) -> std::sync::MutexGuard<'_, State> {
 
 /// The path without `/v1.51`.
 fn unversioned(path: &str) -> &str {
-    let versioned = path.strip_prefix("/v").and_then(|rest| rest.split_once('/'));
+    let versioned = path
+        .strip_prefix("/v")
+        .and_then(|rest| rest.split_once('/'));
     match versioned {
         Some((version, _)) if version.bytes().all(|b| b.is_ascii_digit() || b == b'.') => {
             &path[2 + version.len()..]
@@ -298,7 +331,9 @@ fn unversioned(path: &str) -> &str {
 }
 
 fn empty(status: StatusCode) -> Response<Body> {
-    let body = http_body_util::Empty::new().map_err(|never| match never {}).boxed();
+    let body = http_body_util::Empty::new()
+        .map_err(|never| match never {})
+        .boxed();
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response
@@ -307,7 +342,6 @@ fn empty(status: StatusCode) -> Response<Body> {
 fn message(status: StatusCode, text: &str) -> Response<Body> {
     forward::json_response(status, &json!({ "message": text }))
 }
-
 
 #[cfg(test)]
 mod tests {

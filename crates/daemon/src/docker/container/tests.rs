@@ -76,6 +76,8 @@ fn a_description_is_read_field_by_field() {
         found.health_check,
         Some(HealthCheck {
             interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(30),
+            retries: 3,
             start_period: Duration::from_secs(5)
         })
     );
@@ -87,7 +89,7 @@ fn the_condition_follows_from_state_and_health() {
         (serde_json::json!({}), Condition::Healthy),
         (
             serde_json::json!({"State": {"Health": {"Status": "starting"}}}),
-            Condition::Unhealthy,
+            Condition::Starting,
         ),
         (
             serde_json::json!({"State": {"Health": {"Status": "unhealthy"}}}),

@@ -78,8 +78,12 @@ pub(super) async fn send_json(
 ) -> Result<Response<Body>, ForwardError> {
     let bytes = serde_json::to_vec(body)?;
     parts.headers.remove(header::TRANSFER_ENCODING);
-    parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-    let body = Full::new(Bytes::from(bytes)).map_err(|never| match never {}).boxed();
+    parts
+        .headers
+        .insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+    let body = Full::new(Bytes::from(bytes))
+        .map_err(|never| match never {})
+        .boxed();
     let response = send(docker, Request::from_parts(parts, body)).await?;
     changed(response, |answer| look(answer)).await
 }
@@ -89,9 +93,10 @@ pub(super) fn json_response(status: StatusCode, body: &Value) -> Response<Body> 
     let bytes = Bytes::from(body.to_string());
     let mut response = Response::new(Full::new(bytes).map_err(|never| match never {}).boxed());
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     response
 }
 
@@ -111,7 +116,11 @@ async fn changed(
 
 async fn collect(body: Incoming) -> Result<Bytes, ForwardError> {
     let limited = Limited::new(body, JSON_BYTES_MAX);
-    Ok(limited.collect().await.map_err(ForwardError::Body)?.to_bytes())
+    Ok(limited
+        .collect()
+        .await
+        .map_err(ForwardError::Body)?
+        .to_bytes())
 }
 
 async fn send(docker: &Path, request: Request<Body>) -> Result<Response<Incoming>, ForwardError> {

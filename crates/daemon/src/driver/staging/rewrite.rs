@@ -8,17 +8,17 @@ use cutover_core::deployment::RestartPolicy;
 use super::view::View;
 
 /// The label that ties a container to the deployment which created it.
-pub const DEPLOYMENT_LABEL: &str = "cutover.deployment";
+pub(crate) const DEPLOYMENT_LABEL: &str = "cutover.deployment";
 /// The label that names the configured service.
-pub const SERVICE_LABEL: &str = "cutover.service";
+pub(crate) const SERVICE_LABEL: &str = "cutover.service";
 
 /// Whose container may be created, and how it is marked.
 #[derive(Debug, Clone)]
-pub(super) struct Mark {
-    pub(super) deployment: String,
-    pub(super) service: String,
-    pub(super) project: String,
-    pub(super) compose_service: String,
+pub(crate) struct Mark {
+    pub(crate) deployment: String,
+    pub(crate) service: String,
+    pub(crate) project: String,
+    pub(crate) compose_service: String,
 }
 
 /// Checks that this is a container of the service, adds our labels, and sets its restart policy to `no`
@@ -28,7 +28,9 @@ pub(super) fn create_body(body: &mut Value, mark: &Mark) -> Result<RestartPolicy
     let project = label("com.docker.compose.project");
     let service = label("com.docker.compose.service");
     if project != mark.project || service != mark.compose_service {
-        return Err(format!("create a container of service `{service}` in project `{project}`"));
+        return Err(format!(
+            "create a container of service `{service}` in project `{project}`"
+        ));
     }
     if label("com.docker.compose.oneoff").eq_ignore_ascii_case("true") {
         return Err("create a one-off container".to_owned());
@@ -47,7 +49,9 @@ pub(super) fn create_body(body: &mut Value, mark: &Mark) -> Result<RestartPolicy
 
 /// Leaves the old container out once Compose believes that it is gone, and shows the new one's name.
 pub(super) fn list(containers: &mut Value, view: &View) {
-    let Some(items) = containers.as_array_mut() else { return };
+    let Some(items) = containers.as_array_mut() else {
+        return;
+    };
     items.retain(|item| item["Id"].as_str() != view.hidden());
     if let Some(new) = view.new_container() {
         for item in items {
@@ -95,7 +99,13 @@ mod tests {
     fn the_new_container_is_marked_and_does_not_start_by_itself() {
         let mut body = body("shop", "app");
         let policy = create_body(&mut body, &mark()).expect("our service");
-        assert_eq!(policy, RestartPolicy { name: "on-failure".into(), retries_max: 3 });
+        assert_eq!(
+            policy,
+            RestartPolicy {
+                name: "on-failure".into(),
+                retries_max: 3
+            }
+        );
         assert_eq!(body["Labels"][DEPLOYMENT_LABEL], "d1");
         assert_eq!(body["Labels"][SERVICE_LABEL], "web");
         assert_eq!(body["HostConfig"]["RestartPolicy"]["Name"], "no");
@@ -106,7 +116,10 @@ mod tests {
     fn containers_of_others_are_not_created() {
         for (project, service) in [("shop", "db"), ("other", "app"), ("", "")] {
             let mut body = body(project, service);
-            assert!(create_body(&mut body, &mark()).is_err(), "{project} {service}");
+            assert!(
+                create_body(&mut body, &mark()).is_err(),
+                "{project} {service}"
+            );
         }
         let mut one_off = body("shop", "app");
         one_off["Labels"]["com.docker.compose.oneoff"] = json!("True");
@@ -116,7 +129,10 @@ mod tests {
     #[test]
     fn the_list_shows_what_compose_believes() {
         let (old, new) = ("aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb");
-        let mut view = View::new(Some(OldContainer { id: old.into(), name: "shop-app-1".into() }));
+        let mut view = View::new(Some(OldContainer {
+            id: old.into(),
+            name: "shop-app-1".into(),
+        }));
         view.created(new, "tmp_shop-app-1");
         let shown = |view: &View| {
             let mut containers = json!([
@@ -125,14 +141,30 @@ mod tests {
                 { "Id": "other", "Names": ["/shop-db-1"] }
             ]);
             list(&mut containers, view);
-            let names: Vec<_> = containers.as_array().into_iter().flatten().map(|item| item["Names"][0].clone()).collect();
+            let names: Vec<_> = containers
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|item| item["Names"][0].clone())
+                .collect();
             names
         };
-        assert_eq!(shown(&view), ["/shop-app-1", "/tmp_shop-app-1", "/shop-db-1"]);
+        assert_eq!(
+            shown(&view),
+            ["/shop-app-1", "/tmp_shop-app-1", "/shop-db-1"]
+        );
         let path = format!("/containers/{old}");
-        view.decide(Call { method: "DELETE", path: &path, query: "" });
+        view.decide(Call {
+            method: "DELETE",
+            path: &path,
+            query: "",
+        });
         let path = format!("/containers/{new}/rename");
-        view.decide(Call { method: "POST", path: &path, query: "name=shop-app-1" });
+        view.decide(Call {
+            method: "POST",
+            path: &path,
+            query: "name=shop-app-1",
+        });
         assert_eq!(shown(&view), ["/shop-app-1", "/shop-db-1"]);
     }
 }

@@ -79,7 +79,12 @@ pub(super) struct Call<'a> {
 impl View {
     /// A view in which `old`, if any, is the container to be replaced.
     pub(super) fn new(old: Option<OldContainer>) -> Self {
-        Self { old, new: None, old_is_gone: false, execs: HashSet::new() }
+        Self {
+            old,
+            new: None,
+            old_is_gone: false,
+            execs: HashSet::new(),
+        }
     }
 
     pub(super) fn created(&mut self, id: &str, name: &str) {
@@ -106,11 +111,16 @@ impl View {
 
     /// The id of the old container once Compose believes that it is gone.
     pub(super) fn hidden(&self) -> Option<&str> {
-        self.old.as_ref().filter(|_| self.old_is_gone).map(|old| old.id.as_str())
+        self.old
+            .as_ref()
+            .filter(|_| self.old_is_gone)
+            .map(|old| old.id.as_str())
     }
 
     fn is_old(&self, reference: &str) -> bool {
-        self.old.as_ref().is_some_and(|old| names(reference, &old.id, &old.name))
+        self.old
+            .as_ref()
+            .is_some_and(|old| names(reference, &old.id, &old.name))
     }
 
     /// Decides about one call and remembers what Compose is told.
@@ -136,7 +146,9 @@ impl View {
 
     fn look_at(&self, reference: &str, rest: &[&str]) -> Decision {
         if self.old_is_gone && self.is_old(reference) && !self.is_new(reference) {
-            Decision::Gone { name: reference.to_owned() }
+            Decision::Gone {
+                name: reference.to_owned(),
+            }
         } else if rest == ["json"] && self.is_new(reference) {
             Decision::ForwardInspectNew
         } else {
@@ -151,7 +163,9 @@ impl View {
             .unwrap_or_default()
             .to_owned();
         if self.new.is_some() {
-            return Decision::Refuse { what: format!("create a second container, `{name}`") };
+            return Decision::Refuse {
+                what: format!("create a second container, `{name}`"),
+            };
         }
         Decision::Create { name }
     }
@@ -167,7 +181,11 @@ impl View {
                     self.old_is_gone = true;
                     return Decision::Believed;
                 }
-                _ if self.old_is_gone => return Decision::Gone { name: reference.to_owned() },
+                _ if self.old_is_gone => {
+                    return Decision::Gone {
+                        name: reference.to_owned(),
+                    };
+                }
                 _ => {}
             }
         }
@@ -180,7 +198,10 @@ impl View {
             ("PUT", ["archive"]) | ("POST", ["wait" | "resize" | "attach"]) => Decision::Forward,
             ("POST", ["exec"]) => Decision::CreateExec,
             ("POST", ["rename"]) => {
-                let wanted = call.query.split('&').find_map(|pair| pair.strip_prefix("name="));
+                let wanted = call
+                    .query
+                    .split('&')
+                    .find_map(|pair| pair.strip_prefix("name="));
                 if let (Some(new), Some(name)) = (&mut self.new, wanted) {
                     name.clone_into(&mut new.name);
                 }
@@ -197,7 +218,9 @@ fn names(reference: &str, id: &str, name: &str) -> bool {
 }
 
 fn refuse(call: Call<'_>) -> Decision {
-    Decision::Refuse { what: format!("{} {}", call.method, call.path) }
+    Decision::Refuse {
+        what: format!("{} {}", call.method, call.path),
+    }
 }
 
 #[cfg(test)]
@@ -208,13 +231,30 @@ mod tests {
     const NEW: &str = "bbbbbbbbbbbbbbbb";
 
     fn ask(view: &mut View, method: &str, path: &str, query: &str) -> Decision {
-        view.decide(Call { method, path, query })
+        view.decide(Call {
+            method,
+            path,
+            query,
+        })
     }
 
     fn replacing() -> View {
-        let mut view = View::new(Some(OldContainer { id: OLD.into(), name: "shop-app-1".into() }));
-        let decision = ask(&mut view, "POST", "/containers/create", "name=aaaaaaaaaaaa_shop-app-1");
-        assert_eq!(decision, Decision::Create { name: "aaaaaaaaaaaa_shop-app-1".into() });
+        let mut view = View::new(Some(OldContainer {
+            id: OLD.into(),
+            name: "shop-app-1".into(),
+        }));
+        let decision = ask(
+            &mut view,
+            "POST",
+            "/containers/create",
+            "name=aaaaaaaaaaaa_shop-app-1",
+        );
+        assert_eq!(
+            decision,
+            Decision::Create {
+                name: "aaaaaaaaaaaa_shop-app-1".into()
+            }
+        );
         view.created(NEW, "aaaaaaaaaaaa_shop-app-1");
         view
     }
@@ -226,21 +266,39 @@ mod tests {
         let stop = format!("/containers/{OLD}/stop");
         assert_eq!(ask(&mut view, "POST", &stop, ""), Decision::Believed);
         let old = format!("/containers/{OLD}");
-        assert_eq!(ask(&mut view, "DELETE", &old, "force=1"), Decision::Believed);
+        assert_eq!(
+            ask(&mut view, "DELETE", &old, "force=1"),
+            Decision::Believed
+        );
         assert_eq!(view.hidden(), Some(OLD));
         let rename = format!("/containers/{NEW}/rename");
-        assert_eq!(ask(&mut view, "POST", &rename, "name=shop-app-1"), Decision::Believed);
-        assert_eq!(view.new_container().map(|new| new.name.as_str()), Some("shop-app-1"));
-        assert_eq!(ask(&mut view, "GET", "/containers/shop-app-1/json", ""), Decision::ForwardInspectNew);
+        assert_eq!(
+            ask(&mut view, "POST", &rename, "name=shop-app-1"),
+            Decision::Believed
+        );
+        assert_eq!(
+            view.new_container().map(|new| new.name.as_str()),
+            Some("shop-app-1")
+        );
+        assert_eq!(
+            ask(&mut view, "GET", "/containers/shop-app-1/json", ""),
+            Decision::ForwardInspectNew
+        );
         let gone = Decision::Gone { name: OLD.into() };
-        assert_eq!(ask(&mut view, "GET", &format!("/containers/{OLD}/json"), ""), gone);
+        assert_eq!(
+            ask(&mut view, "GET", &format!("/containers/{OLD}/json"), ""),
+            gone
+        );
         let start = format!("/containers/{NEW}/start");
         assert_eq!(ask(&mut view, "POST", &start, ""), Decision::Start);
     }
 
     #[test]
     fn nothing_happens_to_the_old_container_before_a_new_one_exists() {
-        let old = OldContainer { id: OLD.into(), name: "shop-app-1".into() };
+        let old = OldContainer {
+            id: OLD.into(),
+            name: "shop-app-1".into(),
+        };
         for (method, path) in [
             ("POST", format!("/containers/{OLD}/stop")),
             ("POST", format!("/containers/{OLD}/start")),
@@ -249,7 +307,10 @@ mod tests {
         ] {
             let mut view = View::new(Some(old.clone()));
             let decision = ask(&mut view, method, &path, "");
-            assert!(matches!(decision, Decision::Refuse { .. }), "{method} {path}: {decision:?}");
+            assert!(
+                matches!(decision, Decision::Refuse { .. }),
+                "{method} {path}: {decision:?}"
+            );
         }
     }
 
@@ -278,9 +339,17 @@ mod tests {
         ] {
             let mut view = replacing();
             let decision = ask(&mut view, method, &path, "");
-            assert!(matches!(decision, Decision::Refuse { .. }), "{method} {path}: {decision:?}");
+            assert!(
+                matches!(decision, Decision::Refuse { .. }),
+                "{method} {path}: {decision:?}"
+            );
         }
-        let second = ask(&mut replacing(), "POST", "/containers/create", "name=shop-app-2");
+        let second = ask(
+            &mut replacing(),
+            "POST",
+            "/containers/create",
+            "name=shop-app-2",
+        );
         assert!(matches!(second, Decision::Refuse { .. }), "{second:?}");
     }
 
@@ -290,7 +359,13 @@ mod tests {
         let exec = format!("/containers/{NEW}/exec");
         assert_eq!(ask(&mut view, "POST", &exec, ""), Decision::CreateExec);
         view.exec_created("e1");
-        assert_eq!(ask(&mut view, "POST", "/exec/e1/start", ""), Decision::Forward);
-        assert_eq!(ask(&mut view, "GET", "/exec/e1/json", ""), Decision::Forward);
+        assert_eq!(
+            ask(&mut view, "POST", "/exec/e1/start", ""),
+            Decision::Forward
+        );
+        assert_eq!(
+            ask(&mut view, "GET", "/exec/e1/json", ""),
+            Decision::Forward
+        );
     }
 }

@@ -1,0 +1,113 @@
+//! What an operator does by hand: roll back, pause, cancel, plan, check.
+
+use cutover_testkit::images::ImageSpec;
+use cutover_testkit::scene::Scene;
+
+use crate::{CUTOVER, identity};
+
+#[test]
+fn a_rollback_by_hand_needs_no_registry() {
+    let mut scene = Scene::usual(CUTOVER);
+    let one = scene.push(&ImageSpec::new("one"));
+    let two = scene.push(&ImageSpec::new("two"));
+    drop(scene.deploy(&one).expect("succeeded"));
+    drop(scene.deploy(&two).expect("succeeded"));
+    scene.registry.stop().expect("a stop");
+    drop(
+        scene
+            .run(&["rollback", "app", "--json"])
+            .expect("succeeded"),
+    );
+    assert_eq!(scene.serves(), "one");
+    let first = scene.history().last().expect("a deployment")["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let ended = scene
+        .run(&["rollback", "app", "--to", &first, "--json"])
+        .expect("unchanged");
+    assert_eq!(ended.deployment()["rollback_to"], first.as_str());
+}
+
+#[test]
+fn a_service_without_an_earlier_release_cannot_be_rolled_back() {
+    let mut scene = Scene::usual(CUTOVER);
+    let one = scene.push(&ImageSpec::new("one"));
+    drop(scene.deploy(&one).expect("succeeded"));
+    let before = identity(&scene);
+    let ended = scene.run(&["rollback", "app", "--json"]);
+    assert_eq!(ended.exit, 1, "{ended:#?}");
+    assert_eq!(identity(&scene), before);
+}
+
+#[test]
+fn old_images_go_and_the_last_releases_stay() {
+    let mut scene = Scene::usual(CUTOVER);
+    let shas: Vec<_> = (1..=5)
+        .map(|number| scene.push(&ImageSpec::new(&format!("release {number}"))))
+        .collect();
+    let bad = scene.push(&ImageSpec::new("bad").env("EXIT_AT_ONCE", "1"));
+    for sha in &shas {
+        drop(scene.deploy(sha).expect("succeeded"));
+    }
+    drop(scene.deploy(&bad).expect("rolled_back"));
+    let has = |sha: &str| {
+        let reference = format!("{}:{sha}", scene.repository());
+        cutover_testkit::scene::docker(&format!("/images/{reference}/json")).is_some()
+    };
+    scene.wait_until("old images are gone", || {
+        !has(&shas[0]) && !has(&shas[1]) && !has(&bad)
+    });
+    assert!(
+        has(&shas[2]) && has(&shas[3]) && has(&shas[4]),
+        "keep_releases is three"
+    );
+}
+
+#[test]
+fn a_paused_service_refuses_and_a_resumed_one_accepts() {
+    let mut scene = Scene::usual(CUTOVER);
+    let one = scene.push(&ImageSpec::new("one"));
+    assert_eq!(scene.run(&["pause", "app", "--why", "stocktaking"]).exit, 0);
+    let ended = scene.deploy(&one);
+    assert_eq!(
+        (ended.exit, ended.body["code"].as_str()),
+        (1, Some("paused")),
+        "{ended:#?}"
+    );
+    assert!(
+        ended.stderr.contains("stocktaking") || ended.stdout.contains("stocktaking"),
+        "{ended:#?}"
+    );
+    assert!(scene.run(&["status"]).stdout.contains("stocktaking"));
+    assert_eq!(scene.run(&["resume", "app"]).exit, 0);
+    drop(scene.deploy(&one).expect("succeeded"));
+}
+
+#[test]
+fn a_plan_touches_nothing_and_a_check_finds_everything_in_order() {
+    let mut scene = Scene::usual(CUTOVER);
+    let one = scene.push(&ImageSpec::new("one"));
+    let two = scene.push(&ImageSpec::new("two"));
+    drop(scene.deploy(&one).expect("succeeded"));
+    let before = identity(&scene);
+    let configuration = scene.configuration().display().to_string();
+    let plan = scene.run(&["plan", "app", &two, "--config", &configuration]);
+    assert_eq!(plan.exit, 0, "{plan:#?}");
+    assert!(
+        plan.stdout.contains("stop-first") && plan.stdout.contains("publish port"),
+        "{}",
+        plan.stdout
+    );
+    let missing = scene.run(&["plan", "app", &"e".repeat(40), "--config", &configuration]);
+    assert_eq!(missing.exit, 1, "{missing:#?}");
+    assert!(
+        missing.stdout.contains("image_not_found"),
+        "{}",
+        missing.stdout
+    );
+    let check = scene.run(&["check", "--config", &configuration]);
+    assert_eq!(check.exit, 0, "{check:#?}");
+    assert_eq!(identity(&scene), before);
+    assert_eq!(scene.containers().len(), 1);
+}

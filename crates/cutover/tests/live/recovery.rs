@@ -1,0 +1,191 @@
+//! A crash at any step ends in the old release or in the new one, running, and the record says which.
+//!
+//! The sweeps count the calls of one clean deployment that change something in Docker; then, for each of
+//! them, in turn, the daemon is killed before it, killed after it, loses its answer, or gets an error.
+
+use cutover_testkit::faults::Fault;
+use cutover_testkit::images::ImageSpec;
+use cutover_testkit::scene::{Ended, Scene};
+use serde_json::Value;
+
+use crate::{CUTOVER, kinds};
+
+struct Stage {
+    scene: Scene,
+    old: String,
+    new: String,
+}
+
+impl Stage {
+    fn set() -> Self {
+        let mut scene = Scene::usual(CUTOVER);
+        let old = scene.push(&ImageSpec::new("old"));
+        let new = scene.push(&ImageSpec::new("new"));
+        drop(scene.deploy(&old).expect("succeeded"));
+        Self { scene, old, new }
+    }
+
+    /// Back to the old release, whatever runs.
+    fn reset(&self) {
+        self.scene.docker.disarm();
+        let ended = self.scene.deploy(&self.old);
+        assert!(
+            ["succeeded", "unchanged"].contains(&ended.outcome()),
+            "{ended:#?}"
+        );
+    }
+
+    /// The newest deployment once it has ended.
+    fn newest_ended(&self) -> Value {
+        self.scene.wait_until("the deployment ends", || {
+            self.scene
+                .history()
+                .first()
+                .is_some_and(|newest| newest["outcome"].is_string())
+        });
+        let id = self.scene.history()[0]["id"]
+            .as_str()
+            .expect("an id")
+            .to_owned();
+        let (_, deployment) = self
+            .scene
+            .get(&format!("/v1/deployments/{id}"))
+            .expect("an answer");
+        deployment
+    }
+
+    /// The invariants: what is said is what runs, one container is left, under its own name and policy.
+    #[track_caller]
+    fn expect_truth(&self, deployment: &Value, context: &str) {
+        let outcome = deployment["outcome"].as_str().unwrap_or_default();
+        let expected = match outcome {
+            "succeeded" => "new",
+            "failed" | "rolled_back" | "cancelled" => "old",
+            other => panic!(
+                "{context}: {other}: {deployment:#}\n{}",
+                self.scene.log_tail()
+            ),
+        };
+        self.scene
+            .wait_until("the service answers", || !self.scene.serves().is_empty());
+        assert_eq!(
+            self.scene.serves(),
+            expected,
+            "{context}: {outcome}, {:?}",
+            kinds(deployment)
+        );
+        let container = self.scene.container();
+        assert_eq!(
+            container["Name"],
+            format!("/{}-app-1", self.scene.project()),
+            "{context}"
+        );
+        assert_eq!(
+            container["HostConfig"]["RestartPolicy"]["Name"], "unless-stopped",
+            "{context}"
+        );
+        assert_eq!(container["State"]["Running"], true, "{context}");
+        if outcome != "succeeded" {
+            assert_eq!(
+                container["Id"],
+                deployment_previous(deployment, &container),
+                "{context}: the very same container"
+            );
+        }
+    }
+}
+
+/// The previous container's id, or the one that runs where the deployment had not looked yet.
+fn deployment_previous(deployment: &Value, running: &Value) -> Value {
+    let previous = &deployment["previous"]["container"];
+    if previous.is_string() {
+        previous.clone()
+    } else {
+        running["Id"].clone()
+    }
+}
+
+/// How many changing calls a clean deployment makes.
+fn changing_calls(stage: &Stage) -> Vec<String> {
+    stage.scene.docker.disarm();
+    drop(stage.scene.deploy(&stage.new).expect("succeeded"));
+    let calls = stage.scene.docker.calls();
+    assert!(calls.len() >= 8, "{calls:#?}");
+    stage.reset();
+    calls
+}
+
+#[test]
+fn a_daemon_killed_at_any_call_ends_in_one_of_both_releases() {
+    let mut stage = Stage::set();
+    let calls = changing_calls(&stage);
+    let mut outcomes = std::collections::BTreeSet::new();
+    for (number, call) in calls.iter().enumerate() {
+        for fault in [Fault::StrikeBefore, Fault::StrikeAfter] {
+            let context = format!("{fault:?} call {number}, {call}");
+            let known = stage.scene.history().len();
+            stage.scene.docker.arm(number, fault);
+            let mut client = stage.scene.begin(&stage.new);
+            stage
+                .scene
+                .wait_until("the daemon is struck", || !stage.scene.daemon_runs());
+            stage.scene.docker.disarm();
+            stage.scene.start_daemon();
+            assert_eq!(
+                stage.scene.history().len(),
+                known + 1,
+                "{context}: the request was recorded before"
+            );
+            let deployment = stage.newest_ended();
+            stage.expect_truth(&deployment, &context);
+            outcomes.insert(deployment["outcome"].to_string());
+            drop(client.kill());
+            drop(client.wait());
+            stage.reset();
+        }
+    }
+    // Pulling again after a crash, going back, and going forward after the commit all happened.
+    assert!(
+        outcomes.contains("\"rolled_back\"") && outcomes.contains("\"succeeded\""),
+        "{outcomes:?}"
+    );
+}
+
+#[test]
+fn a_call_whose_answer_is_lost_or_that_fails_ends_in_one_of_both_releases() {
+    let stage = Stage::set();
+    let calls = changing_calls(&stage);
+    for (number, call) in calls.iter().enumerate() {
+        for fault in [Fault::LoseAnswer, Fault::Error] {
+            let context = format!("{fault:?} at call {number}, {call}");
+            stage.scene.docker.arm(number, fault);
+            let ended = stage.scene.deploy(&stage.new);
+            stage.scene.docker.disarm();
+            assert!(!ended.outcome().is_empty(), "{context}: {ended:#?}");
+            let deployment = stage.newest_ended();
+            stage.expect_truth(&deployment, &context);
+            stage.reset();
+        }
+    }
+}
+
+#[test]
+fn a_client_attaches_again_after_the_daemon_was_restarted() {
+    let mut stage = Stage::set();
+    let slow = stage
+        .scene
+        .push(&ImageSpec::new("slow").env("START_DELAY_MS", "60000"));
+    let client = stage.scene.begin(&slow);
+    stage.scene.wait_until("it is being verified", || {
+        stage
+            .scene
+            .history()
+            .first()
+            .is_some_and(|newest| newest["status"] == "verifying")
+    });
+    stage.scene.kill_daemon();
+    stage.scene.start_daemon();
+    let ended = Ended::of(&client.wait_with_output().expect("an end")).expect("rolled_back");
+    assert_eq!(ended.cause(), "interrupted");
+    assert_eq!(stage.scene.serves(), "old");
+}

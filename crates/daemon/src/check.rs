@@ -1,0 +1,297 @@
+//! Looks at the machine as a deployment would find it, and says everything that is wrong at once.
+
+use cutover_core::compose_version::ComposeVersion;
+use cutover_core::names::Tag;
+use cutover_core::strategy::{Strategy, strategy};
+use serde::Serialize;
+
+use crate::docker::{Docker, credentials};
+use crate::driver::ComposeDriver;
+use crate::driver::command::Compose;
+use crate::driver::project::{self, ServiceModel};
+use crate::settings::{Service, Settings};
+
+/// Less free disk than this is worth a word before it is too little for a pull.
+const DISK_WARNING_BYTES: u64 = 2 << 30;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// As it should be.
+    Fine,
+    /// Deployments work, and something is worth a look.
+    Warning,
+    /// Deployments would be refused.
+    Mistake,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What was looked at: `docker`, `compose`, `service app`, …
+    pub subject: String,
+    /// How bad it is.
+    pub level: Level,
+    /// What was found.
+    pub found: String,
+    /// What to do; empty if nothing.
+    pub advice: String,
+}
+
+impl Finding {
+    fn fine(subject: &str, found: impl Into<String>) -> Self {
+        Self {
+            subject: subject.to_owned(),
+            level: Level::Fine,
+            found: found.into(),
+            advice: String::new(),
+        }
+    }
+
+    fn warning(subject: &str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self {
+            subject: subject.to_owned(),
+            level: Level::Warning,
+            found: found.into(),
+            advice: advice.into(),
+        }
+    }
+
+    fn mistake(subject: &str, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self {
+            subject: subject.to_owned(),
+            level: Level::Mistake,
+            found: found.into(),
+            advice: advice.into(),
+        }
+    }
+}
+
+/// Looks at Docker, Compose, the state directory and every service.
+pub async fn check(settings: &Settings) -> Vec<Finding> {
+    let docker = Docker::new(&settings.docker.socket);
+    let mut findings = vec![look_at_docker(settings, &docker).await];
+    findings.push(look_at_disk(&docker).await);
+    findings.push(look_at_state_directory(settings));
+    let (compose, finding) = look_at_compose(settings).await;
+    findings.push(finding);
+    let Some(compose) = compose else {
+        return findings;
+    };
+    let driver = match ComposeDriver::new(docker, compose, &settings.server.state_directory) {
+        Ok(driver) => driver,
+        Err(_) => return findings, // The state directory is among the findings already.
+    };
+    for service in settings.services.values() {
+        findings.extend(look_at_service(settings, &driver, service).await);
+    }
+    findings
+}
+
+async fn look_at_docker(settings: &Settings, docker: &Docker) -> Finding {
+    match docker.version().await {
+        Ok(version) => Finding::fine("docker", format!("Docker Engine {version}")),
+        Err(error) => Finding::mistake(
+            "docker",
+            format!("{}: {error}", settings.docker.socket.display()),
+            "install Docker Engine 23 or newer and start it (`systemctl start docker`); cutover needs to be root or in the group `docker`",
+        ),
+    }
+}
+
+async fn look_at_disk(docker: &Docker) -> Finding {
+    match docker.disk_free().await {
+        Ok(Some(free)) => {
+            let found = format!("{} MiB free in {}", free.bytes >> 20, free.path.display());
+            if free.bytes < DISK_WARNING_BYTES {
+                Finding::warning(
+                    "disk",
+                    found,
+                    "`docker system df` shows what uses it; a pull needs room for the image",
+                )
+            } else {
+                Finding::fine("disk", found)
+            }
+        }
+        Ok(None) => Finding::warning(
+            "disk",
+            "Docker's directory cannot be seen from here",
+            "run cutover on the machine that Docker runs on, not in a container",
+        ),
+        Err(error) => Finding::mistake("disk", error.to_string(), "see what is said of docker"),
+    }
+}
+
+fn look_at_state_directory(settings: &Settings) -> Finding {
+    let directory = &settings.server.state_directory;
+    let subject = "state directory";
+    let trial = directory.join(".check");
+    let tried = std::fs::create_dir_all(directory)
+        .and_then(|()| std::fs::write(&trial, b""))
+        .and_then(|()| std::fs::remove_file(&trial));
+    match tried {
+        Ok(()) => Finding::fine(subject, directory.display().to_string()),
+        Err(error) => Finding::mistake(
+            subject,
+            format!("{}: {error}", directory.display()),
+            "make it writable for the user that runs cutover, or set `server.state_directory`",
+        ),
+    }
+}
+
+async fn look_at_compose(settings: &Settings) -> (Option<Compose>, Finding) {
+    let subject = "compose";
+    let compose = match Compose::find(&settings.docker) {
+        Ok(compose) => compose,
+        Err(error) => {
+            return (
+                None,
+                Finding::mistake(subject, error.to_string(), "install docker-compose-plugin"),
+            );
+        }
+    };
+    let version = match compose.version().await {
+        Ok(version) => version,
+        Err(error) => {
+            return (
+                None,
+                Finding::mistake(
+                    subject,
+                    error.to_string(),
+                    "install docker-compose-plugin again",
+                ),
+            );
+        }
+    };
+    let supported = version
+        .parse::<ComposeVersion>()
+        .map_err(|error| error.to_string())
+        .and_then(|version| version.supported().map_err(|error| error.to_string()));
+    match supported {
+        Ok(_) => {
+            let found = format!("Docker Compose {version}, {}", compose.program().display());
+            (Some(compose), Finding::fine(subject, found))
+        }
+        Err(error) => (
+            None,
+            Finding::mistake(
+                subject,
+                error,
+                "install docker-compose-plugin 2.20 or newer",
+            ),
+        ),
+    }
+}
+
+async fn look_at_service(
+    settings: &Settings,
+    driver: &ComposeDriver,
+    service: &Service,
+) -> Vec<Finding> {
+    let subject = format!("service {}", service.name);
+    // Any sha will do: only the file is read.
+    let Ok(tag) = Tag::new(&"0".repeat(40)) else {
+        return Vec::new();
+    };
+    let model = match project::read(driver.compose(), service, &tag).await {
+        Ok(model) => model,
+        Err(cause) => {
+            return vec![Finding::mistake(
+                &subject,
+                cause.detail,
+                "change the Compose file or the configuration, then run `cutover check` again",
+            )];
+        }
+    };
+    let mut findings = vec![look_at_strategy(&subject, &model)];
+    findings.extend(look_at_credentials(settings, &subject, &model).await);
+    findings.push(look_at_env_file(&subject, service, &model));
+    match driver.current(&model).await {
+        Ok(Some(container)) => {
+            let has_check = container.health.is_some()
+                || service.health.http.is_some()
+                || service.health.tcp.is_some();
+            if !has_check {
+                findings.push(Finding::warning(
+                    &subject,
+                    "neither a health check nor a probe: a release counts as good when its container has run for `monitor` without exiting",
+                    "add a `healthcheck` to the Compose file or the image, or `health.http` to the configuration",
+                ));
+            }
+            findings.push(Finding::fine(
+                &subject,
+                format!(
+                    "runs {} ({})",
+                    container.image_ref,
+                    container.condition().as_str()
+                ),
+            ));
+        }
+        Ok(None) => findings.push(Finding::fine(
+            &subject,
+            "has no container yet: the first deployment creates it",
+        )),
+        Err(cause) => findings.push(Finding::mistake(&subject, cause.detail, cause.code.hint())),
+    }
+    findings
+}
+
+fn look_at_strategy(subject: &str, model: &ServiceModel) -> Finding {
+    match strategy(&model.facts) {
+        Strategy::StopFirst { because } => Finding::fine(
+            subject,
+            format!(
+                "project {}, image by {}, stop-first: {}",
+                model.project,
+                model.tag_variable,
+                because.join("; ")
+            ),
+        ),
+        Strategy::Refused { why, hint } => Finding::mistake(subject, why, hint),
+    }
+}
+
+async fn look_at_credentials(
+    settings: &Settings,
+    subject: &str,
+    model: &ServiceModel,
+) -> Option<Finding> {
+    let registry = model
+        .image
+        .parse::<cutover_core::image::ImageRef>()
+        .ok()?
+        .registry()
+        .to_owned();
+    match credentials::for_registry(&settings.docker.config_directory, &registry).await {
+        Ok(Some(_)) => Some(Finding::fine(
+            subject,
+            format!("credentials for {registry}"),
+        )),
+        Ok(None) => Some(Finding::fine(
+            subject,
+            format!("no credentials for {registry}: pulls are anonymous"),
+        )),
+        Err(error) => Some(Finding::mistake(
+            subject,
+            error.to_string(),
+            format!("run `docker login {registry}` as the user that runs cutover"),
+        )),
+    }
+}
+
+fn look_at_env_file(subject: &str, service: &Service, model: &ServiceModel) -> Finding {
+    let path = crate::driver::env_file::env_file(service, model);
+    let directory = path.parent().unwrap_or(&path);
+    match rustix::fs::access(directory, rustix::fs::Access::WRITE_OK) {
+        Ok(()) => Finding::fine(
+            subject,
+            format!("{} keeps the tag in {}", model.tag_variable, path.display()),
+        ),
+        Err(error) => Finding::mistake(
+            subject,
+            format!("{} cannot be replaced: {error}", path.display()),
+            "make its directory writable for the user that runs cutover, so that `docker compose up` by hand keeps the release",
+        ),
+    }
+}

@@ -1,0 +1,410 @@
+//! The border between the domain and the rows, in both directions.
+//!
+//! Every field of a domain type is taken apart by name, so that a new one cannot be forgotten here.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use cutover_core::cause::{Cause, Code, Step};
+use cutover_core::deployment::{
+    Condition, Event, Failure, PinnedImage, Previous, Request, RestartPolicy, Staged, Status,
+    UnixMillis,
+};
+use cutover_core::names::{DeliveryId, DeploymentId, InvalidName, ServiceName, Tag};
+
+use super::error::JournalError;
+use super::rows::{
+    CauseRow, ConditionRow, EVENT_BYTES_MAX, EventRow, FailureRow, ImageRow, PreviousRow,
+    RequestRow, RestartPolicyRow, StagedRow,
+};
+
+/// The JSON of an event.
+///
+/// # Errors
+/// [`JournalError::TooLarge`].
+pub(super) fn to_body(event: &Event) -> Result<String, JournalError> {
+    let body = serde_json::to_string(&EventRow::from(event)).map_err(|error| JournalError::Io {
+        why: format!("event `{}` cannot be written as JSON: {error}", event.kind()),
+    })?;
+    if body.len() > EVENT_BYTES_MAX {
+        return Err(JournalError::TooLarge {
+            bytes: body.len(),
+            bytes_max: EVENT_BYTES_MAX,
+        });
+    }
+    Ok(body)
+}
+
+/// The event that `body` holds.
+///
+/// # Errors
+/// [`JournalError::Corrupt`].
+pub(super) fn from_body(body: &str) -> Result<Event, JournalError> {
+    let row: EventRow = serde_json::from_str(body)
+        .map_err(|error| JournalError::corrupt(format!("an event cannot be read: {error}")))?;
+    row.try_into()
+}
+
+/// The status that `word` names.
+///
+/// # Errors
+/// [`JournalError::Corrupt`].
+pub(super) fn status_from_word(word: &str) -> Result<Status, JournalError> {
+    Status::ALL
+        .iter()
+        .copied()
+        .find(|status| status.as_str() == word)
+        .ok_or_else(|| JournalError::corrupt(format!("unknown status `{word}`")))
+}
+
+/// What an event's columns must add up to, so that a flipped bit is noticed.
+pub(super) fn checksum(deployment: &str, seq: i64, at: UnixMillis, body: &str) -> i64 {
+    let covered = format!("{deployment}\n{seq}\n{}\n{body}", at.0);
+    let digest = digest(&SHA256, covered.as_bytes());
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest.as_ref()[..8]);
+    i64::from_be_bytes(first)
+}
+
+impl From<&Event> for EventRow {
+    fn from(event: &Event) -> Self {
+        match event {
+            Event::Requested(request) => Self::Requested(request.into()),
+            Event::PullStarted { reference } => Self::PullStarted {
+                reference: reference.clone(),
+            },
+            Event::ImagePinned(image) => Self::ImagePinned(image.into()),
+            Event::FoundUnchanged { container } => Self::FoundUnchanged {
+                container: container.clone(),
+            },
+            Event::StageStarted { previous } => Self::StageStarted {
+                previous: previous.as_ref().map(PreviousRow::from),
+            },
+            Event::Staged(staged) => Self::Staged(staged.into()),
+            Event::SwitchStarted => Self::SwitchStarted,
+            Event::Switched { outage_ms } => Self::Switched {
+                outage_ms: *outage_ms,
+            },
+            Event::VerifyStarted { checks } => Self::VerifyStarted {
+                checks: checks.clone(),
+            },
+            Event::Committed => Self::Committed,
+            Event::Succeeded => Self::Succeeded,
+            Event::Failed(failure) => Self::Failed(failure.into()),
+            Event::RollbackStarted(failure) => Self::RollbackStarted(failure.into()),
+            Event::Restored { outage_ms } => Self::Restored {
+                outage_ms: *outage_ms,
+            },
+            Event::RolledBack => Self::RolledBack,
+            Event::RollbackFailed { cause, runs } => Self::RollbackFailed {
+                cause: cause.into(),
+                runs: runs.clone(),
+            },
+            Event::Cancelled { why } => Self::Cancelled { why: why.clone() },
+            Event::RecoveryStarted => Self::RecoveryStarted,
+            Event::Warned { what } => Self::Warned { what: what.clone() },
+        }
+    }
+}
+
+impl TryFrom<EventRow> for Event {
+    type Error = JournalError;
+
+    fn try_from(row: EventRow) -> Result<Self, JournalError> {
+        Ok(match row {
+            EventRow::Requested(request) => Self::Requested(request.try_into()?),
+            EventRow::PullStarted { reference } => Self::PullStarted { reference },
+            EventRow::ImagePinned(image) => Self::ImagePinned(image.into()),
+            EventRow::FoundUnchanged { container } => Self::FoundUnchanged { container },
+            EventRow::StageStarted { previous } => Self::StageStarted {
+                previous: previous.map(Previous::from),
+            },
+            EventRow::Staged(staged) => Self::Staged(staged.into()),
+            EventRow::SwitchStarted => Self::SwitchStarted,
+            EventRow::Switched { outage_ms } => Self::Switched { outage_ms },
+            EventRow::VerifyStarted { checks } => Self::VerifyStarted { checks },
+            EventRow::Committed => Self::Committed,
+            EventRow::Succeeded => Self::Succeeded,
+            EventRow::Failed(failure) => Self::Failed(failure.try_into()?),
+            EventRow::RollbackStarted(failure) => Self::RollbackStarted(failure.try_into()?),
+            EventRow::Restored { outage_ms } => Self::Restored { outage_ms },
+            EventRow::RolledBack => Self::RolledBack,
+            EventRow::RollbackFailed { cause, runs } => Self::RollbackFailed {
+                cause: cause.try_into()?,
+                runs,
+            },
+            EventRow::Cancelled { why } => Self::Cancelled { why },
+            EventRow::RecoveryStarted => Self::RecoveryStarted,
+            EventRow::Warned { what } => Self::Warned { what },
+        })
+    }
+}
+
+impl From<&Request> for RequestRow {
+    fn from(request: &Request) -> Self {
+        let Request {
+            service,
+            tag,
+            digest,
+            actor,
+            delivery_id,
+            fingerprint,
+            rollback_to,
+        } = request;
+        Self {
+            service: service.as_str().to_owned(),
+            tag: tag.as_str().to_owned(),
+            digest: digest.clone(),
+            actor: actor.clone(),
+            delivery_id: delivery_id.as_ref().map(|id| id.as_str().to_owned()),
+            fingerprint: fingerprint.clone(),
+            rollback_to: rollback_to.as_ref().map(|id| id.as_str().to_owned()),
+        }
+    }
+}
+
+impl TryFrom<RequestRow> for Request {
+    type Error = JournalError;
+
+    fn try_from(row: RequestRow) -> Result<Self, JournalError> {
+        Ok(Self {
+            service: ServiceName::new(&row.service)?,
+            tag: Tag::new(&row.tag)?,
+            digest: row.digest,
+            actor: row.actor,
+            delivery_id: row.delivery_id.as_deref().map(DeliveryId::new).transpose()?,
+            fingerprint: row.fingerprint,
+            rollback_to: row
+                .rollback_to
+                .as_deref()
+                .map(DeploymentId::new)
+                .transpose()?,
+        })
+    }
+}
+
+impl From<&PinnedImage> for ImageRow {
+    fn from(image: &PinnedImage) -> Self {
+        let PinnedImage {
+            reference,
+            digest,
+            id,
+        } = image;
+        Self {
+            reference: reference.clone(),
+            digest: digest.clone(),
+            id: id.clone(),
+        }
+    }
+}
+
+impl From<ImageRow> for PinnedImage {
+    fn from(row: ImageRow) -> Self {
+        Self {
+            reference: row.reference,
+            digest: row.digest,
+            id: row.id,
+        }
+    }
+}
+
+impl From<&Previous> for PreviousRow {
+    fn from(previous: &Previous) -> Self {
+        let Previous {
+            container,
+            name,
+            image,
+            image_id,
+            condition,
+            restart_policy,
+        } = previous;
+        Self {
+            container: container.clone(),
+            name: name.clone(),
+            image: image.clone(),
+            image_id: image_id.clone(),
+            condition: match condition {
+                Condition::Healthy => ConditionRow::Healthy,
+                Condition::Running => ConditionRow::Running,
+                Condition::Starting => ConditionRow::Starting,
+                Condition::Unhealthy => ConditionRow::Unhealthy,
+                Condition::Stopped => ConditionRow::Stopped,
+            },
+            restart_policy: restart_policy.into(),
+        }
+    }
+}
+
+impl From<PreviousRow> for Previous {
+    fn from(row: PreviousRow) -> Self {
+        Self {
+            container: row.container,
+            name: row.name,
+            image: row.image,
+            image_id: row.image_id,
+            condition: match row.condition {
+                ConditionRow::Healthy => Condition::Healthy,
+                ConditionRow::Running => Condition::Running,
+                ConditionRow::Starting => Condition::Starting,
+                ConditionRow::Unhealthy => Condition::Unhealthy,
+                ConditionRow::Stopped => Condition::Stopped,
+            },
+            restart_policy: row.restart_policy.into(),
+        }
+    }
+}
+
+impl From<&RestartPolicy> for RestartPolicyRow {
+    fn from(policy: &RestartPolicy) -> Self {
+        let RestartPolicy { name, retries_max } = policy;
+        Self {
+            name: name.clone(),
+            retries_max: *retries_max,
+        }
+    }
+}
+
+impl From<RestartPolicyRow> for RestartPolicy {
+    fn from(row: RestartPolicyRow) -> Self {
+        Self {
+            name: row.name,
+            retries_max: row.retries_max,
+        }
+    }
+}
+
+impl From<&Staged> for StagedRow {
+    fn from(staged: &Staged) -> Self {
+        let Staged {
+            container,
+            name,
+            restart_policy,
+        } = staged;
+        Self {
+            container: container.clone(),
+            name: name.clone(),
+            restart_policy: restart_policy.into(),
+        }
+    }
+}
+
+impl From<StagedRow> for Staged {
+    fn from(row: StagedRow) -> Self {
+        Self {
+            container: row.container,
+            name: row.name,
+            restart_policy: row.restart_policy.into(),
+        }
+    }
+}
+
+impl From<&Failure> for FailureRow {
+    fn from(failure: &Failure) -> Self {
+        let Failure { cause, log } = failure;
+        Self {
+            cause: cause.into(),
+            log: log.clone(),
+        }
+    }
+}
+
+impl TryFrom<FailureRow> for Failure {
+    type Error = JournalError;
+
+    fn try_from(row: FailureRow) -> Result<Self, JournalError> {
+        Ok(Self {
+            cause: row.cause.try_into()?,
+            log: row.log,
+        })
+    }
+}
+
+impl From<&Cause> for CauseRow {
+    fn from(cause: &Cause) -> Self {
+        let Cause { code, step, detail } = cause;
+        Self {
+            code: code.as_str().to_owned(),
+            step: step.as_str().to_owned(),
+            detail: detail.clone(),
+        }
+    }
+}
+
+impl TryFrom<CauseRow> for Cause {
+    type Error = JournalError;
+
+    fn try_from(row: CauseRow) -> Result<Self, JournalError> {
+        let code = Code::from_word(&row.code)
+            .ok_or_else(|| JournalError::corrupt(format!("unknown code `{}`", row.code)))?;
+        let step = Step::from_word(&row.step)
+            .ok_or_else(|| JournalError::corrupt(format!("unknown step `{}`", row.step)))?;
+        Ok(Self::new(code, step, row.detail))
+    }
+}
+
+impl From<InvalidName> for JournalError {
+    fn from(invalid: InvalidName) -> Self {
+        Self::corrupt(format!("a recorded name is not one: {invalid}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_field_is_passed_over_and_an_unknown_kind_is_not() {
+        let event = from_body(r#"{"kind":"switched","outage_ms":7,"port":80}"#);
+        assert_eq!(event, Ok(Event::Switched { outage_ms: 7 }));
+        for unknown in [
+            r#"{"kind":"teleported"}"#,
+            r#"{"outage_ms":7}"#,
+            r#"{"kind":"switched"}"#,
+            r#"{"kind":"failed","cause":{"code":"bad_luck","step":"pull","detail":""},"log":[]}"#,
+            r#"{"kind":"failed","cause":{"code":"unhealthy","step":"leap","detail":""},"log":[]}"#,
+            "",
+        ] {
+            assert!(
+                matches!(from_body(unknown), Err(JournalError::Corrupt { .. })),
+                "{unknown}"
+            );
+        }
+    }
+
+    #[test]
+    fn kinds_and_causes_are_stored_under_the_domains_words() {
+        let cause = Cause::new(Code::RollbackFailed, Step::RollBack, "gone");
+        let event = Event::RollbackFailed {
+            cause,
+            runs: "nothing".to_owned(),
+        };
+        let body = to_body(&event).expect("small");
+        let json: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(json["kind"], event.kind());
+        assert_eq!(json["cause"]["code"], "rollback_failed");
+        assert_eq!(json["cause"]["step"], "roll back");
+    }
+
+    #[test]
+    fn every_status_has_a_word_of_its_own() {
+        for &status in Status::ALL {
+            assert_eq!(status_from_word(status.as_str()), Ok(status));
+        }
+        assert!(status_from_word("splendid").is_err());
+    }
+
+    #[test]
+    fn an_event_is_bounded() {
+        let what = "x".repeat(EVENT_BYTES_MAX);
+        let refused = to_body(&Event::Warned { what });
+        assert!(matches!(refused, Err(JournalError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn a_checksum_covers_every_column() {
+        let at = UnixMillis(5);
+        let right = checksum("id", 1, at, "{}");
+        assert_ne!(right, checksum("ie", 1, at, "{}"));
+        assert_ne!(right, checksum("id", 2, at, "{}"));
+        assert_ne!(right, checksum("id", 1, UnixMillis(4), "{}"));
+        assert_ne!(right, checksum("id", 1, at, "{ }"));
+    }
+}

@@ -1,0 +1,278 @@
+//! What is recorded, and the room that it may use.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use cutover_core::deployment::{
+    Deployment, Event, Request, Status, UnixMillis, next_status,
+};
+use cutover_core::names::{DeliveryId, DeploymentId, ServiceName};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+
+use super::Created;
+use super::ballast::{Ballast, Released};
+use super::convert::{checksum, to_body};
+use super::error::JournalError;
+use super::lock::StateLock;
+use super::read;
+
+/// Owns the one connection that writes. Dropped in this order: the connection is closed under the lock.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) ballast: Ballast,
+    pub(super) _lock: Arc<StateLock>,
+}
+
+/// Which room a record may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// It goes forward: the ballast must be in place before, and stays.
+    Ample,
+    /// It neither goes forward nor ends anything: what there is.
+    Usual,
+    /// It is about what has been changed already, or it ends a deployment: the ballast too.
+    Last,
+}
+
+impl Room {
+    /// The room for an event that leads from `before` to `after`.
+    ///
+    /// Nothing may begin that could not be ended on paper, so up to the start of the switch the ballast
+    /// is kept. From then on it is there to be used, for the commit as well: the new release has proved
+    /// itself, and taking it back for want of a page would be a second outage.
+    fn of(before: Status, after: Status) -> Self {
+        if after.is_end() || !before.is_before_switch() {
+            Self::Last
+        } else {
+            Self::Ample
+        }
+    }
+}
+
+impl Writer {
+    /// Runs `write` as one durable transaction, with the room that it may use.
+    fn transact<T>(
+        &mut self,
+        room: Room,
+        write: impl Fn(&Transaction<'_>) -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
+        if room == Room::Ample {
+            self.ballast.ensure()?;
+        }
+        let first = self.attempt(&write);
+        if first.as_ref().err() == Some(&JournalError::Full)
+            && room == Room::Last
+            && self.ballast.release() == Released::Freed
+        {
+            tracing::warn!("the disk is full: released the ballast to record the way back");
+            return self.attempt(&write);
+        }
+        first
+    }
+
+    fn attempt<T>(
+        &mut self,
+        write: impl Fn(&Transaction<'_>) -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let written = write(&transaction)?;
+        transaction.commit()?;
+        Ok(written)
+    }
+
+    /// Records a new deployment, unless its delivery is known.
+    pub(super) fn create(
+        &mut self,
+        id: &DeploymentId,
+        request: Request,
+        at: UnixMillis,
+    ) -> Result<Created, JournalError> {
+        // A repetition is answered without room. There is no other writer, and the column is unique.
+        if let Some(delivery) = &request.delivery_id
+            && let Some(deployment) = read::delivery(&self.connection, delivery)?
+        {
+            return Ok(Created::KnownDelivery { deployment });
+        }
+        let body = to_body(&Event::Requested(request.clone()))?;
+        self.transact(Room::Ample, |transaction| {
+            transaction.execute(
+                "INSERT INTO deployments (id, service, delivery_id, status, requested_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![
+                    id.as_str(),
+                    request.service.as_str(),
+                    request.delivery_id.as_ref().map(DeliveryId::as_str),
+                    Status::Queued.as_str(),
+                    at.0
+                ],
+            )?;
+            insert_event(transaction, id, 1, at, &body)
+        })?;
+        Ok(Created::New(Deployment::requested(id.clone(), request, at)))
+    }
+
+    /// Records event number `seq` of a deployment, and what follows from it for the deployment's row
+    /// and its service.
+    pub(super) fn record(
+        &mut self,
+        id: &DeploymentId,
+        seq: u64,
+        event: &Event,
+        at: UnixMillis,
+    ) -> Result<(), JournalError> {
+        let began = Instant::now();
+        let position = read::position(&self.connection, id)?;
+        let found = position.map_or(0, |(_, last)| last) + 1;
+        let (Some((before, _)), true) = (position, found == seq) else {
+            return Err(JournalError::Sequence {
+                expected: seq,
+                found,
+            });
+        };
+        let after = next_status(Some(before), event)?;
+        let body = to_body(event)?;
+        let ended_at = after.is_end().then_some(at.0);
+        self.transact(Room::of(before, after), |transaction| {
+            insert_event(transaction, id, seq, at, &body)?;
+            transaction
+                .prepare_cached("UPDATE deployments SET status = ?2, ended_at = ?3 WHERE id = ?1")?
+                .execute(params![id.as_str(), after.as_str(), ended_at])?;
+            settle_service(transaction, id, event)
+        })?;
+        tracing::debug!(
+            deployment.id = %id,
+            seq,
+            event = event.kind(),
+            duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            "recorded"
+        );
+        Ok(())
+    }
+
+    /// Refuses deployments of a service from `at` on.
+    pub(super) fn set_paused(
+        &mut self,
+        service: &ServiceName,
+        why: Option<&str>,
+        at: UnixMillis,
+    ) -> Result<(), JournalError> {
+        self.transact(Room::Usual, |transaction| {
+            transaction.execute(
+                "INSERT INTO services (name, paused_at, paused_why) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (name) DO UPDATE SET paused_at = ?2, paused_why = ?3",
+                params![service.as_str(), at.0, why],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Accepts deployments of a service again.
+    pub(super) fn clear_paused(&mut self, service: &ServiceName) -> Result<(), JournalError> {
+        self.transact(Room::Usual, |transaction| {
+            transaction.execute(
+                "UPDATE services SET paused_at = NULL, paused_why = NULL WHERE name = ?1",
+                [service.as_str()],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Says that a service needs an operator, or no longer does.
+    pub(super) fn set_needs_operator(
+        &mut self,
+        service: &ServiceName,
+        why: Option<&str>,
+    ) -> Result<(), JournalError> {
+        self.transact(Room::Last, |transaction| {
+            set_needs_operator(transaction, service.as_str(), why)
+        })
+    }
+
+    /// Writes one row, as durably as any record, and puts the ballast back.
+    pub(super) fn probe(&mut self) -> Result<(), JournalError> {
+        self.transact(Room::Ample, |transaction| {
+            transaction.execute(
+                "INSERT OR REPLACE INTO probe (only, at) VALUES (1, unixepoch() * 1000)",
+                [],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Runs a deletion in the room that there is; returns how many rows went.
+    pub(super) fn delete(
+        &mut self,
+        query: &str,
+        params: impl rusqlite::Params + Copy,
+    ) -> Result<usize, JournalError> {
+        self.transact(Room::Usual, |transaction| {
+            Ok(transaction.prepare_cached(query)?.execute(params)?)
+        })
+    }
+}
+
+fn insert_event(
+    transaction: &Transaction<'_>,
+    id: &DeploymentId,
+    seq: u64,
+    at: UnixMillis,
+    body: &str,
+) -> Result<(), JournalError> {
+    let seq = i64::try_from(seq).map_err(|_| JournalError::Io {
+        why: format!("event number {seq} is out of range"),
+    })?;
+    transaction
+        .prepare_cached(
+            "INSERT INTO events (deployment_id, seq, at, body, checksum) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            id.as_str(),
+            seq,
+            at.0,
+            body,
+            checksum(id.as_str(), seq, at, body)
+        ])?;
+    Ok(())
+}
+
+/// A failed rollback makes its service need an operator and a success takes that back, in the same
+/// transaction: a crash cannot come between.
+fn settle_service(
+    transaction: &Transaction<'_>,
+    id: &DeploymentId,
+    event: &Event,
+) -> Result<(), JournalError> {
+    let why = match event {
+        Event::RollbackFailed { cause, runs } => Some(format!(
+            "deployment {id} could not be rolled back: {}; what runs now: {runs}",
+            cause.detail
+        )),
+        Event::Succeeded => None,
+        _ => return Ok(()),
+    };
+    let service: String = transaction.query_row(
+        "SELECT service FROM deployments WHERE id = ?1",
+        [id.as_str()],
+        |row| row.get(0),
+    )?;
+    set_needs_operator(transaction, &service, why.as_deref())
+}
+
+fn set_needs_operator(
+    transaction: &Transaction<'_>,
+    service: &str,
+    why: Option<&str>,
+) -> Result<(), JournalError> {
+    let query = match why {
+        Some(_) => {
+            "INSERT INTO services (name, needs_operator) VALUES (?1, ?2)
+             ON CONFLICT (name) DO UPDATE SET needs_operator = ?2"
+        }
+        None => "UPDATE services SET needs_operator = ?2 WHERE name = ?1",
+    };
+    transaction.execute(query, params![service, why])?;
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! Checks of a container from outside, and the proof that it may stay.
+//!
+//! A probe goes to the container's own address, so that no other container can answer in its place. It
+//! is one attempt with one bound; how often it is repeated, and what a row of answers means, is decided
+//! in [`verify`] and in `cutover_core::health`.
+
+use std::fmt;
+use std::io;
+
+use crate::docker::Container;
+use crate::settings::HttpProbe;
+
+pub mod http;
+pub mod tcp;
+pub mod verify;
+
+/// Why a probe did not succeed, in words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct ProbeFailure {
+    /// What happened.
+    pub why: String,
+}
+
+impl ProbeFailure {
+    fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into() }
+    }
+}
+
+/// The port that an HTTP probe goes to: the configured one, or the only one that the container exposes.
+///
+/// # Errors
+/// Which setting is missing.
+pub fn http_port(probe: &HttpProbe, container: &Container) -> Result<u16, ProbeFailure> {
+    match (probe.port, container.exposed_ports.as_slice()) {
+        (Some(port), _) | (None, &[port]) => Ok(port),
+        (None, []) => Err(ProbeFailure::new(
+            "the container exposes no port: set `health.http.port` of the service",
+        )),
+        (None, ports) => {
+            let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+            Err(ProbeFailure::new(format!(
+                "the container exposes the ports {}: set `health.http.port` of the service",
+                ports.join(", ")
+            )))
+        }
+    }
+}
+
+/// The reason at the bottom of `error`, in few words where it is a well-known one.
+fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    match deepest.downcast_ref::<io::Error>() {
+        Some(error) => words(error),
+        None => deepest.to_string(),
+    }
+}
+
+/// The words for an error of a connection.
+fn words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
+        io::ErrorKind::HostUnreachable => "no such host on the container's network".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// A time bound for a message, in seconds.
+struct Seconds(std::time::Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} s", self.0.as_secs_f64())
+    }
+}

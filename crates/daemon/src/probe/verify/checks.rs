@@ -1,0 +1,174 @@
+//! What a container must pass, from the service's settings and the container's own health check.
+
+use std::fmt;
+use std::time::Duration;
+
+use cutover_core::duration::format;
+use cutover_core::health::{
+    HEALTHY_DEADLINE_MIN, HealthRules, MONITOR_DEFAULT, Source, healthy_deadline_default,
+};
+use jiff::Timestamp;
+
+use crate::docker::Container;
+use crate::settings::{HttpProbe, Service, TcpProbe};
+
+/// What a container must pass. `Display` says it for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checks {
+    pub(super) health_check: HealthCheckUse,
+    pub(super) http: Option<HttpProbe>,
+    pub(super) tcp: Option<TcpProbe>,
+    pub(super) rules: HealthRules,
+    pub(super) purpose: Purpose,
+}
+
+/// Whether the container has a health check that Docker runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HealthCheckUse {
+    /// It counts.
+    Counts,
+    /// There is none.
+    Absent,
+}
+
+/// Which container is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// One that has yet to prove itself.
+    NewRelease,
+    /// One that was proven before and runs again.
+    Restored,
+}
+
+impl Checks {
+    /// The checks for `container`, which need not run yet; `monitor` is what the Compose file says and the
+    /// settings do not.
+    #[must_use]
+    pub fn new(service: &Service, monitor: Option<Duration>, container: &Container) -> Self {
+        let monitor = service.monitor.or(monitor);
+        let has_probe = service.health.http.is_some() || service.health.tcp.is_some();
+        let health_check = match container.health_check {
+            Some(_) => HealthCheckUse::Counts,
+            None => HealthCheckUse::Absent,
+        };
+        let has_check = has_probe || health_check == HealthCheckUse::Counts;
+        // Without any check, running for a while is all that can be asked for.
+        let monitor = match monitor {
+            None if has_check => Duration::ZERO,
+            monitor => monitor.unwrap_or(MONITOR_DEFAULT),
+        };
+        let min_healthy_time = service.min_healthy_time.max(monitor);
+        let deadline = service.healthy_deadline.unwrap_or_else(|| {
+            container
+                .health_check
+                .map_or(HEALTHY_DEADLINE_MIN, |check| {
+                    healthy_deadline_default(
+                        check.start_period,
+                        check.interval,
+                        check.timeout,
+                        check.retries,
+                    )
+                })
+        });
+        // A configured deadline has room for `min_healthy_time`; what is added to either comes on top.
+        let added = match service.healthy_deadline {
+            Some(_) => min_healthy_time.saturating_sub(service.min_healthy_time),
+            None => min_healthy_time,
+        };
+        Self {
+            health_check,
+            http: service.health.http.clone(),
+            tcp: service.health.tcp.clone(),
+            rules: HealthRules {
+                min_healthy_time,
+                healthy_deadline: deadline.saturating_add(added),
+            },
+            purpose: Purpose::NewRelease,
+        }
+    }
+
+    /// The same checks for a container that was proven before and runs again: it passes as soon as it is
+    /// healthy, and may be started again by Docker meanwhile.
+    #[must_use]
+    pub fn for_rollback(&self) -> Self {
+        let min_healthy_time = if self.sources().is_empty() {
+            self.rules.min_healthy_time
+        } else {
+            Duration::ZERO
+        };
+        Self {
+            rules: HealthRules {
+                min_healthy_time,
+                ..self.rules
+            },
+            purpose: Purpose::Restored,
+            ..self.clone()
+        }
+    }
+
+    /// What must be healthy; nothing where running is all.
+    pub(super) fn sources(&self) -> Vec<Source> {
+        let health_check =
+            (self.health_check == HealthCheckUse::Counts).then_some(Source::HealthCheck);
+        let http = self.http.as_ref().map(|_| Source::HttpProbe);
+        let tcp = self.tcp.as_ref().map(|_| Source::TcpProbe);
+        health_check.into_iter().chain(http).chain(tcp).collect()
+    }
+
+    /// The rules for one life of the container, of which `remaining` is left until the deadline.
+    pub(super) fn rules_for(
+        &self,
+        container: &Container,
+        remaining: Duration,
+        now: Timestamp,
+    ) -> HealthRules {
+        let mut rules = HealthRules {
+            healthy_deadline: remaining,
+            ..self.rules
+        };
+        // One that was never stopped has run for a while already. Docker's clock is this machine's.
+        if self.purpose == Purpose::Restored
+            && self.sources().is_empty()
+            && let Some(started_at) = container.state.started_at
+        {
+            let ran = Duration::try_from(now.duration_since(started_at)).unwrap_or_default();
+            rules.min_healthy_time = rules.min_healthy_time.saturating_sub(ran);
+        }
+        rules
+    }
+}
+
+impl fmt::Display for Checks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut checks = Vec::new();
+        if self.health_check == HealthCheckUse::Counts {
+            checks.push("its health check".to_owned());
+        }
+        if let Some(http) = &self.http {
+            let port = http
+                .port
+                .map(|port| format!(" port {port}"))
+                .unwrap_or_default();
+            checks.push(format!("an HTTP probe of{port} {}", http.path));
+        }
+        if let Some(tcp) = &self.tcp {
+            checks.push(format!("a TCP probe of port {}", tcp.port));
+        }
+        let HealthRules {
+            min_healthy_time,
+            healthy_deadline,
+        } = self.rules;
+        if checks.is_empty() {
+            return write!(
+                f,
+                "that it runs for {} (it has no health check and no probe)",
+                format(min_healthy_time)
+            );
+        }
+        f.write_str(&checks.join(" and "))?;
+        if !min_healthy_time.is_zero() {
+            write!(f, " for {}", format(min_healthy_time))?;
+        }
+        write!(f, " within {}", format(healthy_deadline))
+    }
+}
