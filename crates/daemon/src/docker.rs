@@ -27,7 +27,7 @@ mod effects;
 pub mod error;
 pub mod events;
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 pub mod image;
 pub mod output;
 pub mod pull;

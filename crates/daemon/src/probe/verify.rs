@@ -110,7 +110,7 @@ enum Confirmed {
 
 /// From one start of the container to its end.
 struct Life {
-    /// By Docker's clock: what is older belongs to an earlier life.
+    /// By Docker's clock; tells one life from another.
     started_at: Option<Timestamp>,
     began: Instant,
     window: HealthWindow,
@@ -227,8 +227,10 @@ impl Watch<'_> {
 
     /// Takes an event into account.
     async fn note(&mut self, event: ContainerEvent) -> Result<(), VerifyFailure> {
+        // A new release has no earlier life that would not count against it.
         let began = self.life.as_ref().and_then(|life| life.started_at);
-        let of_earlier_life = event.at.zip(began).is_some_and(|(at, began)| at < began);
+        let of_earlier_life = self.checks.purpose == Purpose::Restored
+            && event.at.zip(began).is_some_and(|(at, began)| at < began);
         match event.change {
             Change::Resync(container) => self.take_up(*container).await,
             Change::Destroyed => Err(VerifyFailure::interfered("somebody removed the container")),
