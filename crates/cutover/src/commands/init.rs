@@ -219,11 +219,11 @@ fn next_steps(args: &InitArgs, places: &Places) -> Vec<String> {
         ),
     });
     steps.push(format!(
-        "gh secret set CUTOVER_SECRET < {}   (or paste it in the settings of the repository)",
+        "give the secret to CI: ssh SERVER sudo cat {} | gh secret set CUTOVER_SECRET --env production",
         places.secret.display()
     ));
     steps.push(format!(
-        "copy {} to .github/workflows/deploy.yml in the repository that builds the image, and put the address of this server in",
+        "copy {} to .github/workflows/deploy.yml in the repository that builds the image, and follow its first lines",
         places.workflow.display()
     ));
     steps

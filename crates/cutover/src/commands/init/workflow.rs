@@ -2,14 +2,17 @@
 
 use super::project::{Deployable, Project};
 
-/// The workflow as shipped, with one job.
+/// The workflow as shipped, with one job; also the first example of `docs/github-actions.md`.
 const WORKFLOW: &str = include_str!("../../../../../dist/workflow.yml");
 
-/// What the shipped workflow deploys.
-const SERVICE: &str = "shop";
+/// The service that it deploys.
+const SERVICE: &str = "app";
 
 /// The image that it builds.
-const IMAGE: &str = "ghcr.io/acme/shop";
+const IMAGE: &str = "ghcr.io/acme/app";
+
+/// The port that it calls.
+const PORT: &str = ":8443\n";
 
 /// Where its only job begins.
 const JOBS: &str = "\njobs:\n";
@@ -25,51 +28,50 @@ pub(super) enum Front {
 
 /// The workflow for `project`.
 pub(super) fn text(project: &Project, front: Front) -> String {
-    let (head, job) = WORKFLOW.split_once(JOBS).unwrap_or((WORKFLOW, ""));
+    let (head, shipped) = WORKFLOW.split_once(JOBS).unwrap_or((WORKFLOW, ""));
     let mut text = format!("{head}{JOBS}");
     let mut previous: Option<String> = None;
     for service in &project.services {
-        let id = job_id(service.name.as_str());
+        let id = id_for(service.name.as_str());
         if previous.is_some() {
             text.push('\n');
         }
-        text.push_str(&job_for(job, service, &id, previous.as_deref()));
+        text.push_str(&block_for(shipped, service, &id, previous.as_deref()));
         previous = Some(id);
     }
     match front {
-        Front::Daemon => text.replace(
-            "https://deploy.example.com\n",
-            "https://deploy.example.com:8443\n",
-        ),
-        Front::Proxy => text,
+        Front::Daemon => text,
+        Front::Proxy => text.replace(PORT, "\n"),
     }
 }
 
-/// One job. Several run one after the other: services of one project depend on each other, and may be
-/// made of the same image.
-fn job_for(job: &str, service: &Deployable, id: &str, previous: Option<&str>) -> String {
+/// The job of one service. Several run one after the other: services of one project depend on each
+/// other, and may be made of the same image.
+fn block_for(shipped: &str, service: &Deployable, id: &str, previous: Option<&str>) -> String {
     let needs = previous.map_or_else(String::new, |previous| format!("    needs: {previous}\n"));
-    let mut text = job
+    let block = shipped
         .replace(&format!("  {SERVICE}:\n"), &format!("  {id}:\n{needs}"))
-        .replace(&format!("\"{SERVICE}\""), &format!("\"{}\"", service.name));
-    let image = format!("      image: \"{IMAGE}\"\n");
+        // In quotes, because a name may look like a number to YAML.
+        .replace(
+            &format!("service: {SERVICE}\n"),
+            &format!("service: \"{}\"\n", service.name),
+        );
     if service.repository.contains('$') {
         // Only the server knows the variables of its Compose file.
-        text = text.replace(
-            &image,
+        block.replace(
+            &format!("image: {IMAGE}\n"),
             &format!(
-                "      # The Compose file says {}; write out what that is.\n      #image: \"{IMAGE}\"\n",
+                "# The Compose file says {}; write out what that is.\n      #image: {IMAGE}\n",
                 service.repository
             ),
-        );
+        )
     } else {
-        text = text.replace(IMAGE, &service.repository);
+        block.replace(IMAGE, &service.repository)
     }
-    text
 }
 
-/// A service's name as the id of a job, which has no dots and begins with a letter.
-fn job_id(name: &str) -> String {
+/// A service's name as the id of a job, which has no dots and does not begin with a digit.
+fn id_for(name: &str) -> String {
     let id = name.replace('.', "-");
     match id.starts_with(|c: char| c.is_ascii_digit()) {
         true => format!("_{id}"),
