@@ -251,10 +251,12 @@ fn unreadable(error: JournalError) -> ApiError {
 pub fn router(front: Front) -> Router {
     let (routes, document) = document::routes().split_for_parts();
     let document = document::serve(&document);
-    guard::around(routes.merge(document), front)
+    let metrics = front.metrics().clone();
+    guard::around(routes.merge(document), front, metrics)
 }
 
 /// `/metrics`, for a listener of its own on the loopback interface.
 pub fn metrics_router(front: Front) -> Router {
-    guard::around(metrics::routes(), front)
+    let counted = front.metrics().clone();
+    guard::around(metrics::routes(), front, counted)
 }

@@ -170,12 +170,18 @@ impl<IO> Gate<IO> {
                 self.refuse(head::too_large());
                 Progress::Made
             }
-            None => {
-                self.phase = Phase::Head {
-                    searched: self.buffer.len(),
-                };
-                Progress::NeedsMore
-            }
+            None => match head::check_lines(&self.buffer, searched) {
+                Ok(()) => {
+                    self.phase = Phase::Head {
+                        searched: self.buffer.len(),
+                    };
+                    Progress::NeedsMore
+                }
+                Err(error) => {
+                    self.refuse(error);
+                    Progress::Made
+                }
+            },
         }
     }
 

@@ -12,20 +12,23 @@ use futures_util::FutureExt as _;
 use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method};
 
-use super::Front;
 use super::error::{AnswerCode, ApiError, RequestCode};
 use super::listen::Peer;
+use crate::metrics::Metrics;
 
 /// The name of all addresses that do not exist, in the log and the metrics.
 const NO_ROUTE: &str = "none";
 
-/// Puts the guard around `routes`.
-pub(super) fn around(routes: Router<Front>, front: Front) -> Router {
+/// Puts the guard around `routes`, whose handlers ask `state`.
+pub(super) fn around<S>(routes: Router<S>, state: S, metrics: Metrics) -> Router
+where
+    S: Clone + Send + Sync + 'static,
+{
     routes
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
-        .layer(from_fn_with_state(front.clone(), watch_over))
-        .with_state(front)
+        .layer(from_fn_with_state(metrics, watch_over))
+        .with_state(state)
 }
 
 async fn no_route() -> ApiError {
@@ -39,7 +42,7 @@ async fn no_method() -> ApiError {
     )
 }
 
-async fn watch_over(State(front): State<Front>, request: Request, next: Next) -> Response {
+async fn watch_over(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let method = method_name(request.method());
     let route = match request.extensions().get::<MatchedPath>() {
@@ -61,9 +64,9 @@ async fn watch_over(State(front): State<Front>, request: Request, next: Next) ->
     let response = with_headers(response);
     let status = response.status().as_u16();
     let code = response.extensions().get::<AnswerCode>().map(|code| code.0);
-    front.metrics().answered(method, &route, status);
+    metrics.answered(method, &route, status);
     if let Some(code) = code {
-        front.metrics().refused(code);
+        metrics.refused(code);
     }
     tracing::info!(
         method,
@@ -109,6 +112,75 @@ fn with_headers(mut response: Response) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::body::Body;
+    use axum::routing::get;
+    use http::StatusCode;
+    use http::header::CONTENT_TYPE;
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+
+    /// Status and code of the answer to a request for `path`.
+    async fn ask(method: &str, path: &str) -> (StatusCode, String) {
+        let routes = Router::new()
+            .route("/fine", get(async || "fine"))
+            .route("/broken", get(async || panic!("secret words") as &str));
+        let metrics = Metrics::new();
+        let request = Request::builder().method(method).uri(path);
+        let request = request.body(Body::empty()).expect("a request");
+        let router = around(routes, (), metrics.clone());
+        let response = router.oneshot(request).await.expect("never fails");
+        let (head, body) = response.into_parts();
+        assert_eq!(head.headers[X_CONTENT_TYPE_OPTIONS], "nosniff");
+        assert_eq!(head.headers[CACHE_CONTROL], "no-store");
+        let counted = metrics.encode(&[]).expect("text");
+        assert!(counted.contains(&format!("status=\"{}\"", head.status.as_u16())));
+        if head.status == StatusCode::OK {
+            return (head.status, String::new());
+        }
+        assert_eq!(head.headers[CONTENT_TYPE], "application/problem+json");
+        if head.status == StatusCode::METHOD_NOT_ALLOWED {
+            assert_eq!(head.headers["allow"], "GET,HEAD");
+        }
+        let body = body.collect().await.expect("a body").to_bytes();
+        let text = std::str::from_utf8(&body).expect("text");
+        assert!(!text.contains("secret words"), "{text}");
+        let problem: cutover_api::problem::Problem = serde_json::from_str(text).expect("a problem");
+        (head.status, problem.code)
+    }
+
+    #[tokio::test]
+    async fn every_answer_that_is_not_a_handlers_is_a_problem() {
+        for (method, path, status, code) in [
+            ("GET", "/fine", StatusCode::OK, ""),
+            (
+                "GET",
+                "/broken",
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+            ),
+            (
+                "PUT",
+                "/fine",
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+            ),
+            (
+                "X-OWN",
+                "/fine",
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+            ),
+            ("GET", "/", StatusCode::NOT_FOUND, "not_found"),
+            ("GET", "/fine/", StatusCode::NOT_FOUND, "not_found"),
+            ("GET", "//fine", StatusCode::NOT_FOUND, "not_found"),
+            ("GET", "/%66ine", StatusCode::NOT_FOUND, "not_found"),
+            ("GET", "/x/../fine", StatusCode::NOT_FOUND, "not_found"),
+            ("GET", "/FINE", StatusCode::NOT_FOUND, "not_found"),
+        ] {
+            let expected = (status, code.to_owned());
+            assert_eq!(ask(method, path).await, expected, "{method} {path}");
+        }
+    }
 
     #[test]
     fn a_panics_words_are_found() {

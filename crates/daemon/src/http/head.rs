@@ -33,18 +33,30 @@ pub(super) fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
         .map(|at| from + at + END.len())
 }
 
+/// Refuses a line that ends in a newline alone, where readers disagree about what ends a head; the
+/// first `from` bytes are known to be fine.
+pub(super) fn check_lines(bytes: &[u8], from: usize) -> Result<(), ApiError> {
+    let bare =
+        (from..bytes.len()).any(|at| bytes[at] == b'\n' && (at == 0 || bytes[at - 1] != b'\r'));
+    if bare {
+        Err(bad("its lines do not end as HTTP wants them to"))
+    } else {
+        Ok(())
+    }
+}
+
 /// Judges one complete head.
 pub(super) fn judge(head: &[u8]) -> Result<Framing, ApiError> {
     if head.len() > HEAD_BYTES_MAX {
         return Err(too_large());
     }
+    check_lines(head, 0)?;
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(head) {
         Ok(httparse::Status::Complete(len)) if len == head.len() => {}
         Err(httparse::Error::TooManyHeaders) => return Err(too_large()),
-        Ok(_) => return Err(bad("its lines do not end as HTTP wants them to")),
-        Err(_) => return Err(bad("its head cannot be read")),
+        Ok(_) | Err(_) => return Err(bad("its head cannot be read")),
     }
     only(request.headers, "host")?;
     let length = only(request.headers, "content-length")?;
@@ -155,8 +167,9 @@ mod tests {
             "Transfer-Encoding: identity\r\n",
             "Transfer-Encoding : chunked\r\n",
             "Host: b\r\n",
-            "X: a\n\r\n",
-            " folded: x\r\n",
+            "X: a\nY: b\r\n",
+            "X: a\r\n folded\r\n",
+            "X: a\rY: b\r\n",
             "X: \0\r\n",
         ] {
             assert_eq!(with(wrong), Err(RequestCode::BadRequest), "{wrong:?}");
