@@ -195,11 +195,12 @@ show_message() {
             ;;
         progress)
             ((SECONDS - last_progress >= progress_seconds)) || return 0
-            last_progress=$SECONDS
             json_field "$2" current_bytes
             current=$REPLY
             json_field "$2" total_bytes
-            [[ $current =~ ^[0-9]{1,15}$ && $REPLY =~ ^[0-9]{1,15}$ ]] || return 0
+            # A total of nothing is one that the registry has not said yet.
+            [[ $current =~ ^[0-9]{1,15}$ && $REPLY =~ ^[1-9][0-9]{0,14}$ ]] || return 0
+            last_progress=$SECONDS
             show "pulled $(bytes "$current") of $(bytes "$REPLY")"
             ;;
     esac
