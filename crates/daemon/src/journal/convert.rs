@@ -22,7 +22,10 @@ use super::rows::{
 /// [`JournalError::TooLarge`].
 pub(super) fn to_body(event: &Event) -> Result<String, JournalError> {
     let body = serde_json::to_string(&EventRow::from(event)).map_err(|error| JournalError::Io {
-        why: format!("event `{}` cannot be written as JSON: {error}", event.kind()),
+        why: format!(
+            "event `{}` cannot be written as JSON: {error}",
+            event.kind()
+        ),
     })?;
     if body.len() > EVENT_BYTES_MAX {
         return Err(JournalError::TooLarge {
@@ -170,7 +173,11 @@ impl TryFrom<RequestRow> for Request {
             tag: Tag::new(&row.tag)?,
             digest: row.digest,
             actor: row.actor,
-            delivery_id: row.delivery_id.as_deref().map(DeliveryId::new).transpose()?,
+            delivery_id: row
+                .delivery_id
+                .as_deref()
+                .map(DeliveryId::new)
+                .transpose()?,
             fingerprint: row.fingerprint,
             rollback_to: row
                 .rollback_to

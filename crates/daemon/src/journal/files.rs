@@ -68,7 +68,9 @@ impl Files {
 
     /// Sets the damaged journal aside.
     pub(super) fn set_aside(&self) -> Result<(), JournalError> {
-        let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+        let time = jiff::Timestamp::now()
+            .strftime("%Y%m%dT%H%M%SZ")
+            .to_string();
         let mut name = format!("journal.sqlite.broken-{time}");
         let mut again = 1;
         while self.directory.join(&name).exists() {

@@ -37,7 +37,9 @@ impl StateLock {
             .truncate(false)
             .mode(0o600)
             .open(&path)
-            .map_err(|error| JournalError::io(&format!("cannot open {}", path.display()), &error))?;
+            .map_err(|error| {
+                JournalError::io(&format!("cannot open {}", path.display()), &error)
+            })?;
         let began = Instant::now();
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {

@@ -58,7 +58,9 @@ pub(super) fn open(directory: &Path) -> Result<(Writer, Reader, Opened), Journal
         .recursive(true)
         .mode(0o700)
         .create(directory)
-        .map_err(|error| JournalError::io(&format!("cannot make {}", directory.display()), &error))?;
+        .map_err(|error| {
+            JournalError::io(&format!("cannot make {}", directory.display()), &error)
+        })?;
     let lock = Arc::new(StateLock::take(directory)?);
     let files = Files::of(directory);
     let ballast = Ballast::of(directory);
@@ -193,9 +195,8 @@ fn connect(path: &Path) -> Result<Connection, JournalError> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| {
-        row.get::<_, String>(0)
-    })?;
+    connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
     // NORMAL would lose the last records in a power cut.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;

@@ -153,10 +153,7 @@ pub(super) fn last_ended(
 }
 
 /// What operators have set for a service, or need to know.
-pub(super) fn flags(
-    connection: &Connection,
-    service: &ServiceName,
-) -> Result<Flags, JournalError> {
+pub(super) fn flags(connection: &Connection, service: &ServiceName) -> Result<Flags, JournalError> {
     let flags = connection
         .prepare_cached(
             "SELECT paused_at, paused_why, needs_operator FROM services WHERE name = ?1",

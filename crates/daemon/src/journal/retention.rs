@@ -49,9 +49,7 @@ pub(super) fn prune_batch(
     now: UnixMillis,
 ) -> Result<usize, JournalError> {
     let days = retention.days.max(KEEP_DAYS_MIN);
-    let per_service = retention
-        .per_service
-        .clamp(KEEP_COUNT_MIN, KEEP_COUNT_MAX);
+    let per_service = retention.per_service.clamp(KEEP_COUNT_MIN, KEEP_COUNT_MAX);
     let old = now.0.saturating_sub(i64::from(days) * DAY_MS);
     let replayable = now.0.saturating_sub(KEEP_DELIVERY_MS);
     writer.delete(

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use cutover_core::deployment::{
-    Deployment, Event, Request, Status, UnixMillis, next_status,
-};
+use cutover_core::deployment::{Deployment, Event, Request, Status, UnixMillis, next_status};
 use cutover_core::names::{DeliveryId, DeploymentId, ServiceName};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
