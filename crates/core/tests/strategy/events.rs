@@ -11,7 +11,7 @@ use proptest::sample::select;
 
 /// A request, then events of any kind in any order, most of which cannot follow.
 pub(crate) fn any_events() -> impl Strategy<Value = Vec<Event>> {
-    (any_request(), prop::collection::vec(any_event(), 0..50)).prop_map(|(request, mut events)| {
+    (any_request(), prop::collection::vec(any_event(), 0..40)).prop_map(|(request, mut events)| {
         events.insert(0, Event::Requested(request));
         events
     })
@@ -124,6 +124,7 @@ fn any_previous() -> impl Strategy<Value = Previous> {
     let condition = select(vec![
         Condition::Healthy,
         Condition::Running,
+        Condition::Starting,
         Condition::Unhealthy,
         Condition::Stopped,
     ]);

@@ -1,0 +1,216 @@
+//! One deployment for each way that a deployment can go, with every kind of event among them.
+//!
+//! `tests/data/journal` holds this sample as each release wrote it. So nothing here is ever changed or
+//! taken away; what a later version can say besides goes to the end.
+
+use cutover_core::cause::{Cause, Code, Step};
+use cutover_core::deployment::{
+    Condition, Deployment, Event, Failure, PinnedImage, Previous, Request, RestartPolicy, Staged,
+};
+use cutover_daemon::journal::Journal;
+
+use crate::world::*;
+
+/// The moment of the first request.
+const BEGAN: i64 = 1_790_000_000_000;
+
+/// The requests, each with the events after it.
+pub(crate) fn runs() -> Vec<(Request, Vec<Event>)> {
+    let mut runs = vec![
+        (request(), succeeds()),
+        (rollback_by_hand(), rolls_back()),
+        (request(), vec![pull_started(), found_unchanged()]),
+        (request(), vec![failed()]),
+        (request(), vec![cancelled()]),
+        (request(), rollback_fails()),
+        (request(), fails_to_stage(Condition::Starting)),
+        (request(), fails_to_stage(Condition::Stopped)),
+    ];
+    // Every word that a cause can have.
+    for (&code, step) in Code::ALL.iter().zip(steps().into_iter().cycle()) {
+        runs.push((request(), vec![Event::Failed(failure(code, step))]));
+    }
+    runs.extend([
+        (request(), up_to_the_commit()),
+        (request(), up_to_the_switch()),
+        (request(), up_to_the_stage()),
+        (request(), vec![]),
+    ]);
+    for (number, (request, _)) in (0..).zip(&mut runs) {
+        let number: u32 = number;
+        request.delivery_id = Some(delivery(&format!("github:{number}")));
+    }
+    runs
+}
+
+/// Records the sample and returns what the fold of it is, oldest first.
+pub(crate) async fn record(journal: &Journal) -> Vec<Deployment> {
+    let mut deployments = Vec::new();
+    for (number, (request, events)) in (0..).zip(runs()) {
+        let began = BEGAN + i64::from(number) * 60_000;
+        deployments.push(recorded(journal, &id(number), request, &events, began).await);
+    }
+    deployments
+}
+
+/// The same without a journal.
+pub(crate) fn folds() -> Vec<Deployment> {
+    let fold = |(number, (request, events)): (u32, (Request, Vec<Event>))| {
+        let began = BEGAN + i64::from(number) * 60_000;
+        let at = cutover_core::deployment::UnixMillis;
+        let mut deployment = Deployment::requested(id(number), request, at(began));
+        for (passed, event) in (1..).zip(&events) {
+            deployment.apply(event, at(began + passed)).expect("legal");
+        }
+        deployment
+    };
+    (0..).zip(runs()).map(fold).collect()
+}
+
+fn steps() -> [Step; 8] {
+    [
+        Step::Prepare,
+        Step::Pull,
+        Step::Stage,
+        Step::Switch,
+        Step::Verify,
+        Step::CleanUp,
+        Step::RollBack,
+        Step::Recover,
+    ]
+}
+
+fn rollback_by_hand() -> Request {
+    Request {
+        digest: Some(format!("sha256:{}", "d1".repeat(32))),
+        actor: "operator:alice".to_owned(),
+        rollback_to: Some(id(0)),
+        ..request()
+    }
+}
+
+fn image_pinned() -> Event {
+    Event::ImagePinned(PinnedImage {
+        reference: "ghcr.io/acme/shop:a1".to_owned(),
+        digest: Some(format!("sha256:{}", "d1".repeat(32))),
+        id: format!("sha256:{}", "1d".repeat(32)),
+    })
+}
+
+fn stage_started(condition: Condition) -> Event {
+    Event::StageStarted {
+        previous: Some(Previous {
+            container: "c0".repeat(32),
+            name: "shop-app-1".to_owned(),
+            image: "ghcr.io/acme/shop:a0".to_owned(),
+            image_id: format!("sha256:{}", "0d".repeat(32)),
+            condition,
+            restart_policy: RestartPolicy {
+                name: "on-failure".to_owned(),
+                retries_max: 3,
+            },
+        }),
+    }
+}
+
+fn staged() -> Event {
+    Event::Staged(Staged {
+        container: "c1".repeat(32),
+        name: "shop-app-1".to_owned(),
+        restart_policy: RestartPolicy {
+            name: "unless-stopped".to_owned(),
+            retries_max: 0,
+        },
+    })
+}
+
+fn found_unchanged() -> Event {
+    Event::FoundUnchanged {
+        container: "c0".repeat(32),
+    }
+}
+
+fn cancelled() -> Event {
+    Event::Cancelled {
+        why: "a newer request took its place".to_owned(),
+    }
+}
+
+fn succeeds() -> Vec<Event> {
+    vec![
+        pull_started(),
+        image_pinned(),
+        stage_started(Condition::Healthy),
+        staged(),
+        Event::SwitchStarted,
+        Event::Switched { outage_ms: 240 },
+        verify_started(),
+        Event::Committed,
+        warned(),
+        Event::Succeeded,
+    ]
+}
+
+fn rolls_back() -> Vec<Event> {
+    vec![
+        pull_started(),
+        stage_started(Condition::Running),
+        staged(),
+        Event::SwitchStarted,
+        Event::Switched { outage_ms: 240 },
+        verify_started(),
+        Event::RecoveryStarted,
+        Event::RollbackStarted(Failure {
+            cause: Cause::new(Code::ContainerExited, Step::Verify, "exit code 1"),
+            log: vec![
+                "größer 🐳".to_owned(),
+                String::new(),
+                "\u{1b}[31mred".to_owned(),
+            ],
+        }),
+        Event::Restored { outage_ms: 190 },
+        Event::RolledBack,
+    ]
+}
+
+fn rollback_fails() -> Vec<Event> {
+    vec![
+        pull_started(),
+        stage_started(Condition::Unhealthy),
+        Event::SwitchStarted,
+        Event::RollbackStarted(failure(Code::SwitchFailed, Step::Switch)),
+        Event::RollbackFailed {
+            cause: Cause::new(Code::RollbackFailed, Step::RollBack, "no such container"),
+            runs: "nothing".to_owned(),
+        },
+    ]
+}
+
+fn fails_to_stage(condition: Condition) -> Vec<Event> {
+    vec![
+        pull_started(),
+        stage_started(condition),
+        Event::Failed(failure(Code::StageFailed, Step::Stage)),
+    ]
+}
+
+#[test]
+fn the_sample_has_every_kind_of_event_and_every_status_that_can_be_left() {
+    use cutover_core::deployment::Status;
+    use std::collections::HashSet;
+
+    let runs = runs();
+    let kinds: HashSet<_> = runs
+        .iter()
+        .flat_map(|(_, events)| events.iter().map(Event::kind))
+        .collect();
+    // All but `requested`, which is the request itself.
+    assert_eq!(kinds.len(), 18);
+    let ends: HashSet<_> = folds().iter().map(Deployment::status).collect();
+    let missing: Vec<_> = Status::ALL
+        .iter()
+        .filter(|status| !ends.contains(status))
+        .collect();
+    let passing = [&Status::Pulling, &Status::Verifying, &Status::RollingBack];
+    assert_eq!(missing, passing);
+}
