@@ -251,8 +251,7 @@ impl Scene {
             fs::Permissions::from_mode(0o600),
         )
         .expect("a mode");
-        let config = serde_json::json!({ "auths": self.registry.docker_config() });
-        self.write("docker/config.json", &config.to_string());
+        self.write("docker/config.json", &self.registry.docker_config().to_string());
         self.write("cutover.toml", &text);
     }
 
@@ -381,6 +380,23 @@ impl Scene {
         let request = format!("GET {path} HTTP/1.1\r\nhost: cutover\r\nconnection: close\r\n\r\n");
         std::io::Write::write_all(&mut stream, request.as_bytes()).ok()?;
         read_answer(stream)
+    }
+
+    /// The status and body of a synchronous `POST /deploy` on the daemon's unix socket.
+    ///
+    /// # Panics
+    /// If the daemon does not answer.
+    #[must_use]
+    pub fn post(&self, sha: &str) -> (u16, Value) {
+        let body = serde_json::json!({ "service": "app", "image_sha": sha }).to_string();
+        let mut stream = std::os::unix::net::UnixStream::connect(self.socket()).expect("the daemon listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        let request = format!(
+            "POST /deploy HTTP/1.1\r\nhost: cutover\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        std::io::Write::write_all(&mut stream, request.as_bytes()).expect("the daemon reads");
+        read_answer(stream).expect("an answer")
     }
 
     /// What `GET /v1/deployments` says, newest first.

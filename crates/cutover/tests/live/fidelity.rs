@@ -31,7 +31,8 @@ fn deploy_twice(
     let one = scene.push(&ImageSpec::new("one"));
     let two = scene.push(&ImageSpec::new("two"));
     drop(scene.deploy(&one).expect("succeeded"));
-    scene.ask("/write?path=/data/kept&text=from-one");
+    let written = scene.ask("/write?path=/data/kept&text=from-one");
+    assert!(!written.is_empty(), "nothing was written");
     drop(scene.deploy(&two).expect("succeeded"));
     assert_eq!(scene.serves(), "two");
     scene

@@ -99,6 +99,8 @@ fn an_image_that_exits_at_once_is_rolled_back_and_its_output_shown_masked() {
     let (id, _) = identity(&scene);
     let ended = scene.deploy(&bad).expect("rolled_back");
     assert_eq!(ended.cause(), "container_exited");
+    let (status, body) = scene.post(&bad);
+    assert_eq!((status, body["code"].as_str()), (500, Some("rolled_back")), "{body:#}");
     assert_eq!(
         scene.container()["Id"],
         id,
@@ -182,7 +184,8 @@ fn a_sha_that_does_not_exist_changes_nothing() {
     let before = identity(&scene);
     let ended = scene.deploy(&"f".repeat(40)).expect("failed");
     assert_eq!(ended.cause(), "image_not_found");
-    assert_eq!(ended.body["status"], 422);
+    let (status, body) = scene.post(&"f".repeat(40));
+    assert_eq!((status, body["code"].as_str()), (422, Some("image_not_found")), "{body:#}");
     assert_eq!(ended.deployment()["nothing_changed"], true);
     assert_eq!(identity(&scene), before);
 }
@@ -218,7 +221,8 @@ fn a_registry_that_wants_a_login_gets_the_one_from_dockers_configuration() {
     scene.write("docker/config.json", "{}");
     let ended = scene.deploy(&next).expect("failed");
     assert_eq!(ended.cause(), "registry_denied");
-    assert_eq!(ended.body["status"], 424);
+    let (status, body) = scene.post(&next);
+    assert_eq!((status, body["code"].as_str()), (424, Some("registry_denied")), "{body:#}");
     assert_eq!(identity(&scene), before);
 }
 

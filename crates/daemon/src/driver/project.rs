@@ -13,6 +13,7 @@ use cutover_core::strategy::Facts;
 use cutover_core::template::{ImageTemplate, image_template};
 use cutover_core::{duration, mask};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::command::{CommandError, Compose, Project};
 use crate::settings;
@@ -82,7 +83,7 @@ pub async fn read(
         .map_err(|error| compose_cause(service, &error))?;
     let file: File = parse(service, &json)?;
     let Some(described) = file.services.get(&service.compose_service) else {
-        return Err(missing_service(service, &file));
+        return Err(missing_service(service, file.services.keys()));
     };
     let image = described.image.clone().unwrap_or_default();
     if !image.ends_with(&format!(":{tag}")) {
@@ -112,20 +113,9 @@ pub async fn tag_variable(
     compose: &Compose,
     service: &settings::Service,
 ) -> Result<(String, String), Cause> {
-    let project = Project {
-        service,
-        variables: BTreeMap::new(),
-    };
-    let json = compose
-        .read(
-            &project,
-            &["config", "--no-interpolate", "--format", "json"],
-        )
-        .await
-        .map_err(|error| compose_cause(service, &error))?;
-    let file: File = parse(service, &json)?;
+    let file = as_written(compose, service).await?;
     let Some(described) = file.services.get(&service.compose_service) else {
-        return Err(missing_service(service, &file));
+        return Err(missing_service(service, file.services.keys()));
     };
     let image = described.image.clone().unwrap_or_default();
     if let Some(variable) = &service.tag_variable {
@@ -133,10 +123,7 @@ pub async fn tag_variable(
     }
     let ImageTemplate { tag_variable, .. } = image_template(&image).map_err(|error| {
         let name = &service.compose_service;
-        invalid(format!(
-            "service `{name}`: {error}; write `{}`",
-            error.suggestion(name)
-        ))
+        invalid(format!("service `{name}`: {error}; write `{}`", error.suggestion(name)))
     })?;
     Ok((tag_variable, image))
 }
@@ -146,18 +133,18 @@ pub async fn tag_variable(
 /// # Errors
 /// [`Code::InvalidCompose`] with Compose's own words.
 pub async fn name(compose: &Compose, service: &settings::Service) -> Result<String, Cause> {
-    let project = Project {
-        service,
-        variables: BTreeMap::new(),
-    };
+    as_written(compose, service).await.map(|file| file.name)
+}
+
+/// The project with its variables in place. Compose leaves some of it in the forms that it was written
+/// in, lists where the rendered project has maps, so only what is needed is read.
+async fn as_written(compose: &Compose, service: &settings::Service) -> Result<WrittenFile, Cause> {
+    let project = Project { service, variables: BTreeMap::new() };
     let json = compose
-        .read(
-            &project,
-            &["config", "--no-interpolate", "--format", "json"],
-        )
+        .read(&project, &["config", "--no-interpolate", "--format", "json"])
         .await
         .map_err(|error| compose_cause(service, &error))?;
-    parse(service, &json).map(|file| file.name)
+    parse(service, &json)
 }
 
 /// What Compose would hash for the service with `tag`: equal to a container's label when Compose would
@@ -203,7 +190,7 @@ fn compose_cause(service: &settings::Service, error: &CommandError) -> Cause {
     invalid(mask.apply(&error.to_string()))
 }
 
-fn parse(service: &settings::Service, json: &str) -> Result<File, Cause> {
+fn parse<T: DeserializeOwned>(service: &settings::Service, json: &str) -> Result<T, Cause> {
     serde_json::from_str(json).map_err(|error| {
         invalid(format!(
             "the project of service `{}` is not what Compose documents: {error}",
@@ -212,8 +199,11 @@ fn parse(service: &settings::Service, json: &str) -> Result<File, Cause> {
     })
 }
 
-fn missing_service(service: &settings::Service, file: &File) -> Cause {
-    let known: Vec<_> = file.services.keys().map(String::as_str).collect();
+fn missing_service<'a>(
+    service: &settings::Service,
+    known: impl Iterator<Item = &'a String>,
+) -> Cause {
+    let known: Vec<_> = known.map(String::as_str).collect();
     invalid(format!(
         "the Compose project has no service `{}` (it has {}); set `compose_service` or `profiles`",
         service.compose_service,
@@ -247,6 +237,20 @@ fn secret_values(service: &settings::Service, file: &File, described: &Service) 
     values
 }
 
+/// The project as written, before interpolation.
+#[derive(Debug, Deserialize)]
+struct WrittenFile {
+    name: String,
+    #[serde(default)]
+    services: BTreeMap<String, WrittenService>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WrittenService {
+    image: Option<String>,
+}
+
+/// The project as rendered.
 #[derive(Debug, Deserialize)]
 struct File {
     name: String,
