@@ -214,3 +214,24 @@ fn connect_for_reading(path: &Path) -> Result<Connection, JournalError> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(connection)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_record_waits_for_the_disk() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (writer, ..) = open(directory.path()).expect("opens");
+        let setting = |name: &str| -> String {
+            let read = writer
+                .connection
+                .pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0));
+            format!("{:?}", read.expect(name))
+        };
+        assert_eq!(setting("journal_mode"), "Text(\"wal\")");
+        // FULL
+        assert_eq!(setting("synchronous"), "Integer(2)");
+        assert_eq!(setting("foreign_keys"), "Integer(1)");
+    }
+}

@@ -59,14 +59,26 @@ impl Writer {
             self.ballast.ensure()?;
         }
         let first = self.attempt(&write);
-        if first.as_ref().err() == Some(&JournalError::Full)
-            && room == Room::Last
-            && self.ballast.release() == Released::Freed
-        {
-            tracing::warn!("the disk is full: released the ballast to record the way back");
-            return self.attempt(&write);
+        match first {
+            Err(JournalError::Full)
+                if room == Room::Last && self.ballast.release() == Released::Freed =>
+            {
+                tracing::warn!("the disk is full: released the ballast to record the way back");
+                self.attempt(&write)
+            }
+            Err(JournalError::Io { .. }) => {
+                self.overwrite();
+                first
+            }
+            _ => first,
         }
-        first
+    }
+
+    /// After the disk would not confirm a transaction, its pages may stand whole in the log behind the
+    /// last one that was confirmed, and a restart would find it recorded after all. The next transaction
+    /// takes the same place, whether it is confirmed or not, so one that says nothing is written at once.
+    fn overwrite(&mut self) {
+        let _unconfirmed = self.attempt(write_probe);
     }
 
     fn attempt<T>(
@@ -191,13 +203,7 @@ impl Writer {
 
     /// Writes one row, as durably as any record, and puts the ballast back.
     pub(super) fn probe(&mut self) -> Result<(), JournalError> {
-        self.transact(Room::Ample, |transaction| {
-            transaction.execute(
-                "INSERT OR REPLACE INTO probe (only, at) VALUES (1, unixepoch() * 1000)",
-                [],
-            )?;
-            Ok(())
-        })
+        self.transact(Room::Ample, write_probe)
     }
 
     /// Runs a deletion in the room that there is; returns how many rows went.
@@ -210,6 +216,12 @@ impl Writer {
             Ok(transaction.prepare_cached(query)?.execute(params)?)
         })
     }
+}
+
+fn write_probe(transaction: &Transaction<'_>) -> Result<(), JournalError> {
+    let query = "INSERT OR REPLACE INTO probe (only, at) VALUES (1, unixepoch() * 1000)";
+    transaction.prepare_cached(query)?.execute([])?;
+    Ok(())
 }
 
 fn insert_event(

@@ -5,6 +5,7 @@ mod history;
 mod open;
 mod damage;
 mod disk_full;
+mod disk_fails;
 mod kill;
 mod replay;
 mod versions;
