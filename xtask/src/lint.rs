@@ -23,6 +23,8 @@ use tools::Tools;
 const ACTION: &str = "action.yml";
 /// Where the workflows are.
 const WORKFLOWS: &str = ".github/workflows";
+/// The workflow that users copy.
+const SHIPPED_WORKFLOW: &str = "dist/workflow.yml";
 /// The documents whose examples are read.
 const DOCUMENTS: [&str; 2] = ["README.md", "docs"];
 
@@ -36,7 +38,10 @@ pub(crate) fn lint() -> Result<()> {
         .context("xtask is in no workspace")?;
     let tools = Tools::fetch(&root.join("target/tools"))?;
     let mut findings = lint_shell(&tools, root)?;
-    let mut documents = vec![(PathBuf::from(ACTION), Kind::Action)];
+    let mut documents = vec![
+        (PathBuf::from(ACTION), Kind::Action),
+        (PathBuf::from(SHIPPED_WORKFLOW), Kind::Example),
+    ];
     for workflow in source::files_in(root, Path::new(WORKFLOWS), &["yml", "yaml"])? {
         documents.push((workflow, Kind::Workflow));
     }
