@@ -5,8 +5,12 @@
     reason = "a command line program talks to whoever runs it"
 )]
 
+mod bench;
+mod demo;
+mod dist;
 mod engine;
 mod lint;
+mod test;
 mod world;
 
 use std::process::ExitCode;
@@ -23,10 +27,18 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure speed and size, beside what else there is
+    Bench(bench::Arguments),
+    /// A small shop deployed by the real program, act by act: a tour, and a check of the promises
+    Demo(demo::Arguments),
+    /// Build the static binary that is given to users
+    Dist,
     /// A private Docker Engine, beside whatever the machine has
     Engine(engine::Arguments),
     /// Look through the shell scripts, the GitHub action and the workflows
     Lint,
+    /// Everything that must hold: formatting, lints, documentation, dependency rules, all tests
+    Test(test::Arguments),
     /// What runs inside the namespaces of a test world
     #[command(hide = true)]
     World(world::Arguments),
@@ -34,8 +46,12 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Dist => dist::run(),
         Command::Engine(arguments) => engine::run(arguments),
         Command::Lint => lint::lint().map(|()| ExitCode::SUCCESS),
+        Command::Test(arguments) => test::run(&arguments),
         Command::World(arguments) => world::run_inside(&arguments),
     };
     match result {

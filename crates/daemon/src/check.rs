@@ -79,10 +79,9 @@ pub async fn check(settings: &Settings) -> Vec<Finding> {
     let Some(compose) = compose else {
         return findings;
     };
-    let driver = match ComposeDriver::new(docker, compose, &settings.server.state_directory) {
-        Ok(driver) => driver,
-        Err(_) => return findings, // The state directory is among the findings already.
-    };
+    let driver = ComposeDriver::new(docker, compose, &settings.server.state_directory);
+    // A state directory that cannot be used is among the findings already.
+    let Ok(driver) = driver else { return findings };
     for service in settings.services.values() {
         findings.extend(look_at_service(settings, &driver, service).await);
     }

@@ -4,10 +4,15 @@
 //! The story of one deployment is told in [`run`].
 
 mod run;
+mod roll_back;
+mod roll_forward;
+mod observe;
+mod causes;
 mod record;
 mod output;
 mod recover;
 mod turns;
+mod view;
 mod tidy_up;
 
 use std::collections::BTreeMap;
@@ -16,23 +21,18 @@ use std::time::Duration;
 
 use cutover_api::event::{OutputLine, PullProgress};
 use cutover_core::admission::{Accepting, Asker, Refusal, can_cancel};
-use cutover_core::cause::Step;
 use cutover_core::deployment::{Deployment, Status};
 use cutover_core::names::{DeliveryId, DeploymentId, ServiceName, Tag};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::record::{Record, now};
+use self::record::Record;
 use self::run::Run;
 use self::turns::{Turn, Underway};
-use crate::docker::Container;
-use crate::driver::{ComposeDriver, docker_cause, project};
+use crate::driver::ComposeDriver;
 use crate::journal::{Journal, JournalError};
 use crate::settings::{self, Settings};
-
-/// Asking Docker whether it answers must not keep a client waiting that would rather hear "no".
-const READY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many committed releases are looked through for one to go back to.
 const RELEASES_MAX: u32 = 100;
@@ -82,13 +82,13 @@ pub enum Refused {
     Admission(Refusal),
     /// This delivery is still under way.
     #[error("in progress")]
-    InProgress(Deployment),
+    InProgress(Box<Deployment>),
     /// The delivery id was used for another request.
     #[error("delivery id reused")]
     DeliveryReused(DeploymentId),
     /// Too late: the deployment has switched or has ended.
     #[error("too late")]
-    TooLate(Deployment),
+    TooLate(Box<Deployment>),
     /// There is no release to go back to, or its image is gone.
     #[error("no release to go back to")]
     NoRelease {
@@ -267,7 +267,7 @@ impl Deployer {
     pub async fn cancel(&self, id: &DeploymentId, actor: &str) -> Result<Deployment, Refused> {
         let deployment = self.deployment(id).await?;
         if !can_cancel(deployment.status()) {
-            return Err(Refused::TooLate(deployment));
+            return Err(Refused::TooLate(Box::new(deployment)));
         }
         tracing::info!(deployment.id = %id, actor, "cancel");
         if let Some(underway) = self.underway().get(id) {
@@ -279,153 +279,8 @@ impl Deployer {
         if ended.status() == Status::Cancelled {
             Ok(ended)
         } else {
-            Err(Refused::TooLate(ended))
+            Err(Refused::TooLate(Box::new(ended)))
         }
-    }
-
-    /// Refuses deployments of `service` from now on; what runs or waits goes on.
-    ///
-    /// # Errors
-    /// [`Refused::NotFound`], or [`Refused::JournalUnavailable`].
-    pub async fn pause(
-        &self,
-        service: &ServiceName,
-        why: Option<String>,
-    ) -> Result<ServiceView, Refused> {
-        self.turn(service)?;
-        self.inner
-            .journal
-            .set_paused(service, why.as_deref(), now())
-            .await
-            .map_err(journal_refused)?;
-        self.service(service).await
-    }
-
-    /// Accepts deployments of `service` again, and takes back that it needs an operator.
-    ///
-    /// # Errors
-    /// [`Refused::NotFound`], or [`Refused::JournalUnavailable`].
-    pub async fn resume(&self, service: &ServiceName) -> Result<ServiceView, Refused> {
-        self.turn(service)?;
-        self.inner
-            .journal
-            .clear_paused(service)
-            .await
-            .map_err(journal_refused)?;
-        self.inner
-            .journal
-            .set_needs_operator(service, None)
-            .await
-            .map_err(journal_refused)?;
-        self.service(service).await
-    }
-
-    /// What `service` looks like right now.
-    ///
-    /// # Errors
-    /// [`Refused::NotFound`], [`Refused::DockerUnavailable`] or [`Refused::JournalUnavailable`].
-    pub async fn service(&self, service: &ServiceName) -> Result<ServiceView, Refused> {
-        let (current, waiting) = {
-            let turn = self.turn(service)?.lock().await;
-            (
-                turn.current.clone(),
-                turn.waiting.as_ref().map(|waiting| waiting.id.clone()),
-            )
-        };
-        let journal = &self.inner.journal;
-        let flags = journal.flags(service).await.map_err(journal_refused)?;
-        let last = journal.last_ended(service).await.map_err(journal_refused)?;
-        let view = |id: Option<DeploymentId>| async {
-            match id {
-                Some(id) => journal.deployment(&id).await.map_err(journal_refused),
-                None => Ok(None),
-            }
-        };
-        Ok(ServiceView {
-            name: service.clone(),
-            running: self.running(service).await?,
-            paused: flags.paused,
-            needs_operator: flags.needs_operator,
-            current: view(current).await?,
-            waiting: view(waiting).await?,
-            last,
-        })
-    }
-
-    /// Whether work can be taken: Docker answers, and recovery is done.
-    pub async fn readiness(&self) -> Readiness {
-        let readiness = self
-            .inner
-            .readiness
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        if readiness != Readiness::Ready {
-            return readiness;
-        }
-        match self.docker_answers().await {
-            Ok(()) => Readiness::Ready,
-            Err(why) => Readiness::NotReady { why },
-        }
-    }
-
-    async fn docker_answers(&self) -> Result<(), String> {
-        match tokio::time::timeout(READY_TIMEOUT, self.driver().docker().ping()).await {
-            Ok(answered) => answered.map_err(|error| error.to_string()),
-            Err(_) => Err(format!(
-                "docker did not answer within {} s",
-                READY_TIMEOUT.as_secs()
-            )),
-        }
-    }
-
-    /// The service's container, as Docker has it now.
-    async fn running(
-        &self,
-        name: &ServiceName,
-    ) -> Result<Option<cutover_api::service::Running>, Refused> {
-        let service = self.configured(name).ok_or_else(|| unknown_service(name))?;
-        let known = self
-            .inner
-            .projects
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-            .cloned();
-        let project = match known {
-            Some(project) => project,
-            None => match project::name(self.driver().compose(), &service).await {
-                Ok(project) => project,
-                // The Compose file is broken at the moment: `check` says how, and nothing else depends on it.
-                Err(cause) => {
-                    tracing::warn!(service.name = %name, cause = cause.detail, "the project's name is not known");
-                    return Ok(None);
-                }
-            },
-        };
-        self.remember_project(name, &project);
-        let containers = self
-            .driver()
-            .docker()
-            .service_containers(&project, &service.compose_service)
-            .await
-            .map_err(|error| Refused::DockerUnavailable {
-                why: docker_cause(Step::Prepare, &error).detail,
-            })?;
-        let container = containers
-            .iter()
-            .find(|container| container.state.running)
-            .or(containers.first());
-        Ok(container.map(as_running))
-    }
-
-    fn remember_project(&self, service: &ServiceName, project: &str) {
-        let mut projects = self
-            .inner
-            .projects
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        projects.insert(service.clone(), project.to_owned());
     }
 
     async fn deployment(&self, id: &DeploymentId) -> Result<Deployment, Refused> {
@@ -513,16 +368,6 @@ impl Deployer {
         if let Some(underway) = self.underway().remove(&deployment.id) {
             underway.end.send_replace(Some(deployment.clone()));
         }
-    }
-}
-
-fn as_running(container: &Container) -> cutover_api::service::Running {
-    cutover_api::service::Running {
-        container: container.id.clone(),
-        name: container.name.clone(),
-        image: container.image_ref.clone(),
-        condition: container.condition().as_str().to_owned(),
-        started_at: container.state.started_at.map(|at| at.to_string()),
     }
 }
 

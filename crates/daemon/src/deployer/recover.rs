@@ -9,8 +9,11 @@ use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{Deployment, Event, Failure, Status};
 use cutover_core::recovery::{Recovery, recover};
 
+use super::observe::checks_of;
 use super::record::now;
-use super::run::{self, Run};
+use super::roll_back::{self, ask_operator};
+use super::roll_forward;
+use super::run::Run;
 use super::{Deployer, Readiness};
 use crate::docker::Docker;
 use crate::driver::project;
@@ -93,7 +96,7 @@ async fn recover_one(deployer: &Deployer, deployment: Deployment) -> Option<Depl
                 };
                 run.record.anyway(Event::RollbackStarted(failure)).await;
             }
-            run::ask_operator(&mut run, cause).await;
+            ask_operator(&mut run, cause).await;
         }
     }
     deployer.remember_end(run.record.deployment()).await;
@@ -114,9 +117,9 @@ async fn discard(run: &mut Run) {
 async fn roll_back(run: &mut Run) {
     let deployment = run.record.deployment().clone();
     let checks = match &deployment.previous {
-        Some(old) => match run::checks_of(run, &old.container).await {
+        Some(old) => match checks_of(run, &old.container).await {
             Ok(checks) => checks,
-            Err(error) => return run::ask_operator(run, interrupted(error.to_string())).await,
+            Err(error) => return ask_operator(run, interrupted(error.to_string())).await,
         },
         None => None,
     };
@@ -125,7 +128,7 @@ async fn roll_back(run: &mut Run) {
         cause: interrupted("cutover was restarted during the switch"),
         log: Vec::new(),
     });
-    run::roll_back(run, failure, checks.as_ref()).await;
+    roll_back::roll_back(run, failure, checks.as_ref()).await;
 }
 
 /// Committed: the new container must run, whatever the machine started at boot.
@@ -157,10 +160,10 @@ async fn roll_forward(run: &mut Run) {
             let cause = interrupted(format!(
                 "the committed container could not be started: {error}"
             ));
-            return run::ask_operator(run, cause).await;
+            return ask_operator(run, cause).await;
         }
     };
-    let verified = match run::checks_of(run, &staged.container).await {
+    let verified = match checks_of(run, &staged.container).await {
         Ok(Some(checks)) => {
             verify::verify(docker, events, &staged.container, &checks.for_rollback())
                 .await
@@ -173,10 +176,10 @@ async fn roll_forward(run: &mut Run) {
         let cause = interrupted(format!(
             "the committed container was not healthy after a restart: {why}"
         ));
-        return run::ask_operator(run, cause).await;
+        return ask_operator(run, cause).await;
     }
     match project::read(driver.compose(), &run.service, &deployment.request.tag).await {
-        Ok(model) => run::roll_forward(run, Some(&model)).await,
+        Ok(model) => roll_forward::roll_forward(run, Some(&model)).await,
         Err(cause) => {
             run.record
                 .warn(format!(
@@ -184,7 +187,7 @@ async fn roll_forward(run: &mut Run) {
                     cause.detail
                 ))
                 .await;
-            run::roll_forward(run, None).await;
+            roll_forward::roll_forward(run, None).await;
         }
     }
 }

@@ -6,34 +6,27 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::{Condition, Event, Failure, PinnedImage, Previous};
-use cutover_core::mask::{self, Mask};
+use cutover_core::deployment::{Event, Failure, PinnedImage};
+use cutover_core::mask::Mask;
 use cutover_core::strategy::{Strategy, strategy};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::causes::{journal_cause, masked, verify_cause};
+use super::observe::{as_previous, checks, secret_values, unchanged_since, watch};
 use super::output::Output;
 use super::record::Record;
-use crate::docker::container::EnvVar;
-use crate::docker::{Container, ContainerEvents, DockerError};
+use super::roll_back::roll_back;
+use super::roll_forward::roll_forward;
 use crate::driver::project::{self, ServiceModel};
-use crate::driver::{ComposeDriver, Staging, Target, docker_cause, env_file};
-use crate::journal::{Journal, JournalError};
-use crate::probe::verify::{self, Checks, VerifyFailure};
+use crate::driver::stage::Staging;
+use crate::driver::{ComposeDriver, Target, docker_cause};
+use crate::journal::Journal;
+use crate::probe::verify::{self, Checks};
 use crate::registry::{self, PullOrder};
 use crate::settings;
-
-/// How often putting the previous container back is tried before an operator is asked.
-const ROLLBACK_ATTEMPTS: u32 = 3;
-
-/// Between two attempts at something that Docker refused.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
-
-/// The longest pause between two attempts to finish what was committed.
-const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// Everything that one deployment works with.
 #[derive(Debug)]
@@ -261,149 +254,6 @@ async fn take_over(
     run.forward(Step::Verify, Event::Committed).await
 }
 
-/// After the commit point: finish, however long it takes.
-pub(super) async fn roll_forward(run: &mut Run, model: Option<&ServiceModel>) {
-    let deployment = run.record.deployment().clone();
-    let mut pause = RETRY_PAUSE;
-    if let Some(staged) = &deployment.staged {
-        while let Err(cause) = run
-            .driver
-            .settle(deployment.previous.as_ref(), staged)
-            .await
-        {
-            run.record
-                .warn(format!("{}; trying again", cause.detail))
-                .await;
-            tokio::select! {
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(SETTLE_PAUSE_MAX),
-                // The next start goes on from here.
-                () = run.stopping.cancelled() => return,
-            }
-        }
-    }
-    if let Some(model) = model
-        && let Err(what) = remember_tag(run, model).await
-    {
-        run.record.warn(what).await;
-    }
-    run.record.anyway(Event::Succeeded).await;
-}
-
-/// Puts the previous container back and proves that it runs.
-///
-/// Without `checks` nothing is verified: that is for a previous container that is known to be gone.
-pub(super) async fn roll_back(run: &mut Run, failure: Failure, checks: Option<&Checks>) {
-    let driver = run.driver.clone();
-    let deployment = run.record.deployment().clone();
-    run.record.anyway(Event::RollbackStarted(failure)).await;
-    let previous = deployment.previous.as_ref();
-    let mut attempt = 1;
-    let outage_ms = loop {
-        // Subscribed before the start, so that an exit cannot be missed.
-        let events = match previous {
-            Some(old) => watch(&driver, &old.container).await.map(Some),
-            None => Ok(None),
-        };
-        let restored = match events {
-            Ok(events) => driver
-                .restore(&deployment.id, previous)
-                .await
-                .map(|outage_ms| (outage_ms, events)),
-            Err(error) => Err(docker_cause(Step::RollBack, &error)),
-        };
-        match restored {
-            Ok(restored) => break restored,
-            Err(cause) if attempt == ROLLBACK_ATTEMPTS => return ask_operator(run, cause).await,
-            Err(cause) => {
-                run.record
-                    .warn(format!(
-                        "attempt {attempt} to put the previous container back failed: {}",
-                        cause.detail
-                    ))
-                    .await;
-                tokio::time::sleep(RETRY_PAUSE * attempt).await;
-                attempt += 1;
-            }
-        }
-    };
-    let (outage_ms, events) = outage_ms;
-    run.record.anyway(Event::Restored { outage_ms }).await;
-    let verified = match (previous, events, checks) {
-        // As it was found: there was nothing to verify then either.
-        (Some(old), Some(events), Some(checks))
-            if old.condition.is_good() || old.condition == Condition::Starting =>
-        {
-            verify::verify(
-                driver.docker(),
-                events,
-                &old.container,
-                &checks.for_rollback(),
-            )
-            .await
-        }
-        _ => Ok(()),
-    };
-    if let Err(cause) = driver.discard(&deployment.id).await {
-        run.record
-            .warn(format!(
-                "the failed container could not be removed: {}",
-                cause.detail
-            ))
-            .await;
-    }
-    match (verified, previous) {
-        (Err(failure), _) => ask_operator(run, verify_cause(Step::RollBack, &failure)).await,
-        (Ok(()), Some(_)) => run.record.anyway(Event::RolledBack).await,
-        (Ok(()), None) => {
-            let cause = Cause::new(
-                Code::NoRollbackTarget,
-                Step::RollBack,
-                "this was the first deployment of the service, so there is nothing to go back to; the new container was removed",
-            );
-            let runs = "no container of the service".to_owned();
-            run.record
-                .anyway(Event::RollbackFailed { cause, runs })
-                .await;
-        }
-    }
-}
-
-/// The rollback failed: say what runs, and leave it alone.
-pub(super) async fn ask_operator(run: &mut Run, cause: Cause) {
-    let deployment = run.record.deployment().clone();
-    let mut runs = Vec::new();
-    let old = deployment.previous.as_ref().map(|old| &old.container);
-    let new = deployment.staged.as_ref().map(|new| &new.container);
-    for (which, id) in [("previous", old), ("new", new)] {
-        let Some(id) = id else { continue };
-        match run.driver.docker().container(id).await {
-            Ok(Some(container)) if container.state.running => {
-                runs.push(format!(
-                    "the {which} container {} ({})",
-                    container.name, container.image_ref
-                ));
-            }
-            Ok(_) => {}
-            Err(error) => runs.push(format!("the {which} container, perhaps: {error}")),
-        }
-    }
-    let runs = if runs.is_empty() {
-        "no container of the service".to_owned()
-    } else {
-        runs.join(" and ")
-    };
-    if let Err(error) = run
-        .journal
-        .set_needs_operator(&deployment.request.service, Some(&cause.detail))
-        .await
-    {
-        tracing::error!(%error, service.name = %deployment.request.service, "the need for an operator could not be recorded");
-    }
-    run.record
-        .anyway(Event::RollbackFailed { cause, runs })
-        .await;
-}
-
 /// Before the switch: remove what was created, and say why.
 async fn give_up(run: &mut Run, cause: Cause) {
     if run.record.deployment().status() == cutover_core::deployment::Status::Staging
@@ -470,21 +320,6 @@ impl Run {
     }
 }
 
-/// Writes the tag into the env file, where a `docker compose up` by hand finds it.
-async fn remember_tag(run: &Run, model: &ServiceModel) -> Result<(), String> {
-    let (service, model) = (Arc::clone(&run.service), model.clone());
-    let tag = run.record.deployment().request.tag.clone();
-    let written =
-        tokio::task::spawn_blocking(move || env_file::remember_tag(&service, &model, &tag)).await;
-    match written {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(format!(
-            "{error}; `docker compose up` by hand would bring an earlier release back"
-        )),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
 fn refuse_unsupported(model: &ServiceModel) -> Result<(), Cause> {
     let Strategy::Refused { why, hint } = strategy(&model.facts) else {
         return Ok(());
@@ -494,96 +329,4 @@ fn refuse_unsupported(model: &ServiceModel) -> Result<(), Cause> {
         model.compose_service
     );
     Err(Cause::new(Code::UnsupportedStrategy, Step::Prepare, detail))
-}
-
-/// Somebody may have typed `docker compose` while the image was pulled.
-async fn unchanged_since(driver: &ComposeDriver, previous: Option<&Previous>) -> Result<(), Cause> {
-    let Some(old) = previous else { return Ok(()) };
-    let found = driver
-        .docker()
-        .container(&old.container)
-        .await
-        .map_err(|error| docker_cause(Step::Stage, &error))?;
-    match found {
-        Some(now) if now.state.running == old.condition.ran() => Ok(()),
-        _ => Err(Cause::new(
-            Code::Interfered,
-            Step::Stage,
-            format!(
-                "the container {} was changed by somebody else during the deployment; cutover changed nothing",
-                old.name
-            ),
-        )),
-    }
-}
-
-async fn watch(driver: &ComposeDriver, container: &str) -> Result<ContainerEvents, DockerError> {
-    driver.docker().watch_container(container).await
-}
-
-fn as_previous(container: &Container) -> Previous {
-    Previous {
-        container: container.id.clone(),
-        name: container.name.clone(),
-        image: container.image_ref.clone(),
-        image_id: container.image_id.clone(),
-        condition: container.condition(),
-        restart_policy: container.restart_policy.clone(),
-    }
-}
-
-/// The checks for a container of which only the id is known; `None` if it is gone.
-pub(super) async fn checks_of(run: &Run, container: &str) -> Result<Option<Checks>, DockerError> {
-    let found = run.driver.docker().container(container).await?;
-    Ok(found.map(|container| checks(&run.service, None, &container)))
-}
-
-/// How a container of the service is proven: by the service's settings and its own health check.
-pub(super) fn checks(
-    service: &settings::Service,
-    model: Option<&ServiceModel>,
-    container: &Container,
-) -> Checks {
-    Checks::new(service, model.and_then(|model| model.monitor), container)
-}
-
-fn secret_values(container: &Container) -> Vec<String> {
-    let mut values = Vec::new();
-    for EnvVar { name, value } in &container.env {
-        if mask::looks_secret(name) {
-            values.push(value.clone());
-        }
-        values.extend(mask::url_credentials(value));
-    }
-    values
-}
-
-fn masked(cause: Cause, mask: &Mask) -> Cause {
-    Cause {
-        detail: mask.apply(&cause.detail),
-        ..cause
-    }
-}
-
-fn verify_cause(step: Step, failure: &VerifyFailure) -> Cause {
-    let code = match failure {
-        _ if step == Step::RollBack => Code::RollbackFailed,
-        VerifyFailure::Exited { .. } => Code::ContainerExited,
-        VerifyFailure::Unhealthy { .. } => Code::Unhealthy,
-        VerifyFailure::Interfered { .. } => Code::Interfered,
-        VerifyFailure::Docker(_) => Code::DockerUnavailable,
-    };
-    Cause::new(code, step, failure.to_string())
-}
-
-pub(super) fn journal_cause(step: Step, error: &JournalError) -> Cause {
-    let code = match error {
-        JournalError::Full { .. } => Code::InsufficientStorage,
-        _ => Code::JournalUnavailable,
-    };
-    Cause::new(
-        code,
-        step,
-        format!("the journal could not be written, so this step was not taken: {error}"),
-    )
 }

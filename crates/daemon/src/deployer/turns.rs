@@ -281,7 +281,7 @@ fn repetition(known: Deployment, fingerprint: &str) -> Result<Accepted, Refused>
     let recorded = (known.request.fingerprint.as_str(), known.status());
     match admission::repeated(recorded, fingerprint) {
         Repetition::Replay => Ok(Accepted::Replayed(known)),
-        Repetition::InProgress => Err(Refused::InProgress(known)),
+        Repetition::InProgress => Err(Refused::InProgress(Box::new(known))),
         Repetition::Reused => Err(Refused::DeliveryReused(known.id)),
     }
 }

@@ -3,18 +3,20 @@
 //! Compose reads its own files: we ask it for the project as JSON, once without interpolation, to learn
 //! which variable is the image's tag, and once with that variable set to the requested tag.
 
+mod file;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
+use cutover_core::mask;
 use cutover_core::names::Tag;
 use cutover_core::strategy::Facts;
 use cutover_core::template::{ImageTemplate, image_template};
-use cutover_core::{duration, mask};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use self::file::{File, Service, WrittenFile};
 use super::command::{CommandError, Compose, Project};
 use crate::settings;
 
@@ -123,7 +125,10 @@ pub async fn tag_variable(
     }
     let ImageTemplate { tag_variable, .. } = image_template(&image).map_err(|error| {
         let name = &service.compose_service;
-        invalid(format!("service `{name}`: {error}; write `{}`", error.suggestion(name)))
+        invalid(format!(
+            "service `{name}`: {error}; write `{}`",
+            error.suggestion(name)
+        ))
     })?;
     Ok((tag_variable, image))
 }
@@ -139,9 +144,15 @@ pub async fn name(compose: &Compose, service: &settings::Service) -> Result<Stri
 /// The project with its variables in place. Compose leaves some of it in the forms that it was written
 /// in, lists where the rendered project has maps, so only what is needed is read.
 async fn as_written(compose: &Compose, service: &settings::Service) -> Result<WrittenFile, Cause> {
-    let project = Project { service, variables: BTreeMap::new() };
+    let project = Project {
+        service,
+        variables: BTreeMap::new(),
+    };
     let json = compose
-        .read(&project, &["config", "--no-interpolate", "--format", "json"])
+        .read(
+            &project,
+            &["config", "--no-interpolate", "--format", "json"],
+        )
         .await
         .map_err(|error| compose_cause(service, &error))?;
     parse(service, &json)
@@ -235,188 +246,4 @@ fn secret_values(service: &settings::Service, file: &File, described: &Service) 
         }
     }
     values
-}
-
-/// The project as written, before interpolation.
-#[derive(Debug, Deserialize)]
-struct WrittenFile {
-    name: String,
-    #[serde(default)]
-    services: BTreeMap<String, WrittenService>,
-}
-
-#[derive(Debug, Deserialize)]
-struct WrittenService {
-    image: Option<String>,
-}
-
-/// The project as rendered.
-#[derive(Debug, Deserialize)]
-struct File {
-    name: String,
-    #[serde(default)]
-    services: BTreeMap<String, Service>,
-    #[serde(default)]
-    secrets: BTreeMap<String, SecretFile>,
-}
-
-#[derive(Deserialize)]
-struct SecretFile {
-    file: Option<PathBuf>,
-    environment: Option<String>,
-    content: Option<String>,
-}
-
-impl std::fmt::Debug for SecretFile {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SecretFile")
-            .field("file", &self.file)
-            .finish_non_exhaustive()
-    }
-}
-
-#[derive(Debug, Deserialize)]
-struct Service {
-    image: Option<String>,
-    #[serde(default)]
-    environment: BTreeMap<String, Option<String>>,
-    scale: Option<serde_json::Value>,
-    deploy: Option<Deploy>,
-    healthcheck: Option<HealthcheckFile>,
-    #[serde(default)]
-    pre_stop: Vec<serde_json::Value>,
-    #[serde(default)]
-    ports: Vec<Port>,
-    container_name: Option<String>,
-    #[serde(default)]
-    volumes: Vec<Mount>,
-    network_mode: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Port {
-    published: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Mount {
-    #[serde(rename = "type")]
-    kind: String,
-    source: Option<String>,
-    #[serde(default)]
-    read_only: bool,
-}
-
-#[derive(Debug, Deserialize)]
-struct Deploy {
-    replicas: Option<serde_json::Value>,
-    update_config: Option<UpdateConfig>,
-}
-
-#[derive(Debug, Deserialize)]
-struct UpdateConfig {
-    order: Option<String>,
-    monitor: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct HealthcheckFile {
-    #[serde(default)]
-    disable: Option<serde_json::Value>,
-    start_period: Option<String>,
-    interval: Option<String>,
-    timeout: Option<String>,
-    retries: Option<serde_json::Value>,
-}
-
-impl Service {
-    fn facts(&self, service: &settings::Service) -> Facts {
-        Facts {
-            published_ports: self
-                .ports
-                .iter()
-                .filter_map(|port| port.published.clone())
-                .collect(),
-            container_name: self.container_name.clone(),
-            writable_mounts: self.volumes.iter().filter_map(Mount::writable).collect(),
-            host_network: self.network_mode.as_deref() == Some("host"),
-            replicas: self.replicas(),
-            start_first_wanted: self.start_first(service),
-            pre_stop_hooks: !self.pre_stop.is_empty(),
-        }
-    }
-
-    fn replicas(&self) -> u32 {
-        let deploy = self
-            .deploy
-            .as_ref()
-            .and_then(|deploy| deploy.replicas.as_ref());
-        deploy.or(self.scale.as_ref()).and_then(number).unwrap_or(1)
-    }
-
-    fn start_first(&self, service: &settings::Service) -> bool {
-        if let Some(order) = service.order {
-            return order == settings::Order::StartFirst;
-        }
-        let config = self
-            .deploy
-            .as_ref()
-            .and_then(|deploy| deploy.update_config.as_ref());
-        config.and_then(|config| config.order.as_deref()) == Some("start-first")
-    }
-
-    fn monitor(&self) -> Result<Option<Duration>, Cause> {
-        let config = self
-            .deploy
-            .as_ref()
-            .and_then(|deploy| deploy.update_config.as_ref());
-        read_duration(
-            "deploy.update_config.monitor",
-            config.and_then(|config| config.monitor.as_deref()),
-        )
-    }
-
-    fn healthcheck(&self) -> Result<Option<Healthcheck>, Cause> {
-        let Some(file) = &self.healthcheck else {
-            return Ok(None);
-        };
-        Ok(Some(Healthcheck {
-            disabled: file
-                .disable
-                .as_ref()
-                .is_some_and(|value| value == &serde_json::Value::Bool(true)),
-            start_period: read_duration("healthcheck.start_period", file.start_period.as_deref())?,
-            interval: read_duration("healthcheck.interval", file.interval.as_deref())?,
-            timeout: read_duration("healthcheck.timeout", file.timeout.as_deref())?,
-            retries: file.retries.as_ref().and_then(number),
-        }))
-    }
-}
-
-impl Mount {
-    /// What it is, if the container may write to it.
-    fn writable(&self) -> Option<String> {
-        let source = self.source.as_ref().filter(|_| !self.read_only)?;
-        match self.kind.as_str() {
-            "volume" => Some(format!("volume `{source}`")),
-            "bind" => Some(format!("directory `{source}`")),
-            _ => None,
-        }
-    }
-}
-
-/// Compose leaves numbers as strings where the project is not interpolated.
-fn number(value: &serde_json::Value) -> Option<u32> {
-    match value {
-        serde_json::Value::Number(number) => u32::try_from(number.as_u64()?).ok(),
-        serde_json::Value::String(text) => text.parse().ok(),
-        _ => None,
-    }
-}
-
-fn read_duration(key: &str, text: Option<&str>) -> Result<Option<Duration>, Cause> {
-    text.map(|text| {
-        duration::parse(text).map_err(|error| invalid(format!("{key}: `{text}` is {error}")))
-    })
-    .transpose()
 }

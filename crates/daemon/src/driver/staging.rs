@@ -209,13 +209,13 @@ async fn act(
         Decision::Forward => forward::pass(docker, request).await,
         Decision::ForwardList => {
             forward::pass_changed(docker, request, |list| {
-                rewrite::list(list, &lock(shared).view)
+                rewrite::list(list, &lock(shared).view);
             })
             .await
         }
         Decision::ForwardInspectNew => {
             forward::pass_changed(docker, request, |new| {
-                rewrite::inspect(new, &lock(shared).view)
+                rewrite::inspect(new, &lock(shared).view);
             })
             .await
         }

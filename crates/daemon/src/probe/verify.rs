@@ -41,6 +41,12 @@ const GLANCE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Signals that end a process, by which Docker's `stop` and `kill` are told from, say, a reload.
 const DEADLY_SIGNALS: &[&str] = &["2", "3", "9", "15"];
 
+/// With these codes a container ends that was told to; any other is its own doing.
+const STOPPED_CODES: &[i64] = &[0, 130, 137, 143];
+
+/// How much later than the end of a container the signal may be told that ended it.
+const SIGNAL_GRACE: Duration = Duration::from_millis(250);
+
 /// Proves that the container with this id may stay.
 ///
 /// `events` must have been subscribed before the container was started, so that nothing is missed.
@@ -78,7 +84,7 @@ pub async fn verify(
         };
         let probes = watch.life.as_mut().map(|life| &mut life.probes);
         tokio::select! {
-            event = events.next() => watch.note(event).await?,
+            event = events.next() => watch.note(event, &mut events).await?,
             (source, sample) = probes::next(probes) => watch.sample(source, sample),
             () = tokio::time::sleep_until(wakeup) => watch.wake()?,
         }
@@ -226,7 +232,11 @@ impl Watch<'_> {
     }
 
     /// Takes an event into account.
-    async fn note(&mut self, event: ContainerEvent) -> Result<(), VerifyFailure> {
+    async fn note(
+        &mut self,
+        event: ContainerEvent,
+        events: &mut ContainerEvents,
+    ) -> Result<(), VerifyFailure> {
         // A new release has no earlier life that would not count against it.
         let began = self.life.as_ref().and_then(|life| life.started_at);
         let of_earlier_life = self.checks.purpose == Purpose::Restored
@@ -235,16 +245,19 @@ impl Watch<'_> {
             Change::Resync(container) => self.take_up(*container).await,
             Change::Destroyed => Err(VerifyFailure::interfered("somebody removed the container")),
             _ if of_earlier_life => Ok(()),
-            Change::Died { exit_code } => self.ended(exit_code, None).await,
+            Change::Died { exit_code } => {
+                if STOPPED_CODES.contains(&exit_code) {
+                    self.await_signal(events).await;
+                }
+                self.ended(exit_code, None).await
+            }
             Change::Started if self.life.is_none() => {
                 let found = self.look().await?;
                 self.take_up(found).await
             }
             Change::Health(health) => self.health(health, None).await,
             Change::Signalled { signal } => {
-                if DEADLY_SIGNALS.contains(&signal.as_str()) {
-                    self.signal = Some(signal);
-                }
+                self.note_signal(signal);
                 Ok(())
             }
             Change::OutOfMemory => {
@@ -257,6 +270,29 @@ impl Watch<'_> {
                 Ok(())
             }
         }
+    }
+
+    fn note_signal(&mut self, signal: String) {
+        if DEADLY_SIGNALS.contains(&signal.as_str()) {
+            self.signal = Some(signal);
+        }
+    }
+
+    /// Docker tells a signal after it was sent, so the end of a quick container may be told first. Only a new
+    /// release is asked about: its end decides, whatever else is told meanwhile.
+    async fn await_signal(&mut self, events: &mut ContainerEvents) {
+        if self.checks.purpose != Purpose::NewRelease {
+            return;
+        }
+        let signalled = async {
+            while self.signal.is_none() {
+                if let Change::Signalled { signal } = events.next().await.change {
+                    self.note_signal(signal);
+                }
+            }
+        };
+        // Without one, it ended by itself.
+        let _ = tokio::time::timeout(SIGNAL_GRACE, signalled).await;
     }
 
     async fn health(

@@ -14,13 +14,13 @@ fn event(action: &str, seconds: i64, attributes: serde_json::Value) -> String {
 }
 
 /// A Docker whose event streams the test feeds, one after the other.
-fn feeding() -> (FakeDocker, mpsc::UnboundedReceiver<mpsc::Sender<String>>) {
-    let (feeds, feed) = mpsc::unbounded_channel();
+fn feeding() -> (FakeDocker, mpsc::Receiver<mpsc::Sender<String>>) {
+    let (feeds, feed) = mpsc::channel(16);
     let feeds = Mutex::new(feeds);
     let fake = FakeDocker::start(move |asked| {
         if asked.line.starts_with("GET /events") {
             let (sender, pieces) = mpsc::channel(16);
-            let _ = feeds.lock().expect("no panic").send(sender);
+            let _ = feeds.lock().expect("no panic").try_send(sender);
             return Reply::Pieces(pieces);
         }
         Reply::Json(200, container_json("c", true))
@@ -114,12 +114,12 @@ async fn a_cut_stream_goes_on_where_it_ended_and_the_container_is_looked_at() {
 
 #[tokio::test]
 async fn a_container_that_is_gone_after_the_gap_counts_as_removed() {
-    let (feeds, mut feed) = mpsc::unbounded_channel();
+    let (feeds, mut feed) = mpsc::channel(16);
     let feeds = Mutex::new(feeds);
     let fake = FakeDocker::start(move |asked| {
         if asked.line.starts_with("GET /events") {
             let (sender, pieces) = mpsc::channel(16);
-            let _ = feeds.lock().expect("no panic").send(sender);
+            let _ = feeds.lock().expect("no panic").try_send(sender);
             return Reply::Pieces(pieces);
         }
         Reply::error(404, "No such container: c")

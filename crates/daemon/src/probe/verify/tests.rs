@@ -16,7 +16,7 @@ use cutover_core::health::HealthRules;
 struct Scene {
     fake: FakeDocker,
     container: Arc<Mutex<Option<serde_json::Value>>>,
-    streams: mpsc::UnboundedReceiver<mpsc::Sender<String>>,
+    streams: mpsc::Receiver<mpsc::Sender<String>>,
     stream: Option<mpsc::Sender<String>>,
 }
 
@@ -24,12 +24,12 @@ impl Scene {
     /// The container runs since 21:00:00.
     fn new() -> Self {
         let container = Arc::new(Mutex::new(Some(container_json("c", true))));
-        let (sender, streams) = mpsc::unbounded_channel();
+        let (sender, streams) = mpsc::channel(16);
         let (sender, shown) = (Mutex::new(sender), Arc::clone(&container));
         let fake = FakeDocker::start(move |asked| {
             if asked.line.starts_with("GET /events") {
                 let (feed, pieces) = mpsc::channel(16);
-                let _ = sender.lock().expect("no panic").send(feed);
+                let _ = sender.lock().expect("no panic").try_send(feed);
                 return Reply::Pieces(pieces);
             }
             match shown.lock().expect("no panic").clone() {
@@ -217,6 +217,18 @@ async fn an_end_brought_about_from_outside_is_no_fault_of_the_release() {
         .event(2, "kill", serde_json::json!({"signal": "15"}))
         .await;
     scene.event_died(3, 0).await;
+    let failure = outcome(verify).await.expect_err("it was stopped");
+    assert!(
+        matches!(failure, VerifyFailure::Interfered { .. }),
+        "{failure:?}"
+    );
+    // Docker may tell the end before the signal that brought it about.
+    let mut scene = Scene::new();
+    let verify = scene.verify(patient()).await;
+    scene.event_died(3, 143).await;
+    scene
+        .event(3, "kill", serde_json::json!({"signal": "15"}))
+        .await;
     let failure = outcome(verify).await.expect_err("it was stopped");
     assert!(
         matches!(failure, VerifyFailure::Interfered { .. }),

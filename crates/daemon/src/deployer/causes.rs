@@ -1,0 +1,37 @@
+//! Failures of a step, in the words of a cause.
+
+use cutover_core::cause::{Cause, Code, Step};
+use cutover_core::mask::Mask;
+
+use crate::journal::JournalError;
+use crate::probe::verify::VerifyFailure;
+
+pub(super) fn masked(cause: Cause, mask: &Mask) -> Cause {
+    Cause {
+        detail: mask.apply(&cause.detail),
+        ..cause
+    }
+}
+
+pub(super) fn verify_cause(step: Step, failure: &VerifyFailure) -> Cause {
+    let code = match failure {
+        _ if step == Step::RollBack => Code::RollbackFailed,
+        VerifyFailure::Exited { .. } => Code::ContainerExited,
+        VerifyFailure::Unhealthy { .. } => Code::Unhealthy,
+        VerifyFailure::Interfered { .. } => Code::Interfered,
+        VerifyFailure::Docker(_) => Code::DockerUnavailable,
+    };
+    Cause::new(code, step, failure.to_string())
+}
+
+pub(super) fn journal_cause(step: Step, error: &JournalError) -> Cause {
+    let code = match error {
+        JournalError::Full => Code::InsufficientStorage,
+        _ => Code::JournalUnavailable,
+    };
+    Cause::new(
+        code,
+        step,
+        format!("the journal could not be written, so this step was not taken: {error}"),
+    )
+}

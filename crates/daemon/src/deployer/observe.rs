@@ -1,0 +1,81 @@
+//! What a run reads off the containers of the service.
+
+use cutover_core::cause::{Cause, Code, Step};
+use cutover_core::deployment::Previous;
+use cutover_core::mask;
+
+use super::run::Run;
+use crate::docker::container::EnvVar;
+use crate::docker::{Container, ContainerEvents, DockerError};
+use crate::driver::project::ServiceModel;
+use crate::driver::{ComposeDriver, docker_cause};
+use crate::probe::verify::Checks;
+use crate::settings;
+
+/// Somebody may have typed `docker compose` while the image was pulled.
+pub(super) async fn unchanged_since(
+    driver: &ComposeDriver,
+    previous: Option<&Previous>,
+) -> Result<(), Cause> {
+    let Some(old) = previous else { return Ok(()) };
+    let found = driver
+        .docker()
+        .container(&old.container)
+        .await
+        .map_err(|error| docker_cause(Step::Stage, &error))?;
+    match found {
+        Some(now) if now.state.running == old.condition.ran() => Ok(()),
+        _ => Err(Cause::new(
+            Code::Interfered,
+            Step::Stage,
+            format!(
+                "the container {} was changed by somebody else during the deployment; cutover changed nothing",
+                old.name
+            ),
+        )),
+    }
+}
+
+pub(super) async fn watch(
+    driver: &ComposeDriver,
+    container: &str,
+) -> Result<ContainerEvents, DockerError> {
+    driver.docker().watch_container(container).await
+}
+
+pub(super) fn as_previous(container: &Container) -> Previous {
+    Previous {
+        container: container.id.clone(),
+        name: container.name.clone(),
+        image: container.image_ref.clone(),
+        image_id: container.image_id.clone(),
+        condition: container.condition(),
+        restart_policy: container.restart_policy.clone(),
+    }
+}
+
+/// The checks for a container of which only the id is known; `None` if it is gone.
+pub(super) async fn checks_of(run: &Run, container: &str) -> Result<Option<Checks>, DockerError> {
+    let found = run.driver.docker().container(container).await?;
+    Ok(found.map(|container| checks(&run.service, None, &container)))
+}
+
+/// How a container of the service is proven: by the service's settings and its own health check.
+pub(super) fn checks(
+    service: &settings::Service,
+    model: Option<&ServiceModel>,
+    container: &Container,
+) -> Checks {
+    Checks::new(service, model.and_then(|model| model.monitor), container)
+}
+
+pub(super) fn secret_values(container: &Container) -> Vec<String> {
+    let mut values = Vec::new();
+    for EnvVar { name, value } in &container.env {
+        if mask::looks_secret(name) {
+            values.push(value.clone());
+        }
+        values.extend(mask::url_credentials(value));
+    }
+    values
+}

@@ -1,0 +1,172 @@
+//! What services look like to an operator, and what an operator sets: paused, resumed.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use cutover_core::cause::Step;
+use cutover_core::names::{DeploymentId, ServiceName};
+
+use super::record::now;
+use super::{Deployer, Readiness, Refused, ServiceView, journal_refused, unknown_service};
+use crate::docker::Container;
+use crate::driver::{docker_cause, project};
+
+/// Asking Docker whether it answers must not keep a client waiting that would rather hear "no".
+const READY_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Deployer {
+    /// Refuses deployments of `service` from now on; what runs or waits goes on.
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`], or [`Refused::JournalUnavailable`].
+    pub async fn pause(
+        &self,
+        service: &ServiceName,
+        why: Option<String>,
+    ) -> Result<ServiceView, Refused> {
+        self.turn(service)?;
+        self.inner
+            .journal
+            .set_paused(service, why.as_deref(), now())
+            .await
+            .map_err(journal_refused)?;
+        self.service(service).await
+    }
+
+    /// Accepts deployments of `service` again, and takes back that it needs an operator.
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`], or [`Refused::JournalUnavailable`].
+    pub async fn resume(&self, service: &ServiceName) -> Result<ServiceView, Refused> {
+        self.turn(service)?;
+        self.inner
+            .journal
+            .clear_paused(service)
+            .await
+            .map_err(journal_refused)?;
+        self.inner
+            .journal
+            .set_needs_operator(service, None)
+            .await
+            .map_err(journal_refused)?;
+        self.service(service).await
+    }
+
+    /// What `service` looks like right now.
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`], [`Refused::DockerUnavailable`] or [`Refused::JournalUnavailable`].
+    pub async fn service(&self, service: &ServiceName) -> Result<ServiceView, Refused> {
+        let (current, waiting) = {
+            let turn = self.turn(service)?.lock().await;
+            (
+                turn.current.clone(),
+                turn.waiting.as_ref().map(|waiting| waiting.id.clone()),
+            )
+        };
+        let journal = &self.inner.journal;
+        let flags = journal.flags(service).await.map_err(journal_refused)?;
+        let last = journal.last_ended(service).await.map_err(journal_refused)?;
+        let view = |id: Option<DeploymentId>| async {
+            match id {
+                Some(id) => journal.deployment(&id).await.map_err(journal_refused),
+                None => Ok(None),
+            }
+        };
+        Ok(ServiceView {
+            name: service.clone(),
+            running: self.running(service).await?,
+            paused: flags.paused,
+            needs_operator: flags.needs_operator,
+            current: view(current).await?,
+            waiting: view(waiting).await?,
+            last,
+        })
+    }
+
+    /// Whether work can be taken: Docker answers, and recovery is done.
+    pub async fn readiness(&self) -> Readiness {
+        let readiness = self
+            .inner
+            .readiness
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if readiness != Readiness::Ready {
+            return readiness;
+        }
+        match self.docker_answers().await {
+            Ok(()) => Readiness::Ready,
+            Err(why) => Readiness::NotReady { why },
+        }
+    }
+
+    pub(super) async fn docker_answers(&self) -> Result<(), String> {
+        match tokio::time::timeout(READY_TIMEOUT, self.driver().docker().ping()).await {
+            Ok(answered) => answered.map_err(|error| error.to_string()),
+            Err(_) => Err(format!(
+                "docker did not answer within {} s",
+                READY_TIMEOUT.as_secs()
+            )),
+        }
+    }
+
+    /// The service's container, as Docker has it now.
+    async fn running(
+        &self,
+        name: &ServiceName,
+    ) -> Result<Option<cutover_api::service::Running>, Refused> {
+        let service = self.configured(name).ok_or_else(|| unknown_service(name))?;
+        let known = self
+            .inner
+            .projects
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned();
+        let project = match known {
+            Some(project) => project,
+            None => match project::name(self.driver().compose(), &service).await {
+                Ok(project) => project,
+                // The Compose file is broken at the moment: `check` says how, and nothing else depends on it.
+                Err(cause) => {
+                    tracing::warn!(service.name = %name, cause = cause.detail, "the project's name is not known");
+                    return Ok(None);
+                }
+            },
+        };
+        self.remember_project(name, &project);
+        let containers = self
+            .driver()
+            .docker()
+            .service_containers(&project, &service.compose_service)
+            .await
+            .map_err(|error| Refused::DockerUnavailable {
+                why: docker_cause(Step::Prepare, &error).detail,
+            })?;
+        let container = containers
+            .iter()
+            .find(|container| container.state.running)
+            .or(containers.first());
+        Ok(container.map(as_running))
+    }
+
+    fn remember_project(&self, service: &ServiceName, project: &str) {
+        let mut projects = self
+            .inner
+            .projects
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        projects.insert(service.clone(), project.to_owned());
+    }
+}
+
+fn as_running(container: &Container) -> cutover_api::service::Running {
+    cutover_api::service::Running {
+        container: container.id.clone(),
+        name: container.name.clone(),
+        image: container.image_ref.clone(),
+        condition: container.condition().as_str().to_owned(),
+        started_at: container.state.started_at.map(|at| at.to_string()),
+    }
+}

@@ -1,0 +1,197 @@
+//! The part of Compose's JSON that is read.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cutover_core::cause::Cause;
+use cutover_core::duration;
+use cutover_core::strategy::Facts;
+use serde::Deserialize;
+
+use super::{Healthcheck, invalid};
+use crate::settings;
+
+/// The project as written, before interpolation.
+#[derive(Debug, Deserialize)]
+pub(super) struct WrittenFile {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) services: BTreeMap<String, WrittenService>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct WrittenService {
+    pub(super) image: Option<String>,
+}
+
+/// The project as rendered.
+#[derive(Debug, Deserialize)]
+pub(super) struct File {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) services: BTreeMap<String, Service>,
+    #[serde(default)]
+    pub(super) secrets: BTreeMap<String, SecretFile>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct SecretFile {
+    pub(super) file: Option<PathBuf>,
+    pub(super) environment: Option<String>,
+    pub(super) content: Option<String>,
+}
+
+impl std::fmt::Debug for SecretFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SecretFile")
+            .field("file", &self.file)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Service {
+    pub(super) image: Option<String>,
+    #[serde(default)]
+    pub(super) environment: BTreeMap<String, Option<String>>,
+    scale: Option<serde_json::Value>,
+    deploy: Option<Deploy>,
+    healthcheck: Option<HealthcheckFile>,
+    #[serde(default)]
+    pre_stop: Vec<serde_json::Value>,
+    #[serde(default)]
+    ports: Vec<Port>,
+    container_name: Option<String>,
+    #[serde(default)]
+    volumes: Vec<Mount>,
+    network_mode: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Port {
+    published: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Mount {
+    #[serde(rename = "type")]
+    kind: String,
+    source: Option<String>,
+    #[serde(default)]
+    read_only: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Deploy {
+    replicas: Option<serde_json::Value>,
+    update_config: Option<UpdateConfig>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct UpdateConfig {
+    order: Option<String>,
+    monitor: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct HealthcheckFile {
+    #[serde(default)]
+    disable: Option<serde_json::Value>,
+    start_period: Option<String>,
+    interval: Option<String>,
+    timeout: Option<String>,
+    retries: Option<serde_json::Value>,
+}
+
+impl Service {
+    pub(super) fn facts(&self, service: &settings::Service) -> Facts {
+        Facts {
+            published_ports: self
+                .ports
+                .iter()
+                .filter_map(|port| port.published.clone())
+                .collect(),
+            container_name: self.container_name.clone(),
+            writable_mounts: self.volumes.iter().filter_map(Mount::writable).collect(),
+            host_network: self.network_mode.as_deref() == Some("host"),
+            replicas: self.replicas(),
+            start_first_wanted: self.start_first(service),
+            pre_stop_hooks: !self.pre_stop.is_empty(),
+        }
+    }
+
+    fn replicas(&self) -> u32 {
+        let deploy = self
+            .deploy
+            .as_ref()
+            .and_then(|deploy| deploy.replicas.as_ref());
+        deploy.or(self.scale.as_ref()).and_then(number).unwrap_or(1)
+    }
+
+    fn start_first(&self, service: &settings::Service) -> bool {
+        if let Some(order) = service.order {
+            return order == settings::Order::StartFirst;
+        }
+        let config = self
+            .deploy
+            .as_ref()
+            .and_then(|deploy| deploy.update_config.as_ref());
+        config.and_then(|config| config.order.as_deref()) == Some("start-first")
+    }
+
+    pub(super) fn monitor(&self) -> Result<Option<Duration>, Cause> {
+        let config = self
+            .deploy
+            .as_ref()
+            .and_then(|deploy| deploy.update_config.as_ref());
+        read_duration(
+            "deploy.update_config.monitor",
+            config.and_then(|config| config.monitor.as_deref()),
+        )
+    }
+
+    pub(super) fn healthcheck(&self) -> Result<Option<Healthcheck>, Cause> {
+        let Some(file) = &self.healthcheck else {
+            return Ok(None);
+        };
+        Ok(Some(Healthcheck {
+            disabled: file
+                .disable
+                .as_ref()
+                .is_some_and(|value| value == &serde_json::Value::Bool(true)),
+            start_period: read_duration("healthcheck.start_period", file.start_period.as_deref())?,
+            interval: read_duration("healthcheck.interval", file.interval.as_deref())?,
+            timeout: read_duration("healthcheck.timeout", file.timeout.as_deref())?,
+            retries: file.retries.as_ref().and_then(number),
+        }))
+    }
+}
+
+impl Mount {
+    /// What it is, if the container may write to it.
+    fn writable(&self) -> Option<String> {
+        let source = self.source.as_ref().filter(|_| !self.read_only)?;
+        match self.kind.as_str() {
+            "volume" => Some(format!("volume `{source}`")),
+            "bind" => Some(format!("directory `{source}`")),
+            _ => None,
+        }
+    }
+}
+
+/// Compose leaves numbers as strings where the project is not interpolated.
+pub(super) fn number(value: &serde_json::Value) -> Option<u32> {
+    match value {
+        serde_json::Value::Number(number) => u32::try_from(number.as_u64()?).ok(),
+        serde_json::Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+pub(super) fn read_duration(key: &str, text: Option<&str>) -> Result<Option<Duration>, Cause> {
+    text.map(|text| {
+        duration::parse(text).map_err(|error| invalid(format!("{key}: `{text}` is {error}")))
+    })
+    .transpose()
+}

@@ -1,0 +1,97 @@
+//! `cargo xtask test`: everything that must hold, in one command. Continuous integration runs this and
+//! nothing else.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+
+use crate::{lint, world};
+
+/// The version of cargo-deny that checks the dependencies.
+const CARGO_DENY: &str = "0.20.2";
+
+/// What `cargo xtask test` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Only the tests, without formatting, lints, documentation and dependency rules
+    #[arg(long)]
+    only_tests: bool,
+}
+
+/// Runs every check; the first that fails ends it.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let started = Instant::now();
+    if !arguments.only_tests {
+        step("formatting", || cargo(&["fmt", "--all", "--check"], &[]))?;
+        step("clippy", || {
+            cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"], &[])
+        })?;
+        step("documentation", || {
+            cargo(&["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "--deny warnings")])
+        })?;
+        step("dependency rules", dependency_rules)?;
+        step("scripts and workflows", lint::lint)?;
+    }
+    step("building the tests", || cargo(&["test", "--workspace", "--no-run"], &[]))?;
+    println!("\n== tests");
+    // Inside a world there is no network but its own.
+    let tests = ["cargo", "test", "--offline", "--workspace", "--no-fail-fast"];
+    let code = world::run(&tests.map(Into::into))?;
+    println!("\ncargo xtask test took {} s", started.elapsed().as_secs());
+    Ok(code)
+}
+
+fn step(name: &str, run: impl FnOnce() -> Result<()>) -> Result<()> {
+    println!("\n== {name}");
+    let started = Instant::now();
+    run().with_context(|| format!("the step `{name}` failed"))?;
+    println!("   {} s", started.elapsed().as_secs());
+    Ok(())
+}
+
+fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+    let status = Command::new(env!("CARGO"))
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .current_dir(root())
+        .status()
+        .context("cargo could not be started")?;
+    ensure!(status.success(), "`cargo {}` ended with {status}", arguments.join(" "));
+    Ok(())
+}
+
+/// Licences, banned crates and sources, by cargo-deny; fetched into the target directory if need be.
+fn dependency_rules() -> Result<()> {
+    let tools = root().join("target/tools");
+    let program = tools.join("bin/cargo-deny");
+    if !has_version(&program) {
+        let root = tools.display().to_string();
+        let target = tools.join("build").display().to_string();
+        cargo(
+            &[
+                "install", "cargo-deny", "--version", CARGO_DENY, "--locked", "--debug", "--quiet",
+                "--root", &root, "--target-dir", &target,
+            ],
+            &[],
+        )?;
+    }
+    let status = Command::new(&program)
+        .args(["check", "licenses", "bans", "sources"])
+        .current_dir(root())
+        .status()
+        .with_context(|| format!("{} could not be started", program.display()))?;
+    ensure!(status.success(), "cargo-deny found something");
+    Ok(())
+}
+
+fn has_version(program: &Path) -> bool {
+    let version = Command::new(program).arg("--version").output();
+    version.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(CARGO_DENY))
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
