@@ -1,0 +1,350 @@
+//! The example shop: its images in a registry, its Compose project, a certificate, and cutover.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use cutover_testkit::engine::command::{output_of, tail_of};
+use cutover_testkit::engine::processes;
+use cutover_testkit::engine::wait::wait_for;
+use cutover_testkit::images::ImageSpec;
+use cutover_testkit::registry::{Auth, Registry};
+use cutover_testkit::scene::free_port;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use rustix::process::{Pid, Signal};
+use tempfile::TempDir;
+
+use super::docker::Docker;
+use super::screen::Screen;
+use super::story::Release;
+use super::surroundings::Surroundings;
+
+/// The name of the Compose project: what has this name belongs to the demo.
+pub(crate) const PROJECT: &str = "cutover-demo";
+/// The service that is deployed, and the one beside it that nothing may touch.
+pub(crate) const SERVICE: &str = "shop";
+pub(crate) const NEIGHBOR: &str = "search";
+/// The neighbor's release, which stays what it is.
+const NEIGHBOR_TAG: &str = "2.1";
+/// All images of the demo have this label, by which they are removed.
+const IMAGE_LABEL: &str = "cutover-demo";
+
+/// From the start of the daemon until it answers.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// From SIGTERM until the daemon has ended.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The running shop with cutover in front of it.
+#[derive(Debug)]
+pub(crate) struct Shop {
+    dir: TempDir,
+    registry: Registry,
+    docker: Docker,
+    daemon: Option<Child>,
+    cutover: PathBuf,
+    socket: PathBuf,
+    compose: PathBuf,
+    published: u16,
+    listen: u16,
+    secret: String,
+}
+
+impl Shop {
+    /// Sets everything up and shows it: images, files, `cutover check`, `cutover serve`.
+    pub(crate) fn open(surroundings: &Surroundings, screen: &Screen) -> Result<Self> {
+        let docker = Docker::at(&surroundings.socket)?;
+        // A demo that was killed with SIGKILL could not clean up.
+        docker.remove(PROJECT, IMAGE_LABEL)?;
+        let registry = Registry::start_program(&surroundings.registry, Auth::None, 0)?;
+        let mut shop = Self {
+            dir: tempfile::Builder::new().prefix("cutover-demo-").tempdir()?,
+            registry,
+            docker,
+            daemon: None,
+            cutover: surroundings.cutover.clone(),
+            socket: surroundings.socket.clone(),
+            compose: surroundings.compose.clone(),
+            published: free_port(),
+            listen: free_port(),
+            secret: random_hex()?,
+        };
+        screen.welcome(&surroundings.described, &shop.registry.addr().to_string());
+        shop.push_images(&surroundings.shopd)?;
+        shop.write_files()?;
+        screen.file(&shop.path("compose.yaml"))?;
+        shop.start_neighbor(screen)?;
+        screen.file(&shop.path("cutover.toml"))?;
+        shop.check(screen)?;
+        shop.start_daemon(screen)?;
+        screen.exports(&shop.exports());
+        Ok(shop)
+    }
+
+    /// Ends cutover and removes everything that the demo made.
+    pub(crate) fn close(&mut self, screen: &Screen) -> Result<()> {
+        self.stop_daemon();
+        self.docker.remove(PROJECT, IMAGE_LABEL)?;
+        screen.removed();
+        Ok(())
+    }
+
+    /// The port of the shop, as its visitors see it.
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.published))
+    }
+
+    /// Where cutover is asked for deployments over the network.
+    pub(crate) fn url(&self) -> String {
+        format!("https://localhost:{}", self.listen)
+    }
+
+    /// The secret that signs requests.
+    pub(crate) fn secret(&self) -> &str {
+        &self.secret
+    }
+
+    /// The authority that issued cutover's certificate, as PEM.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.path("ca.crt")
+    }
+
+    /// cutover's unix socket.
+    pub(crate) fn cutover_socket(&self) -> PathBuf {
+        self.path("cutover.sock")
+    }
+
+    /// Docker.
+    pub(crate) fn docker(&self) -> &Docker {
+        &self.docker
+    }
+
+    /// Docker's socket.
+    pub(crate) fn docker_socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// cutover's own output.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.path("cutover.log")
+    }
+
+    /// The built program.
+    pub(crate) fn program(&self) -> &Path {
+        &self.cutover
+    }
+
+    /// The environment in which the commands below are typed, without the secret.
+    pub(crate) fn exports(&self) -> [(&'static str, String); 2] {
+        [
+            ("SSL_CERT_FILE", self.authority().display().to_string()),
+            (
+                "CUTOVER_SOCKET",
+                self.cutover_socket().display().to_string(),
+            ),
+        ]
+    }
+
+    /// A `cutover` command in that environment.
+    pub(crate) fn command(&self, secret: &str) -> Command {
+        let mut command = Command::new(&self.cutover);
+        for name in ["GITHUB_ACTIONS", "CUTOVER_URL", "CUTOVER_TOKEN", "RUST_LOG"] {
+            command.env_remove(name);
+        }
+        command
+            .envs(self.exports())
+            .env("CUTOVER_SECRET", secret)
+            .env("NO_PROXY", "localhost")
+            .env("no_proxy", "localhost");
+        command
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn push_images(&self, shopd: &Path) -> Result<()> {
+        let spec = |version: &str| {
+            ImageSpec::new(version)
+                .program(shopd)
+                .label(IMAGE_LABEL, "")
+        };
+        for release in Release::PUSHED {
+            let mut image = spec(release.version());
+            if let Some((name, value)) = release.misfortune() {
+                image = image.env(name, value);
+            }
+            self.registry.push(SERVICE, release.sha(), &image)?;
+        }
+        self.registry
+            .push(NEIGHBOR, NEIGHBOR_TAG, &spec("search 2.1"))?;
+        Ok(())
+    }
+
+    fn write_files(&self) -> Result<()> {
+        let registry = self.registry.addr();
+        let port = self.published;
+        self.write(
+            "compose.yaml",
+            0o644,
+            &format!(
+                "name: {PROJECT}\n\
+                 services:\n\
+                 \x20 {SERVICE}:\n\
+                 \x20   image: {registry}/{SERVICE}:${{SHOP_TAG}}\n\
+                 \x20   restart: unless-stopped\n\
+                 \x20   ports: [\"127.0.0.1:{port}:8080\"]\n\
+                 \x20   healthcheck: {{ test: [CMD, /shopd, healthcheck], interval: 300ms, timeout: 2s, retries: 3 }}\n\
+                 \x20 {NEIGHBOR}:   # cutover is not asked to deploy this one, so nothing may touch it\n\
+                 \x20   image: {registry}/{NEIGHBOR}:{NEIGHBOR_TAG}\n\
+                 \x20   restart: unless-stopped\n"
+            ),
+        )?;
+        let at = |name: &str| self.path(name).display().to_string();
+        self.write(
+            "cutover.toml",
+            0o644,
+            &format!(
+                "[server]\n\
+                 listen = \"127.0.0.1:{listen}\"\n\
+                 tls = {{ cert = {cert:?}, key = {key:?} }}\n\
+                 socket = {socket:?}\n\
+                 state_directory = {state:?}\n\
+                 [auth.hmac.ci]\n\
+                 secret_file = {secret:?}\n\
+                 services = [{SERVICE:?}]\n\
+                 [docker]\n\
+                 socket = {docker:?}\n\
+                 compose = {program:?}\n\
+                 [services.{SERVICE}]\n\
+                 compose_files = [{compose:?}]\n",
+                listen = self.listen,
+                cert = at("tls.crt"),
+                key = at("tls.key"),
+                socket = at("cutover.sock"),
+                state = at("state"),
+                secret = at("webhook.secret"),
+                docker = self.socket,
+                program = self.compose,
+                compose = at("compose.yaml"),
+            ),
+        )?;
+        self.write("webhook.secret", 0o600, &self.secret)?;
+        self.write_certificate()
+    }
+
+    /// A certificate for `localhost`, issued by an authority that only this demo trusts.
+    fn write_certificate(&self) -> Result<()> {
+        let mut authority = CertificateParams::new(Vec::new())?;
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        authority
+            .distinguished_name
+            .push(DnType::CommonName, "cutover demo");
+        let authority_key = KeyPair::generate()?;
+        let authority_pem = authority.self_signed(&authority_key)?.pem();
+        let issuer = Issuer::new(authority, authority_key);
+        let mut server = CertificateParams::new(vec!["localhost".to_owned()])?;
+        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let server_key = KeyPair::generate()?;
+        let server_pem = server.signed_by(&server_key, &issuer)?.pem();
+        self.write("ca.crt", 0o644, &authority_pem)?;
+        self.write("tls.crt", 0o644, &server_pem)?;
+        self.write("tls.key", 0o600, &server_key.serialize_pem())
+    }
+
+    fn write(&self, name: &str, mode: u32, text: &str) -> Result<()> {
+        let path = self.path(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+        Ok(())
+    }
+
+    fn start_neighbor(&self, screen: &Screen) -> Result<()> {
+        screen.typed(&format!("docker compose up --detach {NEIGHBOR}"));
+        let mut command = Command::new(&self.compose);
+        command
+            .args(["up", "--detach", NEIGHBOR])
+            .current_dir(self.dir.path())
+            .env("DOCKER_HOST", format!("unix://{}", self.socket.display()))
+            // The file mentions it; the neighbor has no use for it.
+            .env("SHOP_TAG", "none");
+        output_of(&mut command).map(drop)
+    }
+
+    fn check(&self, screen: &Screen) -> Result<()> {
+        screen.typed("cutover check --config cutover.toml");
+        let mut command = self.command(&self.secret);
+        command
+            .args(["check", "--config"])
+            .arg(self.path("cutover.toml"));
+        let output = command.output()?;
+        screen.output(&String::from_utf8_lossy(&output.stdout));
+        screen.output(&String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.status.success(),
+            "`cutover check` refuses the demo's configuration ({})",
+            output.status
+        );
+        Ok(())
+    }
+
+    fn start_daemon(&mut self, screen: &Screen) -> Result<()> {
+        screen.typed("cutover serve --config cutover.toml &");
+        let mut command = self.command(&self.secret);
+        command
+            .env_remove("CUTOVER_SECRET")
+            .args(["serve", "--config"])
+            .arg(self.path("cutover.toml"));
+        processes::log_to(&mut command, &self.log())?;
+        let daemon = self.daemon.insert(command.spawn()?);
+        let log = self.dir.path().join("cutover.log");
+        let socket = self.dir.path().join("cutover.sock");
+        let ready = Docker::at(&socket)?;
+        wait_for("cutover to be ready", READY_TIMEOUT, || {
+            if let Some(status) = daemon.try_wait()? {
+                bail!("`cutover serve` ended ({status}); {}", tail_of(&log));
+            }
+            Ok(ready.ask("/readyz").ok())
+        })?;
+        screen.output(&format!("ready on https://localhost:{}", self.listen));
+        Ok(())
+    }
+
+    fn stop_daemon(&mut self) {
+        let Some(mut daemon) = self.daemon.take() else {
+            return;
+        };
+        if let Some(pid) = Pid::from_raw(daemon.id().cast_signed()) {
+            processes::signal(pid, Signal::TERM);
+        }
+        let ended = wait_for("cutover to stop", STOP_TIMEOUT, || Ok(daemon.try_wait()?));
+        if ended.is_err() {
+            drop(daemon.kill());
+            drop(daemon.wait());
+        }
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        // After `close` there is nothing left to do; before it, something else went wrong and is
+        // being told.
+        self.stop_daemon();
+        drop(self.docker.remove(PROJECT, IMAGE_LABEL));
+    }
+}
+
+/// A secret as `cutover init` makes one.
+fn random_hex() -> Result<String> {
+    use std::io::Read as _;
+    let mut bytes = [0_u8; 32];
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
