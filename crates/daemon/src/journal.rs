@@ -97,8 +97,8 @@ pub struct Recorded {
     pub status_after: Status,
 }
 
-/// The handle to the journal; cheap to clone. The files are closed, and the state directory given free,
-/// shortly after the last clone is dropped.
+/// The handle to the journal; cheap to clone. Shortly after the last clone is dropped the journal is
+/// closed, which leaves one file that can be copied as it is, and the state directory is free again.
 ///
 /// Every method fails with the kinds that [`JournalError`] describes; those that write have recorded
 /// nothing then. A write goes on when its caller stops waiting.

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use super::error::JournalError;
 
 /// How long to wait for a daemon that is just ending, for example during an upgrade.
-const LOCK_WAIT: Duration = Duration::from_secs(2);
+const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// How often to ask again meanwhile.
 const LOCK_INTERVAL: Duration = Duration::from_millis(20);

@@ -4,11 +4,12 @@
 //! A new journal is made under another name and renamed, so a file under the journal's own name that is
 //! empty or has no tables is damage, never a beginning.
 
+use std::convert::Infallible;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -37,10 +38,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// What is left of a write-ahead log after a checkpoint that found it larger.
 const WAL_BYTES_MAX: i64 = 8 * 1024 * 1024;
 
-/// Owns the connection that reads.
+/// Owns the connection that reads. Its end of the channel goes when the connection is closed.
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) connection: Connection,
+    _end: mpsc::SyncSender<Infallible>,
     _lock: Arc<StateLock>,
 }
 
@@ -72,13 +74,16 @@ pub(super) fn open(directory: &Path) -> Result<(Writer, Reader, Opened), Journal
     if let Err(error) = ballast.ensure() {
         tracing::warn!(%error, "no deployment can begin until there is room for the ballast file");
     }
+    let (end, reader_end) = mpsc::sync_channel(0);
     let reader = Reader {
         connection: connect_for_reading(&files.journal())?,
+        _end: end,
         _lock: Arc::clone(&lock),
     };
     let writer = Writer {
         connection,
         ballast,
+        reader_end,
         _lock: lock,
     };
     Ok((writer, reader, opened))

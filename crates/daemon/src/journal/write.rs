@@ -1,7 +1,8 @@
 //! What is recorded, and the room that it may use.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::convert::Infallible;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use cutover_core::deployment::{Deployment, Event, Request, Status, UnixMillis, next_status};
 use cutover_core::names::{DeliveryId, DeploymentId, ServiceName};
@@ -14,12 +15,26 @@ use super::error::JournalError;
 use super::lock::StateLock;
 use super::read;
 
-/// Owns the one connection that writes. Dropped in this order: the connection is closed under the lock.
+/// How long the writer waits for the reader at the end: a read takes milliseconds.
+const READER_WAIT: Duration = Duration::from_secs(2);
+
+/// Owns the one connection that writes. Fields are dropped in their order, so the connection is closed
+/// before the lock is given back.
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) ballast: Ballast,
+    pub(super) reader_end: mpsc::Receiver<Infallible>,
     pub(super) _lock: Arc<StateLock>,
+}
+
+impl Drop for Writer {
+    /// Lets the reader close first: the last connection folds the log into the file, and the reader's
+    /// may not. What a stopped daemon leaves is then one file, which can be copied as it is.
+    fn drop(&mut self) {
+        // Nothing is ever sent; this ends when the reader's end of the channel is gone.
+        let _ended = self.reader_end.recv_timeout(READER_WAIT);
+    }
 }
 
 /// Which room a record may use.

@@ -17,10 +17,7 @@ async fn with_sample() -> TempDir {
     let directory = state_directory();
     let journal = new_journal(directory.path()).await;
     sample::record(&journal).await;
-    drop(journal);
-    drop(reopened(Journal::open(directory.path()).await));
-    // The lock is free again, so the files are closed.
-    drop(reopened(Journal::open(directory.path()).await));
+    closed(journal, directory.path()).await;
     directory
 }
 
@@ -231,7 +228,8 @@ async fn a_replacement_is_reported_until_it_is_acknowledged() {
     journal.acknowledge_replacement().await.expect("noted");
     journal.acknowledge_replacement().await.expect("noted");
     drop(journal);
-    drop(reopened(Journal::open(directory.path()).await));
+    let journal = reopened(Journal::open(directory.path()).await);
+    closed(journal, directory.path()).await;
 
     // A second one within the same second gets a name of its own.
     fs::write(&file, "garbage").expect("written");

@@ -43,8 +43,7 @@ async fn a_journal_of_a_newer_version_is_left_alone() {
     let directory = state_directory();
     let journal = new_journal(directory.path()).await;
     recorded(&journal, &id(1), request(), &up_to_the_switch(), 1000).await;
-    drop(journal);
-    drop(reopened(Journal::open(directory.path()).await));
+    closed(journal, directory.path()).await;
     let file = journal_file(directory.path());
     let connection = Connection::open(&file).expect("opens");
     let supported: u32 = connection

@@ -37,11 +37,9 @@ async fn the_sample_is_read_back_as_this_version_wrote_it() {
     let deployments = sample::record(&journal).await;
     assert_eq!(deployments, sample::folds());
     drop(journal);
-    // Opening and closing again folds the log into the file.
     let journal = reopened(Journal::open(directory.path()).await);
     assert_eq!(oldest_first(&journal).await, deployments);
-    drop(journal);
-    drop(reopened(Journal::open(directory.path()).await));
+    closed(journal, directory.path()).await;
     if let Ok(name) = std::env::var(WRITE) {
         let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/journal");
         fs::copy(journal_file(directory.path()), kept.join(name)).expect("written");

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{Deployment, Event, Failure, Request, UnixMillis};
@@ -11,6 +12,9 @@ use tempfile::TempDir;
 
 /// Set in a test that was started by another one, to the directory that it shall work in.
 const CHILD: &str = "CUTOVER_TEST_CHILD_DIRECTORY";
+
+/// A bound on closing a journal: a few waits for the disk.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A state directory of its own.
 pub(crate) fn state_directory() -> TempDir {
@@ -30,6 +34,16 @@ pub(crate) async fn new_journal(directory: &Path) -> Journal {
     let (journal, opened) = Journal::open(directory).await.expect("opens");
     assert_eq!(opened, Opened::New);
     journal
+}
+
+/// Closes the journal and waits until its log is folded into its file.
+pub(crate) async fn closed(journal: Journal, directory: &Path) {
+    drop(journal);
+    let began = Instant::now();
+    while directory.join("journal.sqlite-wal").exists() {
+        assert!(began.elapsed() < CLOSE_DEADLINE, "it is still open");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 pub(crate) fn journal_file(directory: &Path) -> PathBuf {
