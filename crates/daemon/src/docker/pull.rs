@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
+use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptions;
 use cutover_api::event::PullProgress;
 use cutover_core::cause::{Cause, Code, Step};
@@ -236,34 +237,39 @@ impl Docker {
         let idle = self.bounds.pull_idle;
         let mut layers = Layers::default();
         let mut moved_at = Instant::now();
+        // When the progress that is not told yet may be told.
+        let mut due: Option<Instant> = None;
         let mut told_at: Option<Instant> = None;
         let mut digest = None;
         loop {
-            let answer = tokio::time::timeout_at(moved_at + idle, answers.next());
-            let answer = match answer.await {
-                Err(_elapsed) => return Err(Fault::stalled(idle)),
+            let stalled_at = moved_at + idle;
+            let wakeup = due.map_or(stalled_at, |due| due.min(stalled_at));
+            let answer = match tokio::time::timeout_at(wakeup, answers.next()).await {
+                Err(_elapsed) if Instant::now() >= stalled_at => return Err(Fault::stalled(idle)),
+                Err(_elapsed) => {
+                    (due, told_at) = (None, Some(Instant::now()));
+                    progress(layers.progress());
+                    continue;
+                }
                 Ok(None) => break,
                 Ok(Some(answer)) => answer.map_err(DockerError::from)?,
             };
-            if answer.id.is_none()
-                && let Some(text) = answer
-                    .status
-                    .as_deref()
-                    .and_then(|s| s.strip_prefix("Digest: "))
-            {
-                digest = text.parse().ok().map(|d: Digest| d.as_str().to_owned());
-            }
+            digest = named_digest(&answer).or(digest);
             if layers.note(&answer) == Moved::Yes {
                 moved_at = Instant::now();
-                if told_at.is_none_or(|at| at.elapsed() >= PROGRESS_INTERVAL) {
-                    told_at = Some(moved_at);
-                    progress(layers.progress());
-                }
+                due = due.or(Some(told_at.map_or(moved_at, |at| at + PROGRESS_INTERVAL)));
             }
         }
         progress(layers.progress());
         Ok(digest)
     }
+}
+
+/// The digest that Docker names once, after it has asked the registry.
+fn named_digest(answer: &CreateImageInfo) -> Option<String> {
+    let text = answer.status.as_deref()?.strip_prefix("Digest: ")?;
+    let digest: Digest = text.parse().ok()?;
+    answer.id.is_none().then(|| digest.as_str().to_owned())
 }
 
 /// Counts the attempts to get something from a registry.
