@@ -204,11 +204,11 @@ fn message(event: &Event) -> String {
             failure.cause.detail
         ),
         Event::Restored { outage_ms } => format!(
-            "the previous container runs; no container of the service ran for {outage_ms} ms during the rollback"
+            "the previous container is back as it was found; it did not run for {outage_ms} ms"
         ),
         Event::RolledBack => "the previous release runs again and was verified".to_owned(),
         Event::RollbackFailed { cause, runs } => {
-            format!("{}; {runs}; an operator is needed", cause.detail)
+            format!("{}; what runs now: {runs}", cause.detail)
         }
         Event::Cancelled { why } => format!("cancelled: {why}; nothing was changed"),
         Event::RecoveryStarted => "the restarted daemon took this deployment up again".to_owned(),

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use cutover_daemon::http::Limits;
 
-use crate::wire::{PATIENCE, Served, short_limits};
+use crate::served::{Served, short_limits};
+use crate::wire::PATIENCE;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 

@@ -1,6 +1,6 @@
 //! What is one request and what is not, and that hyper never sees the latter.
 
-use crate::wire::{Served, short_limits};
+use crate::served::{Served, short_limits};
 
 #[tokio::test]
 async fn a_head_that_could_be_read_in_two_ways_is_refused_and_ends_the_connection() {

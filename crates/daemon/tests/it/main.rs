@@ -1,6 +1,8 @@
-//! The daemon from outside: its listeners on raw sockets, and its API in front of the real Docker.
+//! The listeners from outside, on raw sockets. Needs nothing but this machine; the API in front of a
+//! real Docker is tested in `tests/api`.
 
 mod wire;
+mod served;
 
 mod bounds;
 mod framing;

@@ -11,7 +11,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::wire::{Raw, Served, short_limits};
+use crate::served::{Served, short_limits};
+use crate::wire::Raw;
 
 /// A pair in files, and a listener that uses it.
 struct Secured {
