@@ -100,7 +100,7 @@ impl ComposeDriver {
                 Code::UnsupportedStrategy,
                 Step::Prepare,
                 format!(
-                    "service `{}` has {count} containers; more than one replica is not supported yet, nothing was changed",
+                    "service `{}` has {count} containers; more than one replica is not supported yet",
                     model.compose_service
                 ),
             )),

@@ -81,7 +81,7 @@ pub async fn from_local(
     let gone = |what: String| {
         pull_cause(
             Code::ImageNotFound,
-            format!("{what}; a rollback uses images on this machine only, nothing was changed"),
+            format!("{what}; a rollback uses images on this machine only"),
         )
     };
     let Some(image) = image else {

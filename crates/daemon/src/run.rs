@@ -2,17 +2,22 @@
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use cutover_core::compose_version::{ComposeVersion, MINIMUM};
+use cutover_core::deployment::UnixMillis;
 
 use crate::deployer::Deployer;
 use crate::docker::Docker;
 use crate::driver::ComposeDriver;
 use crate::driver::command::{CommandError, Compose};
 use crate::http::{self, HttpError};
-use crate::journal::{Journal, JournalError, Opened};
+use crate::journal::{Journal, JournalError, Opened, Retention};
 use crate::settings::Settings;
 use crate::systemd;
+
+/// The history grows by a few kilobytes a deployment: once a day is often enough.
+const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// The daemon could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -71,11 +76,13 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let driver = ComposeDriver::new(docker, compose, directory).map_err(unusable)?;
     let deployer = Deployer::new(&settings, driver, journal.clone());
 
+    let journal_to_prune = journal.clone();
     let server = http::Server::open(&settings, deployer.clone(), journal).await?;
     let recovering = tokio::spawn({
         let deployer = deployer.clone();
         async move { deployer.recover().await }
     });
+    let pruning = tokio::spawn(prune_history(journal_to_prune));
     systemd::ready();
     let watchdog = systemd::feed_watchdog();
     tracing::info!(
@@ -91,8 +98,23 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     recovering.abort();
     deployer.shut_down(settings.server.shutdown_deadline).await;
     server.stop().await;
+    pruning.abort();
     watchdog.abort();
     Ok(())
+}
+
+/// Keeps the history within its bounds, from the start on.
+async fn prune_history(journal: Journal) {
+    let mut rounds = tokio::time::interval(PRUNE_EVERY);
+    loop {
+        rounds.tick().await;
+        let now = UnixMillis(jiff::Timestamp::now().as_millisecond());
+        match journal.prune(Retention::default(), now).await {
+            Ok(0) => {}
+            Ok(deleted) => tracing::info!(deleted, "old deployments were taken out of the history"),
+            Err(error) => tracing::warn!(%error, "the history was not pruned"),
+        }
+    }
 }
 
 /// The history is gone: nobody but a person can say whether what runs is what should run.

@@ -61,8 +61,17 @@ pub struct Wishes<'a> {
     pub version: ComposeVersion,
     /// Who may use the registry.
     pub auth: Auth,
-    /// More lines at the end of the configuration.
-    pub configuration: &'a str,
+    /// Whether the daemon also listens on a loopback port, for signed requests.
+    pub network: Network,
+}
+
+/// Where the daemon listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// On its unix socket only.
+    None,
+    /// On a port of 127.0.0.1 as well, without TLS.
+    Loopback,
 }
 
 impl Default for Wishes<'_> {
@@ -72,7 +81,7 @@ impl Default for Wishes<'_> {
             service: HTTP_PROBE,
             version: ComposeVersion::Newest,
             auth: Auth::None,
-            configuration: "",
+            network: Network::None,
         }
     }
 }
@@ -88,6 +97,7 @@ pub struct Scene {
     pub docker: FaultyDocker,
     project: String,
     port: u16,
+    network_port: u16,
     version: ComposeVersion,
     daemon: Arc<Mutex<Option<Child>>>,
     pushed: u32,
@@ -150,6 +160,7 @@ impl Scene {
             docker,
             project,
             port,
+            network_port: free_port(),
             version: wishes.version,
             daemon,
             pushed: 0,
@@ -197,6 +208,18 @@ impl Scene {
         self.dir.path().join("cutover.toml")
     }
 
+    /// The daemon's address for signed requests, where it was wished for.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.network_port)
+    }
+
+    /// The file with the secret that signs requests.
+    #[must_use]
+    pub fn secret_file(&self) -> PathBuf {
+        self.dir.path().join("secret")
+    }
+
     /// The image repository of the service.
     #[must_use]
     pub fn repository(&self) -> String {
@@ -231,10 +254,10 @@ impl Scene {
     fn write_configuration(&self, wishes: &Wishes<'_>) {
         let at = |name: &str| self.dir.path().join(name).display().to_string();
         let text = format!(
-            "[server]\nsocket = {socket:?}\nstate_directory = {state:?}\n\n\
+            "[server]\nsocket = {socket:?}\nstate_directory = {state:?}\n{listen}\n\n\
              [docker]\nsocket = {docker:?}\ncompose = {compose:?}\nconfig_directory = {config:?}\n\n\
              [auth.hmac.ci]\nsecret_file = {secret:?}\nservices = [\"app\"]\n\n\
-             [services.app]\ncompose_files = [{file:?}]\n{service}\n{more}\n",
+             [services.app]\ncompose_files = [{file:?}]\n{service}\n",
             socket = at("cutover.sock"),
             state = at("state"),
             docker = self.docker.socket(),
@@ -243,7 +266,10 @@ impl Scene {
             secret = at("secret"),
             file = at("project/compose.yaml"),
             service = wishes.service,
-            more = wishes.configuration,
+            listen = match wishes.network {
+                Network::None => String::new(),
+                Network::Loopback => format!("listen = \"127.0.0.1:{}\"", self.network_port),
+            },
         );
         self.write("secret", SECRET);
         fs::set_permissions(

@@ -53,9 +53,8 @@ fn expect_up_to_date(scene: &Scene, arguments: &[&str]) {
     assert!(scene.containers().is_empty(), "{:#?}", scene.containers());
 }
 
-#[test]
-fn names_ports_networks_volumes_and_secrets_survive() {
-    const COMPOSE: &str = "\
+/// Everything at once.
+const COMPOSE: &str = "\
 name: {project}
 services:
   app:
@@ -80,6 +79,9 @@ secrets:
 configs:
   page: { file: ./page.txt }
 ";
+
+#[test]
+fn names_ports_networks_volumes_and_secrets_survive() {
     for version in BOTH {
         let scene = deploy_twice(version, COMPOSE, "", |scene| {
             scene.write("project/secret.txt", "file-secret");

@@ -7,6 +7,8 @@ mod fidelity;
 mod recovery;
 mod turns;
 mod by_hand;
+mod github;
+mod operator;
 
 use cutover_testkit::scene::Scene;
 use serde_json::Value;

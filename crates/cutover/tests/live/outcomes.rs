@@ -100,7 +100,11 @@ fn an_image_that_exits_at_once_is_rolled_back_and_its_output_shown_masked() {
     let ended = scene.deploy(&bad).expect("rolled_back");
     assert_eq!(ended.cause(), "container_exited");
     let (status, body) = scene.post(&bad);
-    assert_eq!((status, body["code"].as_str()), (500, Some("rolled_back")), "{body:#}");
+    assert_eq!(
+        (status, body["code"].as_str()),
+        (500, Some("rolled_back")),
+        "{body:#}"
+    );
     assert_eq!(
         scene.container()["Id"],
         id,
@@ -185,7 +189,11 @@ fn a_sha_that_does_not_exist_changes_nothing() {
     let ended = scene.deploy(&"f".repeat(40)).expect("failed");
     assert_eq!(ended.cause(), "image_not_found");
     let (status, body) = scene.post(&"f".repeat(40));
-    assert_eq!((status, body["code"].as_str()), (422, Some("image_not_found")), "{body:#}");
+    assert_eq!(
+        (status, body["code"].as_str()),
+        (422, Some("image_not_found")),
+        "{body:#}"
+    );
     assert_eq!(ended.deployment()["nothing_changed"], true);
     assert_eq!(identity(&scene), before);
 }
@@ -222,7 +230,11 @@ fn a_registry_that_wants_a_login_gets_the_one_from_dockers_configuration() {
     let ended = scene.deploy(&next).expect("failed");
     assert_eq!(ended.cause(), "registry_denied");
     let (status, body) = scene.post(&next);
-    assert_eq!((status, body["code"].as_str()), (424, Some("registry_denied")), "{body:#}");
+    assert_eq!(
+        (status, body["code"].as_str()),
+        (424, Some("registry_denied")),
+        "{body:#}"
+    );
     assert_eq!(identity(&scene), before);
 }
 

@@ -78,7 +78,8 @@ async fn recover_one(deployer: &Deployer, deployment: Deployment) -> Option<Depl
     match decision {
         Recovery::RunAgain => return Some(run.record.deployment().clone()),
         Recovery::GiveUp => {
-            let detail = "cutover was restarted during the pull, and the deployment's time was over by then; nothing was changed";
+            let detail =
+                "cutover was restarted during the pull, and the deployment's time was over by then";
             fail(&mut run, Code::DeadlineExceeded, Step::Pull, detail).await;
         }
         Recovery::Discard => discard(&mut run).await,
@@ -110,7 +111,8 @@ async fn discard(run: &mut Run) {
         tracing::warn!(deployment.id = %id, cause = cause.detail, "the staged container could not be removed yet");
         tokio::time::sleep(DOCKER_PAUSE).await;
     }
-    let detail = "cutover was restarted before the switch; the new container was removed, nothing was changed";
+    let detail =
+        "cutover was restarted before the switch; the new container, never started, was removed";
     fail(run, Code::Interrupted, Step::Recover, detail).await;
 }
 

@@ -32,7 +32,9 @@ pub(super) async fn roll_back(run: &mut Run, failure: Failure, checks: Option<&C
         Ok(restored) => restored,
         Err(cause) => return ask_operator(run, cause).await,
     };
-    run.record.anyway(Event::Restored { outage_ms }).await;
+    if previous.is_some() {
+        run.record.anyway(Event::Restored { outage_ms }).await;
+    }
     let verified = match (previous, events, checks) {
         (Some(old), Some(events), Some(checks)) if is_worth_proving(old.condition) => {
             let checks = checks.for_rollback();

@@ -279,8 +279,7 @@ async fn give_up(run: &mut Run, cause: Cause) {
 
 /// A deployment that waited for its turn when the daemon was stopped.
 pub(super) fn given_up_while_waiting() -> Failure {
-    let detail =
-        "cutover was stopped while this deployment waited for its turn; nothing was changed";
+    let detail = "cutover was stopped while this deployment waited for its turn";
     Failure {
         cause: Cause::new(Code::ShuttingDown, Step::Prepare, detail),
         log: Vec::new(),
@@ -324,9 +323,6 @@ fn refuse_unsupported(model: &ServiceModel) -> Result<(), Cause> {
     let Strategy::Refused { why, hint } = strategy(&model.facts) else {
         return Ok(());
     };
-    let detail = format!(
-        "service `{}`: {why}; nothing was changed; {hint}",
-        model.compose_service
-    );
+    let detail = format!("service `{}`: {why}; {hint}", model.compose_service);
     Err(Cause::new(Code::UnsupportedStrategy, Step::Prepare, detail))
 }

@@ -1,0 +1,70 @@
+//! When the way back is gone: an operator is asked, everybody is told, and nothing goes on by itself.
+
+use cutover_testkit::images::ImageSpec;
+use cutover_testkit::scene::{Ended, Network, Scene, Wishes, docker_call};
+
+use crate::CUTOVER;
+
+#[test]
+fn a_rollback_without_the_previous_container_asks_for_an_operator() {
+    let mut scene = Scene::new(
+        CUTOVER,
+        &Wishes {
+            network: Network::Loopback,
+            ..Wishes::default()
+        },
+    );
+    let good = scene.push(&ImageSpec::new("good"));
+    let bad = scene.push(&ImageSpec::new("bad").env("NEVER_HEALTHY", "1"));
+    drop(scene.deploy(&good).expect("succeeded"));
+    let old = scene.container()["Id"].as_str().expect("an id").to_owned();
+    let client = scene.begin(&bad);
+    scene.wait_until("it is being verified", || {
+        scene.history()[0]["status"] == "verifying"
+    });
+    docker_call("DELETE", &format!("/containers/{old}?force=1"));
+    let ended = Ended::of(&client.wait_with_output().expect("an end")).expect("rollback_failed");
+    assert_eq!(ended.cause(), "rollback_failed");
+    let (_, ready) = scene.get("/readyz").expect("an answer");
+    assert_eq!(ready["needs_operator"][0], "app", "{ready:#}");
+    assert!(
+        scene.run(&["status"]).stdout.contains("operator"),
+        "{}",
+        scene.run(&["status"]).stdout
+    );
+
+    // A signed request is refused; somebody on the machine may deploy, and a success clears the mark.
+    let secret = scene.secret_file().display().to_string();
+    let refused = scene.run(&[
+        "deploy",
+        "app",
+        &good,
+        "--url",
+        &scene.url(),
+        "--secret-file",
+        &secret,
+        "--json",
+    ]);
+    assert_eq!(
+        refused.body["code"], "operator_action_required",
+        "{refused:#?}"
+    );
+    drop(scene.deploy(&good).expect("succeeded"));
+    assert_eq!(scene.serves(), "good");
+    let (_, ready) = scene.get("/readyz").expect("an answer");
+    assert_eq!(ready["services_needing_operator"], 0, "{ready:#}");
+}
+
+#[test]
+fn a_second_daemon_on_the_same_state_does_not_start() {
+    let scene = Scene::usual(CUTOVER);
+    let second = std::process::Command::new(CUTOVER)
+        .args(["serve", "--config"])
+        .arg(scene.configuration())
+        .output()
+        .expect("it runs");
+    assert_eq!(second.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&second.stderr);
+    assert!(text.contains("another cutover daemon"), "{text}");
+    assert!(scene.daemon_runs());
+}
