@@ -179,8 +179,8 @@ impl Front {
             ),
             Refused::TooLate(deployment) => {
                 let detail = format!(
-                    "it is too late to cancel this deployment: it is {}; nothing was changed by this request",
-                    deployment.status().as_str().replace('_', " ")
+                    "it is too late to cancel this deployment: its status is `{}`; this request changed nothing",
+                    deployment.status().as_str()
                 );
                 self.about(&deployment, ApiError::new(RequestCode::TooLate, detail))
                     .await

@@ -1,11 +1,11 @@
 //! Reading a request's body, bounded in size, time and memory, before anybody looks at it.
 
 use axum::body::{Body, BodyDataStream};
-use axum::extract::Request;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::request::Parts;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use std::sync::Arc;
@@ -40,11 +40,11 @@ pub(super) enum Presence {
 
 /// Reads a JSON body; the checks of its headers come first, so that nothing is read in vain.
 pub(super) async fn read_json(
-    request: Request,
+    parts: &Parts,
+    body: Body,
     memory: &BodyMemory,
     presence: Presence,
 ) -> Result<HeldBody, ApiError> {
-    let (parts, body) = request.into_parts();
     let declared = declared_length(&parts.headers)?;
     match declared {
         Length::Absent if presence == Presence::Required => {
@@ -173,10 +173,11 @@ fn too_large() -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::Request;
 
     async fn code(request: http::request::Builder, body: Body) -> Result<usize, RequestCode> {
-        let request = request.body(body).expect("a request");
-        read_json(request, &BodyMemory::default(), Presence::Required)
+        let (parts, body) = request.body(body).expect("a request").into_parts();
+        read_json(&parts, body, &BodyMemory::default(), Presence::Required)
             .await
             .map(|held| held.bytes.len())
             .map_err(|error| error.code())
@@ -246,8 +247,9 @@ mod tests {
         let memory = BodyMemory(Arc::new(Semaphore::new(3)));
         let read = |text: &'static str| {
             let request = json(text.len()).body(Body::from(text)).expect("a request");
+            let (parts, body) = request.into_parts();
             let memory = memory.clone();
-            async move { read_json(request, &memory, Presence::Required).await }
+            async move { read_json(&parts, body, &memory, Presence::Required).await }
         };
         let first = read("{}").await.expect("there is room");
         let refused = read("{}").await.expect_err("there is none");

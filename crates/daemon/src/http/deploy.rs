@@ -62,14 +62,12 @@ impl FromRequest<Front> for Authentic {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, front: &Front) -> Result<Self, ApiError> {
-        let (parts, body) = request.into_parts();
-        let head = parts.clone();
-        let request = Request::from_parts(parts, body);
-        let body = body::read_json(request, front.body_memory(), Presence::Required).await?;
+        let (head, body) = request.into_parts();
+        let body = body::read_json(&head, body, front.body_memory(), Presence::Required).await?;
         let asking = match auth::peer(&head)? {
             Peer::Network(_) => {
                 let key = front.access().signer(&head.headers, &body.bytes)?;
-                tracing::debug!(key = key.name, "request is signed");
+                tracing::info!(key = key.name, "request is signed");
                 Asking {
                     actor: key.name.clone(),
                     asker: Asker::Client,

@@ -138,6 +138,9 @@ impl OperatorSocket {
     /// way, otherwise whatever the system says.
     pub async fn bind(path: &Path) -> io::Result<Self> {
         refuse_occupied(path).await?;
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
         // Made under another name and renamed when its permissions are right, so that it is never open
         // to more people than it should.
         let mut fresh = path.as_os_str().to_owned();
@@ -222,7 +225,8 @@ mod tests {
     #[tokio::test]
     async fn a_dead_daemons_socket_is_replaced_and_a_living_ones_is_not() {
         let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("socket");
+        let path = dir.path().join("new/socket");
+        std::fs::create_dir(dir.path().join("new")).expect("a directory");
         drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket that nobody serves"));
         let first = OperatorSocket::bind(&path).await.expect("replaces it");
         let mode = std::fs::metadata(&path)
@@ -235,6 +239,11 @@ mod tests {
         assert!(path.exists(), "the living socket was left alone");
         drop(first);
         assert!(!path.exists());
+        std::fs::remove_dir(dir.path().join("new")).expect("empty");
+        assert!(
+            OperatorSocket::bind(&path).await.is_ok(),
+            "makes the directory"
+        );
     }
 
     #[tokio::test]

@@ -177,7 +177,8 @@ impl FromRequest<Front> for OptionalFields {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, front: &Front) -> Result<Self, ApiError> {
-        let body = body::read_json(request, front.body_memory(), Presence::Optional).await?;
+        let (head, body) = request.into_parts();
+        let body = body::read_json(&head, body, front.body_memory(), Presence::Optional).await?;
         if body.bytes.is_empty() {
             return Ok(Self(None));
         }

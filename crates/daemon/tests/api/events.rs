@@ -81,3 +81,41 @@ async fn a_last_event_id_that_is_no_number_is_refused() {
         (422, "invalid_parameter")
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_streams_are_open_than_there_are_places() {
+    let wishes = Wishes {
+        service: "health.http = { path = \"/healthz\", port = 8080, interval = \"50ms\" }\nmin_healthy_time = \"4s\"\nhealthy_deadline = \"30s\"",
+        ..Wishes::default()
+    };
+    let mut daemon = Daemon::start(&wishes).await;
+    let sha = daemon.push(&ImageSpec::new("one"));
+    let request = daemon.deployment(&sha).with("Prefer", "respond-async");
+    let accepted = daemon.ask(&request.to_bytes()).await.json();
+    let id = accepted["deployment"]["id"].as_str().expect("an id");
+    let request = Request::new(&format!("GET /v1/deployments/{id}/events")).by_operator();
+    let mut streams = Vec::new();
+    for _ in 0..64 {
+        let mut raw = daemon.connect().await;
+        raw.send(&request.to_bytes()).await;
+        raw.io.readable().await.expect("the stream begins");
+        streams.push(raw);
+    }
+    let answer = daemon.ask(&request.to_bytes()).await;
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (503, "overloaded"),
+        "{}",
+        answer.body
+    );
+    assert!(answer.header("retry-after").is_some());
+    for raw in &mut streams {
+        let stream = raw.answer().await.expect("a stream");
+        let all = sent(&stream.body);
+        assert_eq!(all.last().map(|(name, ..)| name.as_str()), Some("outcome"));
+    }
+    assert_eq!(
+        follow(&daemon, id, None).await.last().expect("an event").0,
+        "outcome"
+    );
+}

@@ -1,5 +1,7 @@
 //! What is one request and what is not, and that hyper never sees the latter.
 
+use tokio::io::AsyncReadExt as _;
+
 use crate::served::{Served, short_limits};
 
 #[tokio::test]
@@ -113,4 +115,22 @@ async fn a_chunked_body_is_read_whole_and_ends_the_connection_cleanly() {
         .await;
     raw.send(b"3\r\ntwo\r\n0\r\n\r\n").await;
     assert_eq!(raw.answer().await.expect("an answer").body, "onetwo");
+}
+
+#[tokio::test]
+async fn a_client_that_asks_before_it_sends_is_told_to_go_on() {
+    let served = Served::plain(short_limits());
+    let mut raw = served.connect().await;
+    raw.send(
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n",
+    )
+    .await;
+    let mut told = [0; 25];
+    raw.io
+        .read_exact(&mut told)
+        .await
+        .expect("an interim answer");
+    assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
+    raw.send(b"one").await;
+    assert_eq!(raw.answer().await.expect("an answer").body, "one");
 }

@@ -128,7 +128,7 @@ fn a_rolled_back_deployment_says_everything() {
     7 switched "switching": the new container was started; no container of the service ran for 240 ms
     8 verify_started "verifying": watching the new container: its own health check
     9 rollback_started "rolling_back": the new release failed: the health check failed 3 times in a row; putting the previous one back
-    10 restored "rolling_back": the previous container runs; no container of the service ran for 200 ms during the rollback
+    10 restored "rolling_back": the previous container is back as it was found; it did not run for 200 ms
     11 rolled_back "rolled_back": the previous release runs again and was verified
     "#);
     view.events.clear();
@@ -212,7 +212,7 @@ fn every_other_event_has_words() {
         Event::RollbackStarted(failure()),
         Event::RollbackFailed {
             cause: cause(),
-            runs: "nothing runs".into(),
+            runs: "nothing".into(),
         },
     ]);
     let view = wire(request(), failed);
@@ -224,7 +224,7 @@ fn every_other_event_has_words() {
     9 recovery_started "verifying": the restarted daemon took this deployment up again
     10 warned "verifying": the env file could not be written
     11 rollback_started "rolling_back": the new release failed: the health check failed 3 times in a row; putting the previous one back
-    12 rollback_failed "rollback_failed": the old container is gone; nothing runs; an operator is needed
+    12 rollback_failed "rollback_failed": the old container is gone; what runs now: nothing
     "#);
 
     let unchanged = vec![
