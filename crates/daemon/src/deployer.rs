@@ -351,18 +351,7 @@ impl Deployer {
     }
 
     /// Tells everybody who waits how a deployment ended.
-    async fn remember_end(&self, deployment: &Deployment) {
-        if deployment.status() == Status::Succeeded {
-            // A release that works is what an operator would have brought about.
-            let cleared = self
-                .inner
-                .journal
-                .set_needs_operator(&deployment.request.service, None)
-                .await;
-            if let Err(error) = cleared {
-                tracing::error!(%error, "the mark that an operator is needed could not be taken back");
-            }
-        }
+    fn remember_end(&self, deployment: &Deployment) {
         // Nobody may be counting.
         drop(self.inner.endings.send(deployment.clone()));
         if let Some(underway) = self.underway().remove(&deployment.id) {

@@ -277,7 +277,10 @@ impl Scene {
             fs::Permissions::from_mode(0o600),
         )
         .expect("a mode");
-        self.write("docker/config.json", &self.registry.docker_config().to_string());
+        self.write(
+            "docker/config.json",
+            &self.registry.docker_config().to_string(),
+        );
         self.write("cutover.toml", &text);
     }
 
@@ -415,7 +418,8 @@ impl Scene {
     #[must_use]
     pub fn post(&self, sha: &str) -> (u16, Value) {
         let body = serde_json::json!({ "service": "app", "image_sha": sha }).to_string();
-        let mut stream = std::os::unix::net::UnixStream::connect(self.socket()).expect("the daemon listens");
+        let mut stream =
+            std::os::unix::net::UnixStream::connect(self.socket()).expect("the daemon listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         let request = format!(
             "POST /deploy HTTP/1.1\r\nhost: cutover\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",

@@ -3,7 +3,7 @@
 use cutover_testkit::images::{HealthCheck, ImageSpec};
 use cutover_testkit::prober::Prober;
 use cutover_testkit::registry::{Auth, Login};
-use cutover_testkit::scene::{Scene, Wishes};
+use cutover_testkit::scene::{Network, Scene, Wishes};
 
 use crate::{CUTOVER, identity, kinds};
 
@@ -252,13 +252,35 @@ fn an_image_for_another_platform_changes_nothing() {
 
 #[test]
 fn a_first_deployment_that_fails_leaves_nothing_behind_and_the_next_one_may_come() {
-    let mut scene = Scene::usual(CUTOVER);
+    let network = Network::Loopback;
+    let mut scene = Scene::new(
+        CUTOVER,
+        &Wishes {
+            network,
+            ..Wishes::default()
+        },
+    );
     let bad = scene.push(&ImageSpec::new("bad").env("EXIT_AT_ONCE", "1"));
     let good = scene.push(&ImageSpec::new("good"));
-    let ended = scene.deploy(&bad).expect("rollback_failed");
+    let (url, secret) = (scene.url(), scene.secret_file().display().to_string());
+    let signed = |sha: &str| {
+        let ended = scene.run(&[
+            "deploy",
+            "app",
+            sha,
+            "--url",
+            &url,
+            "--secret-file",
+            &secret,
+            "--json",
+        ]);
+        assert!(!ended.outcome().is_empty(), "{ended:#?}");
+        ended
+    };
+    let ended = signed(&bad).expect("rollback_failed");
     assert_eq!(ended.cause(), "no_rollback_target");
     assert!(scene.containers().is_empty());
-    drop(scene.deploy(&good).expect("succeeded"));
+    drop(signed(&good).expect("succeeded"));
     assert_eq!(scene.serves(), "good");
 }
 

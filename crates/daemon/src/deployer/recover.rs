@@ -100,7 +100,7 @@ async fn recover_one(deployer: &Deployer, deployment: Deployment) -> Option<Depl
             ask_operator(&mut run, cause).await;
         }
     }
-    deployer.remember_end(run.record.deployment()).await;
+    deployer.remember_end(run.record.deployment());
     None
 }
 

@@ -130,13 +130,7 @@ pub(super) async fn ask_operator(run: &mut Run, cause: Cause) {
     } else {
         runs.join(" and ")
     };
-    if let Err(error) = run
-        .journal
-        .set_needs_operator(&deployment.request.service, Some(&cause.detail))
-        .await
-    {
-        tracing::error!(%error, service.name = %deployment.request.service, "the need for an operator could not be recorded");
-    }
+    // The journal marks the service in the same transaction.
     run.record
         .anyway(Event::RollbackFailed { cause, runs })
         .await;

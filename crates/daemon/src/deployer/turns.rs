@@ -198,7 +198,7 @@ impl Deployer {
         self.inner.runs.spawn(async move {
             run::run_deployment(&mut run).await;
             let deployment = run.record.deployment().clone();
-            deployer.remember_end(&deployment).await;
+            deployer.remember_end(&deployment);
             if deployment.image.is_some() && deployment.status() != Status::Unchanged {
                 tidy_up::prune_images(&run).await;
             }
@@ -231,7 +231,7 @@ impl Deployer {
         };
         let mut run = self.run_of(deployment, service);
         run.record.anyway(event).await;
-        self.remember_end(run.record.deployment()).await;
+        self.remember_end(run.record.deployment());
     }
 
     /// Cancels `deployment` if it waits for its turn.

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use cutover_core::cause::Code;
 use cutover_core::deployment::{Deployment, Event, Request, Status, UnixMillis, next_status};
 use cutover_core::names::{DeliveryId, DeploymentId, ServiceName};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
@@ -271,6 +272,10 @@ fn settle_service(
     event: &Event,
 ) -> Result<(), JournalError> {
     let why = match event {
+        // The first deployment of a service: nothing ran before, nothing runs now, and the next one may come.
+        Event::RollbackFailed { cause, .. } if cause.code == Code::NoRollbackTarget => {
+            return Ok(());
+        }
         Event::RollbackFailed { cause, runs } => Some(format!(
             "deployment {id} could not be rolled back: {}; what runs now: {runs}",
             cause.detail

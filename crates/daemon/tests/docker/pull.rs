@@ -28,7 +28,7 @@ async fn an_image_is_pulled_and_pinned() {
     let pinned = bench
         .docker
         .pull_pinned(&reference, Some(&digest), None, |progress| {
-            told.push(progress)
+            told.push(progress);
         })
         .await
         .expect("pulled");

@@ -21,13 +21,15 @@ fn registry() -> Registry {
     Registry::start(Auth::None).expect("a registry")
 }
 
-/// Both ways to ask for an image must come to the same conclusion.
+/// Both ways to ask for an image must come to the same conclusion, and quote one of these words; which,
+/// depends on whether Docker or containerd keeps the images.
 #[track_caller]
-fn assert_refused(asked: [Result<(), PullError>; 2], code: Code, words: &str) {
+fn assert_refused(asked: [Result<(), PullError>; 2], code: Code, words: &[&str]) {
     for answer in asked {
         let error = answer.expect_err("refused");
         assert_eq!(error.code, code, "{error}");
-        assert!(error.detail.contains(words), "{error}");
+        let detail = error.detail.to_lowercase();
+        assert!(words.iter().any(|word| detail.contains(word)), "{error}");
     }
 }
 
@@ -51,7 +53,7 @@ async fn a_tag_or_a_repository_that_is_not_there() {
         assert_refused(
             ask(&bench, &reference).await,
             Code::ImageNotFound,
-            "manifest unknown",
+            &["manifest unknown", ": not found"],
         );
     }
 }
@@ -68,14 +70,14 @@ async fn a_registry_that_is_down_or_has_no_name() {
     assert_refused(
         ask(&bench, &reference).await,
         Code::RegistryUnavailable,
-        "connection refused",
+        &["connection refused"],
     );
     assert!(
         began.elapsed() >= Duration::from_secs(7),
         "it was tried again, both ways"
     );
     let asked = ask(&bench, "registry.invalid/shop:1").await;
-    assert_refused(asked, Code::RegistryUnavailable, "registry.invalid");
+    assert_refused(asked, Code::RegistryUnavailable, &["registry.invalid"]);
 }
 
 #[tokio::test]
@@ -117,7 +119,7 @@ async fn a_registry_without_tls_where_docker_wants_it() {
     assert_refused(
         asked,
         Code::RegistryUnavailable,
-        "server gave HTTP response to HTTPS client",
+        &["server gave http response to https client"],
     );
     assert!(
         began.elapsed() < Duration::from_secs(3),
@@ -132,31 +134,31 @@ async fn what_a_registry_answers_in_bad_moments() {
             "503 Service Unavailable",
             "",
             Code::RegistryUnavailable,
-            "503",
+            &["503"][..],
         ),
         (
             "500 Internal Server Error",
             "",
             Code::RegistryUnavailable,
-            "500",
+            &["500"],
         ),
         (
             "429 Too Many Requests",
             r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}"#,
             Code::RegistryUnavailable,
-            "toomanyrequests",
+            &["toomanyrequests", "too many requests"],
         ),
         (
             "403 Forbidden",
             r#"{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}"#,
             Code::RegistryDenied,
-            "denied",
+            &["denied", "forbidden"],
         ),
         (
             "404 Not Found",
             r#"{"errors":[{"code":"NAME_UNKNOWN","message":"repository name not known to registry"}]}"#,
             Code::ImageNotFound,
-            "name unknown",
+            &["name unknown", ": not found"],
         ),
     ] {
         let bench = Bench::new();
@@ -175,10 +177,16 @@ async fn canned(status: &'static str, body: &'static str) -> SocketAddr {
             tokio::spawn(async move {
                 let mut head = Vec::new();
                 while !head.ends_with(b"\r\n\r\n") {
-                    // Docker tries TLS first, which begins with this byte.
                     match stream.read_u8().await {
-                        Ok(0x16) | Err(_) => return,
+                        // Docker tries TLS first, which begins with this byte, and goes on without TLS when it
+                        // gets an answer in HTTP.
+                        Ok(0x16) => {
+                            let answer = b"HTTP/1.0 400 Bad Request\r\n\r\nno TLS here\n";
+                            let _ = stream.write_all(answer).await;
+                            return;
+                        }
                         Ok(byte) => head.push(byte),
+                        Err(_) => return,
                     }
                 }
                 let head = String::from_utf8_lossy(&head).into_owned();
@@ -234,7 +242,7 @@ async fn a_registry_that_falls_silent_in_the_middle_of_a_layer() {
     docker.remove_image(&pinned.id).await.expect("removed");
 }
 
-/// Forwards to a registry, and on request nothing after the first megabyte of a connection.
+/// Forwards to a registry, and on request nothing after the first five megabytes of a connection.
 struct Proxy {
     address: SocketAddr,
     stalls: Arc<AtomicBool>,
@@ -261,7 +269,7 @@ impl Proxy {
 }
 
 async fn forward(client: TcpStream, target: SocketAddr, stalls: Arc<AtomicBool>) {
-    const FREE_BYTES: usize = 1_000_000;
+    const FREE_BYTES: usize = 5_000_000;
     let Ok(server) = TcpStream::connect(target).await else {
         return;
     };

@@ -1,11 +1,7 @@
 //! A disk that does not confirm what it was told to keep: the record counts as not written, now and
 //! after a restart.
 //!
-//! `strace` makes the system calls fail. Where it is not installed, or may not watch its own children,
-//! the test says so and proves nothing.
-
-use std::io::Write;
-use std::process::{Command, Stdio};
+//! `strace` makes the system calls fail; it is among the packages of the test world.
 
 use cutover_core::deployment::UnixMillis;
 use cutover_daemon::journal::{Journal, JournalError};
@@ -45,20 +41,11 @@ async fn records_on_a_failing_disk() {
     assert_eq!(flags.paused, None);
 }
 
-fn may_watch() -> bool {
-    Command::new("strace")
-        .args(["-o", "/dev/null", "true"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
-}
-
 #[track_caller]
 fn check(call: &str, from: &str) {
     let directory = state_directory();
     let log = directory.path().join("journal.sqlite-wal");
-    let mut strace = Command::new("strace");
+    let mut strace = cutover_testkit::world().packages.command("strace");
     strace
         .args(["--follow-forks", "--output=/dev/null", "-P"])
         .arg(&log)
@@ -78,11 +65,6 @@ fn check(call: &str, from: &str) {
 
 #[test]
 fn a_record_that_the_disk_does_not_confirm_is_not_there_after_a_restart() {
-    if !may_watch() {
-        let note = "strace cannot be used here, so a failing disk was not tried";
-        writeln!(std::io::stderr(), "{note}").expect("heard");
-        return;
-    }
     check("fsync", "4");
     check("pwrite64", "20");
 }
