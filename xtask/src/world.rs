@@ -196,14 +196,14 @@ pub(crate) fn engine_dir() -> PathBuf {
     target_dir().join("engine")
 }
 
-fn target_dir() -> PathBuf {
+pub(crate) fn target_dir() -> PathBuf {
     match env::var_os("CARGO_TARGET_DIR") {
         Some(dir) => PathBuf::from(dir),
         None => workspace_dir().join("target"),
     }
 }
 
-fn workspace_dir() -> PathBuf {
+pub(crate) fn workspace_dir() -> PathBuf {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().unwrap_or(xtask).to_owned()
 }
@@ -251,7 +251,7 @@ pub(crate) fn build_shopd() -> Result<PathBuf> {
     Ok(target_dir.join(triple).join("release/shopd"))
 }
 
-fn host_triple() -> Result<String> {
+pub(crate) fn host_triple() -> Result<String> {
     let output = Command::new("rustc").arg("-vV").output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.lines()

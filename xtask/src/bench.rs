@@ -1,0 +1,115 @@
+//! `cargo xtask bench`: what cutover promises about speed and size, measured on this machine beside
+//! what else one would use.
+//!
+//! ```text
+//! cargo xtask bench ─ builds the binary, fetches what it is compared with
+//!   └─ test world (private Docker, network of its own)
+//!        └─ xtask bench --inside ─ measures, writes CSV and SVG
+//! ```
+//!
+//! A benchmark reports. It fails only when it could not measure, or with `--check`.
+
+mod chart;
+mod endpoint;
+mod http;
+mod load;
+mod observe;
+mod report;
+mod resources;
+mod rollback;
+mod size;
+mod stage;
+mod statistics;
+mod switch;
+mod target;
+mod webhook;
+
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use crate::{dist, world};
+use report::Report;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// What to measure; everything unless given
+    #[arg(value_enum)]
+    parts: Vec<Part>,
+    /// How often each contestant has its turn
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Where the CSV files and the charts go
+    #[arg(long, default_value_os_t = world::workspace_dir().join("docs/bench"))]
+    out: PathBuf,
+    /// Fail if a target is missed
+    #[arg(long)]
+    check: bool,
+    /// The binary to measure, from inside a test world
+    #[arg(long, hide = true, requires = "webhook")]
+    inside: Option<PathBuf>,
+    /// The program of adnanh/webhook, from inside a test world
+    #[arg(long, hide = true)]
+    webhook: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Switching the release: cutover, Compose and the floor
+    Switch,
+    /// A release that exits at once, and is rolled back
+    Rollback,
+    /// Requests per second and memory, beside adnanh/webhook
+    Endpoint,
+    /// The binary's size, linkage and start
+    Size,
+}
+
+impl Part {
+    const ALL: [Self; 4] = [Self::Switch, Self::Rollback, Self::Endpoint, Self::Size];
+}
+
+/// Prepares outside, where there is a network, and measures inside.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if let (Some(cutover), Some(webhook)) = (&arguments.inside, &arguments.webhook) {
+        return measure(arguments, cutover, webhook);
+    }
+    let binary = dist::build()?;
+    let webhook = webhook::fetch(&world::target_dir().join("bench"))?;
+    let mut command: Vec<OsString> = vec![env::current_exe()?.into(), "bench".into()];
+    command.extend(env::args_os().skip(2));
+    command.extend(["--inside".into(), binary.path.into()]);
+    command.extend(["--webhook".into(), webhook.into()]);
+    world::run(&command)
+}
+
+fn measure(
+    arguments: &Arguments,
+    cutover: &std::path::Path,
+    webhook: &std::path::Path,
+) -> Result<ExitCode> {
+    let parts = match arguments.parts.as_slice() {
+        [] => &Part::ALL,
+        parts => parts,
+    };
+    let mut report = Report::new(&arguments.out)?;
+    println!("{}", resources::machine()?);
+    for part in parts {
+        match part {
+            Part::Switch => switch::run(cutover, arguments.rounds, &mut report)?,
+            Part::Rollback => rollback::run(cutover, arguments.rounds, &mut report)?,
+            Part::Endpoint => endpoint::run(cutover, webhook, arguments.rounds, &mut report)?,
+            Part::Size => size::run(cutover, &mut report)?,
+        }
+    }
+    let missed = report.verdict();
+    if arguments.check && missed > 0 {
+        eprintln!("error: {missed} targets are missed");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}

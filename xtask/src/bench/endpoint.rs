@@ -1,0 +1,262 @@
+//! How many requests the endpoint refuses and accepts per second, and how much memory it takes, beside
+//! adnanh/webhook with a hook that checks the same signature. Both speak plain HTTP on loopback.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use cutover_api::signature;
+use cutover_testkit::images::ImageSpec;
+
+use super::chart::{Bar, Chart, Whose};
+use super::http::{self, Client};
+use super::load::{self, Load, Throughput};
+use super::report::{Report, Table};
+use super::resources::{Memory, memory};
+use super::stage::{SECRET, Stage};
+use super::statistics::Summary;
+use super::target::Target;
+use super::webhook::{self, Webhook};
+
+/// A payload as large as those that GitHub sends.
+const BODY_BYTES: usize = 7 * 1024;
+const CONNECTIONS: u32 = 16;
+/// So many requests in each turn.
+const REQUESTS: u32 = 20_000;
+/// Before the first turn, for what servers do only once.
+const WARM_UP: u32 = 2_000;
+/// So many accepted requests; each is a whole deployment that finds nothing to do.
+const UNCHANGED: u32 = 20;
+
+/// What was measured of one server.
+#[derive(Debug)]
+struct Server {
+    title: &'static str,
+    name: &'static str,
+    idle: Memory,
+    after: Memory,
+    refused: Vec<Throughput>,
+    accepted: Vec<f64>,
+}
+
+impl Server {
+    fn rate(&self) -> Result<Summary> {
+        Summary::of(self.refused.iter().map(|turn| turn.per_second)).context("nothing was measured")
+    }
+
+    fn processor(&self) -> Result<Summary> {
+        Summary::of(self.refused.iter().map(|turn| turn.processor_micros))
+            .context("nothing was measured")
+    }
+
+    fn accepted(&self) -> Result<Summary> {
+        Summary::of(self.accepted.iter().copied()).context("nothing was measured")
+    }
+}
+
+/// Measures, and writes `endpoint.csv` and `endpoint.svg`.
+pub(super) fn run(cutover: &Path, webhook: &Path, rounds: u32, report: &mut Report) -> Result<()> {
+    let mut stage = Stage::set(cutover)?;
+    let tag = stage.push(&ImageSpec::new("one"))?;
+    stage.compose(&tag, &["up", "-d"])?;
+    stage.start_daemon()?;
+    let hook = Webhook::start(webhook, stage.dir())?;
+    let mut servers = [
+        server("cutover", "cutover", stage.daemon()?)?,
+        server("adnanh/webhook", "webhook", hook.pid())?,
+    ];
+    refuse(&mut servers, &stage, &hook, rounds)?;
+    // The first finds a container that cutover did not make, and deploys.
+    let (status, answer) = stage.deploy(&tag)?;
+    ensure!(status == 200, "cutover answers {status}: {answer}");
+    servers[0].accepted = unchanged(&mut stage, &tag)?;
+    servers[1].accepted = started(&mut stage, &tag, &hook)?;
+    servers[0].after = memory(stage.daemon()?)?;
+    servers[1].after = memory(hook.pid())?;
+    report.write("endpoint.csv", &csv(&servers))?;
+    print(&servers)?;
+    chart(&servers, rounds)?.write(report, "endpoint.svg")?;
+    judge(&servers, report)
+}
+
+fn server(title: &'static str, name: &'static str, pid: u32) -> Result<Server> {
+    let idle = memory(pid)?;
+    Ok(Server {
+        title,
+        name,
+        idle,
+        after: idle,
+        refused: Vec::new(),
+        accepted: Vec::new(),
+    })
+}
+
+/// The same body with a signature by somebody who does not know the secret.
+fn refuse(servers: &mut [Server; 2], stage: &Stage, hook: &Webhook, rounds: u32) -> Result<()> {
+    let body = vec![b'x'; BODY_BYTES];
+    let forged = signature::sign(b"not the secret", &body);
+    let contestants = [
+        (stage.endpoint(), "/deploy", stage.daemon()?),
+        (hook.address(), webhook::PATH, hook.pid()),
+    ];
+    let turn = |which: usize, requests: u32| {
+        let (address, path, pid) = contestants[which];
+        let load = Load {
+            address,
+            request: &http::post(path, &forged, &body),
+            expected: 401,
+            connections: CONNECTIONS,
+            requests,
+        };
+        load::run(load, pid).with_context(|| format!("http://{address}{path}"))
+    };
+    for which in [0, 1] {
+        turn(which, WARM_UP)?;
+    }
+    for round in 0..rounds {
+        for place in [0, 1] {
+            let which = (place + round as usize) % 2;
+            servers[which].refused.push(turn(which, REQUESTS)?);
+        }
+        eprintln!("endpoint: round {} of {rounds}", round + 1);
+    }
+    Ok(())
+}
+
+/// Valid requests for the release that runs, each with an id of its own, one after the other. Returns
+/// the rate of each.
+fn unchanged(stage: &mut Stage, tag: &str) -> Result<Vec<f64>> {
+    let mut rates = Vec::new();
+    for _ in 0..UNCHANGED {
+        let request = stage.request(tag, BODY_BYTES)?;
+        let began = Instant::now();
+        let answer = Client::new(stage.endpoint()).send(&request)?;
+        rates.push(1.0 / began.elapsed().as_secs_f64());
+        let text = String::from_utf8_lossy(&answer.body);
+        ensure!(
+            answer.status == 200 && text.contains("\"unchanged\""),
+            "cutover answers {}: {text}",
+            answer.status
+        );
+    }
+    Ok(rates)
+}
+
+/// The same for the hook, which starts a program that does nothing.
+fn started(stage: &mut Stage, tag: &str, hook: &Webhook) -> Result<Vec<f64>> {
+    let body = vec![b'x'; BODY_BYTES];
+    let _ = (stage, tag);
+    let signature = signature::sign(SECRET.as_bytes(), &body);
+    let request = http::post(webhook::PATH, &signature, &body);
+    let mut rates = Vec::new();
+    for _ in 0..UNCHANGED {
+        let began = Instant::now();
+        let answer = Client::new(hook.address()).send(&request)?;
+        rates.push(1.0 / began.elapsed().as_secs_f64());
+        ensure!(answer.status == 200, "webhook answers {}", answer.status);
+    }
+    Ok(rates)
+}
+
+fn csv(servers: &[Server; 2]) -> String {
+    let mut text = "server,measure,round,value\n".to_owned();
+    for server in servers {
+        let name = server.name;
+        for (round, turn) in (1..).zip(&server.refused) {
+            text += &format!("{name},refused_per_second,{round},{:.0}\n", turn.per_second);
+            text += &format!(
+                "{name},processor_us_per_refused_request,{round},{:.1}\n",
+                turn.processor_micros
+            );
+        }
+        for (round, rate) in (1..).zip(&server.accepted) {
+            text += &format!("{name},accepted_per_second,{round},{rate:.2}\n");
+        }
+        for (when, memory) in [("idle", server.idle), ("after_load", server.after)] {
+            text += &format!("{name},rss_bytes_{when},1,{:.0}\n", memory.resident);
+            text += &format!("{name},pss_bytes_{when},1,{:.0}\n", memory.proportional);
+        }
+    }
+    text
+}
+
+fn print(servers: &[Server; 2]) -> Result<()> {
+    let mut table = Table::new(&["endpoint", "cutover", "min", "max", "webhook", "min", "max"]);
+    let mut row = |title: &str, value: fn(&Server) -> Result<Summary>| -> Result<()> {
+        let mut cells = Vec::new();
+        for server in servers {
+            let of = value(server)?;
+            cells.extend([of.median, of.min, of.max].map(|value| format!("{value:.1}")));
+        }
+        table.row(title, cells);
+        Ok(())
+    };
+    row("refused requests per second", Server::rate)?;
+    row("processor time per refused request, us", Server::processor)?;
+    row("accepted, nothing to do, per second", Server::accepted)?;
+    println!("{table}");
+    let mut table = Table::new(&["memory, MB", "RSS", "PSS"]);
+    for server in servers {
+        for (when, memory) in [("idle", server.idle), ("after the load", server.after)] {
+            let cells = [memory.resident, memory.proportional];
+            table.row(
+                &format!("{}, {when}", server.title),
+                cells.map(|bytes| format!("{:.1}", bytes / 1e6)).to_vec(),
+            );
+        }
+    }
+    println!("{table}");
+    Ok(())
+}
+
+fn chart(servers: &[Server; 2], rounds: u32) -> Result<Chart> {
+    let mut chart = Chart::new(
+        "The endpoint beside adnanh/webhook",
+        &format!(
+            "median of {rounds} rounds of {REQUESTS} requests of 7 KB over {CONNECTIONS} connections; the line spans all rounds"
+        ),
+    );
+    let exactly = |value: f64| Summary {
+        median: value,
+        min: value,
+        max: value,
+    };
+    let bars = |value: &dyn Fn(&Server) -> Result<Summary>| -> Result<Vec<Bar>> {
+        servers
+            .iter()
+            .zip([Whose::Ours, Whose::Others])
+            .map(|(server, whose)| Ok(Bar::new(server.title, value(server)?, whose)))
+            .collect()
+    };
+    chart.group("Forged requests refused per second", bars(&Server::rate)?);
+    chart.group(
+        "Processor time per refused request, microseconds",
+        bars(&Server::processor)?,
+    );
+    chart.group(
+        "Memory when idle (RSS), MB",
+        bars(&|server| Ok(exactly(server.idle.resident / 1e6)))?,
+    );
+    chart.group(
+        "Memory after the load (RSS), MB",
+        bars(&|server| Ok(exactly(server.after.resident / 1e6)))?,
+    );
+    Ok(chart)
+}
+
+fn judge(servers: &[Server; 2], report: &mut Report) -> Result<()> {
+    let [cutover, webhook] = servers;
+    report.judge(Target::at_least(
+        "refused requests / adnanh/webhook's",
+        2.0,
+        "x",
+        cutover.rate()?.median / webhook.rate()?.median,
+    ));
+    report.judge(Target::at_most(
+        "memory of the idle daemon (RSS)",
+        20.0,
+        "MB",
+        cutover.idle.resident / 1e6,
+    ));
+    Ok(())
+}

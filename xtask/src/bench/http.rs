@@ -1,0 +1,152 @@
+//! A small HTTP client for measuring: requests as bytes made beforehand, connections that stay open,
+//! and nothing between the caller and the socket.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+/// The longest that an answer may take; a deployment is answered when it has ended.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A `POST` of JSON, as bytes.
+pub(super) fn post(path: &str, signature: &str, body: &[u8]) -> Vec<u8> {
+    let mut request = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+         X-Hub-Signature-256: {signature}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    request.extend_from_slice(body);
+    request
+}
+
+/// A `GET`, as bytes.
+pub(super) fn get(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+    connection: Connection,
+}
+
+/// What the server does with the connection after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Connection {
+    Stays,
+    Closes,
+}
+
+/// A client with one connection, which is made when it is needed.
+#[derive(Debug)]
+pub(super) struct Client {
+    address: SocketAddr,
+    stream: Option<TcpStream>,
+    received: Vec<u8>,
+}
+
+impl Client {
+    pub(super) fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            stream: None,
+            received: Vec::new(),
+        }
+    }
+
+    /// Sends one request and reads the whole answer.
+    pub(super) fn send(&mut self, request: &[u8]) -> Result<Answer> {
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => self.connect()?,
+        };
+        stream.write_all(request)?;
+        let answer = self.read_answer(&mut stream)?;
+        if answer.connection == Connection::Stays {
+            self.stream = Some(stream);
+        }
+        Ok(answer)
+    }
+
+    fn connect(&self) -> Result<TcpStream> {
+        let stream = TcpStream::connect(self.address)
+            .with_context(|| format!("{} cannot be reached", self.address))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        Ok(stream)
+    }
+
+    fn read_answer(&mut self, stream: &mut TcpStream) -> Result<Answer> {
+        self.received.clear();
+        let mut buffer = [0_u8; 8192];
+        loop {
+            let count = stream.read(&mut buffer)?;
+            self.received.extend_from_slice(&buffer[..count]);
+            if let Some(answer) = parse(&self.received)? {
+                return Ok(answer);
+            }
+            if count == 0 {
+                bail!("the connection ended before the answer was whole");
+            }
+        }
+    }
+}
+
+/// The answer, once all of it is there.
+fn parse(received: &[u8]) -> Result<Option<Answer>> {
+    let Some(end) = received.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return Ok(None);
+    };
+    let head = std::str::from_utf8(&received[..end]).context("not an HTTP answer")?;
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|word| word.parse().ok())
+        .with_context(|| format!("not an HTTP answer: {head:?}"))?;
+    let field = |name: &str| {
+        head.lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(field, _)| field.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
+    };
+    let length: usize = field("content-length")
+        .and_then(|text| text.parse().ok())
+        .context("an answer without a length")?;
+    let Some(body) = received.get(end + 4..end + 4 + length) else {
+        return Ok(None);
+    };
+    let connection = match field("connection") {
+        Some(value) if value.eq_ignore_ascii_case("close") => Connection::Closes,
+        _ => Connection::Stays,
+    };
+    Ok(Some(Answer {
+        status,
+        body: body.to_vec(),
+        connection,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_parsed_when_all_of_it_is_there() {
+        let whole =
+            b"HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 3\r\n\r\nno\n";
+        for length in 0..whole.len() {
+            assert!(
+                parse(&whole[..length]).expect("HTTP").is_none(),
+                "{length} bytes"
+            );
+        }
+        let answer = parse(whole).expect("HTTP").expect("whole");
+        assert_eq!((answer.status, answer.body.as_slice()), (401, &b"no\n"[..]));
+        assert_eq!(answer.connection, Connection::Closes);
+    }
+}

@@ -1,0 +1,116 @@
+//! adnanh/webhook, the usual way to run a command when CI sends a signed request: Debian's package,
+//! unpacked and not installed, with a hook that checks the same signature.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use cutover_testkit::engine::apt::Apt;
+use cutover_testkit::engine::command::output_of;
+use cutover_testkit::engine::wait::wait_for;
+use cutover_testkit::scene::free_port;
+use serde_json::json;
+
+use super::http::{self, Client};
+use super::stage::{PATIENCE, SECRET};
+
+/// The package and its release. It links nothing but the C library.
+const PACKAGE: &str = "webhook/bookworm";
+/// Where the hook answers.
+pub(super) const PATH: &str = "/hooks/deploy";
+
+/// Downloads and unpacks it into `dir`, unless it is there, and returns the program.
+pub(super) fn fetch(dir: &Path) -> Result<PathBuf> {
+    let place = dir.join("webhook");
+    let program = place.join("usr/bin/webhook");
+    if program.exists() {
+        return Ok(program);
+    }
+    eprintln!("fetching Debian's package of adnanh/webhook");
+    unpack(&dir.join("staging"), &place)
+        .context("the package `webhook` cannot be had; it comes from the Debian mirror of this machine's apt")?;
+    Ok(program)
+}
+
+fn unpack(staging: &Path, place: &Path) -> Result<()> {
+    if staging.exists() {
+        fs::remove_dir_all(staging)?;
+    }
+    let apt = Apt::prepare(&staging.join("apt"))?;
+    apt.update()?;
+    let archives = staging.join("archives");
+    apt.download(&archives, &[PACKAGE.to_owned()])?;
+    let unpacked = staging.join("unpacked");
+    fs::create_dir(&unpacked)?;
+    for archive in fs::read_dir(&archives)? {
+        let mut unpack = Command::new("/usr/bin/dpkg-deb");
+        output_of(unpack.arg("-x").arg(archive?.path()).arg(&unpacked))?;
+    }
+    fs::rename(&unpacked, place)?;
+    fs::remove_dir_all(staging)?;
+    Ok(())
+}
+
+/// A running webhook. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Webhook {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Webhook {
+    /// Starts it on plain HTTP, with one hook that wants the same signature as cutover, answers 401
+    /// without it, and with it runs a program that does nothing.
+    pub(super) fn start(program: &Path, dir: &Path) -> Result<Self> {
+        let hooks = json!([{
+            "id": "deploy",
+            "execute-command": "/bin/true",
+            "response-message": "started",
+            "trigger-rule-mismatch-http-response-code": 401,
+            "trigger-rule": { "match": {
+                "type": "payload-hmac-sha256",
+                "secret": SECRET,
+                "parameter": { "source": "header", "name": "X-Hub-Signature-256" },
+            }},
+        }]);
+        let file = dir.join("hooks.json");
+        fs::write(&file, hooks.to_string())?;
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let child = Command::new(program)
+            .args(["-ip", "127.0.0.1", "-port", &address.port().to_string()])
+            .arg("-hooks")
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(dir.join("webhook.log"))?)
+            .spawn()
+            .with_context(|| format!("{} could not be started", program.display()))?;
+        let mut webhook = Self { child, address };
+        wait_for("webhook", PATIENCE, || {
+            if let Some(status) = webhook.child.try_wait()? {
+                bail!("webhook ended: {status}");
+            }
+            Ok(Client::new(address).send(&http::get("/")).ok())
+        })?;
+        Ok(webhook)
+    }
+
+    /// Where it answers.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Webhook {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
