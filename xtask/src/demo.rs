@@ -4,8 +4,10 @@
 //! surroundings  which Docker Engine, Compose and registry are used
 //! docker        looking at Docker, and removing what the demo made
 //! shop          the example shop: images, Compose project, certificate, daemon
-//! story         the acts: what is typed, and what is promised
-//! stage         plays one act and compares what happened with what was promised
+//! story         the acts
+//! act           what an act is: who types what, and what is promised
+//! stage         plays one act
+//! verdict       compares what happened with what was promised
 //! screen        everything that is printed
 //! interrupt     Ctrl-C
 //! ```
@@ -13,6 +15,7 @@
 //! With a Docker Engine of the machine's own, the demo runs beside whatever else runs there, under a
 //! project name of its own. Without one it starts itself again inside a world with a private engine.
 
+mod act;
 mod docker;
 mod interrupt;
 mod screen;
@@ -20,6 +23,7 @@ mod shop;
 mod stage;
 mod story;
 mod surroundings;
+mod verdict;
 
 use std::env;
 use std::fs;
@@ -73,7 +77,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             play(&surroundings, arguments, &Interrupt::watch(|| {})?)
         }
         Err(Absent(reason)) => {
-            eprintln!("Docker: {reason}; starting a private Docker Engine, nothing is installed");
+            eprintln!(
+                "The machine's own Docker is not used: {reason}.\n\
+                 Starting a private Docker Engine; nothing is installed."
+            );
             play_in_private(&cutover, arguments)
         }
     }

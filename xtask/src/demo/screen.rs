@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{IsTerminal as _, stdout};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ const BOLD: &str = "1";
 const FAINT: &str = "2";
 const GOOD: &str = "32";
 const BAD: &str = "1;31";
+/// Stands for the directory of the demo's files.
+const ELLIPSIS: &str = "...";
 const TYPED: &str = "1;36";
 
 /// One act in the table at the end.
@@ -55,29 +58,30 @@ impl Screen {
     }
 
     /// What is used, before anything is done.
-    pub(crate) fn welcome(&self, docker: &str, registry: &str) {
+    pub(crate) fn welcome(&self, docker: &str, registry: SocketAddr, dir: &Path) {
+        let title = "cutover demo: a small shop and its deployments";
+        println!("\n{}", self.paint(BOLD, title));
+        println!("Docker:    {docker}");
+        println!("Registry:  {registry}, started for the demo");
         println!(
-            "{}",
-            self.paint(BOLD, "\ncutover demo: a small shop, deployed by CI")
+            "Files:     {}, shortened to {ELLIPSIS} below",
+            dir.display()
         );
-        println!("{docker}; an empty registry at {registry}");
     }
 
     /// A file of the demo.
-    pub(crate) fn file(&self, path: &Path) -> Result<()> {
-        println!("\n{}", self.paint(BOLD, &path.display().to_string()));
-        for line in fs::read_to_string(path)?.lines() {
-            println!("    {line}");
-        }
+    pub(crate) fn file(&self, dir: &Path, name: &str) -> Result<()> {
+        println!("\n{}", self.paint(BOLD, name));
+        self.output(&shortened(&fs::read_to_string(dir.join(name))?, dir));
         println!();
         Ok(())
     }
 
     /// The environment of the commands that follow.
-    pub(crate) fn exports(&self, exports: &[(&str, String)]) {
+    pub(crate) fn exports(&self, exports: &[(&str, String)], dir: &Path) {
         let variables: Vec<String> = exports
             .iter()
-            .map(|(name, value)| format!("{name}={value}"))
+            .map(|(name, value)| format!("{name}={}", shortened(value, dir)))
             .collect();
         self.typed(&format!("export {}", variables.join(" ")));
         self.typed("export CUTOVER_SECRET=...   # what webhook.secret holds, as CI keeps it");
@@ -225,6 +229,11 @@ impl Screen {
             text.to_owned()
         }
     }
+}
+
+/// The text with the directory of the demo's files left out.
+pub(crate) fn shortened(text: &str, dir: &Path) -> String {
+    text.replace(&*dir.to_string_lossy(), ELLIPSIS)
 }
 
 /// A duration for people.

@@ -1,5 +1,6 @@
 //! The example shop: its images in a registry, its Compose project, a certificate, and cutover.
 
+use std::cell::RefCell;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -22,7 +23,7 @@ use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 use super::docker::Docker;
-use super::screen::Screen;
+use super::screen::{Screen, shortened};
 use super::story::Release;
 use super::surroundings::Surroundings;
 
@@ -45,7 +46,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(crate) struct Shop {
     dir: TempDir,
-    registry: Registry,
+    registry: RefCell<Registry>,
     docker: Docker,
     daemon: Option<Child>,
     cutover: PathBuf,
@@ -65,7 +66,7 @@ impl Shop {
         let registry = Registry::start_program(&surroundings.registry, Auth::None, 0)?;
         let mut shop = Self {
             dir: tempfile::Builder::new().prefix("cutover-demo-").tempdir()?,
-            registry,
+            registry: RefCell::new(registry),
             docker,
             daemon: None,
             cutover: surroundings.cutover.clone(),
@@ -75,15 +76,16 @@ impl Shop {
             listen: free_port(),
             secret: random_hex()?,
         };
-        screen.welcome(&surroundings.described, &shop.registry.addr().to_string());
+        let registry_address = shop.registry.borrow().addr();
+        screen.welcome(&surroundings.described, registry_address, shop.dir.path());
         shop.push_images(&surroundings.shopd)?;
         shop.write_files()?;
-        screen.file(&shop.path("compose.yaml"))?;
+        screen.file(shop.dir.path(), "compose.yaml")?;
         shop.start_neighbor(screen)?;
-        screen.file(&shop.path("cutover.toml"))?;
+        screen.file(shop.dir.path(), "cutover.toml")?;
         shop.check(screen)?;
         shop.start_daemon(screen)?;
-        screen.exports(&shop.exports());
+        screen.exports(&shop.exports(), shop.dir.path());
         Ok(shop)
     }
 
@@ -118,6 +120,16 @@ impl Shop {
     /// cutover's unix socket.
     pub(crate) fn cutover_socket(&self) -> PathBuf {
         self.path("cutover.sock")
+    }
+
+    /// Ends the registry; what was pushed stays on the disk.
+    pub(crate) fn stop_registry(&self) -> Result<()> {
+        self.registry.borrow_mut().stop()
+    }
+
+    /// Starts the registry again, with what was pushed.
+    pub(crate) fn restart_registry(&self) -> Result<()> {
+        self.registry.borrow_mut().restart()
     }
 
     /// Docker.
@@ -175,20 +187,20 @@ impl Shop {
                 .program(shopd)
                 .label(IMAGE_LABEL, "")
         };
+        let registry = self.registry.borrow();
         for release in Release::PUSHED {
             let mut image = spec(release.version());
             if let Some((name, value)) = release.misfortune() {
                 image = image.env(name, value);
             }
-            self.registry.push(SERVICE, release.sha(), &image)?;
+            registry.push(SERVICE, release.sha(), &image)?;
         }
-        self.registry
-            .push(NEIGHBOR, NEIGHBOR_TAG, &spec("search 2.1"))?;
+        registry.push(NEIGHBOR, NEIGHBOR_TAG, &spec("search 2.1"))?;
         Ok(())
     }
 
     fn write_files(&self) -> Result<()> {
-        let registry = self.registry.addr();
+        let registry = self.registry.borrow().addr();
         let port = self.published;
         self.write(
             "compose.yaml",
@@ -285,8 +297,8 @@ impl Shop {
             .args(["check", "--config"])
             .arg(self.path("cutover.toml"));
         let output = command.output()?;
-        screen.output(&String::from_utf8_lossy(&output.stdout));
-        screen.output(&String::from_utf8_lossy(&output.stderr));
+        let said = [output.stdout, output.stderr].concat();
+        screen.output(&shortened(&String::from_utf8_lossy(&said), self.dir.path()));
         ensure!(
             output.status.success(),
             "`cutover check` refuses the demo's configuration ({})",

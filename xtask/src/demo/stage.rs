@@ -10,15 +10,16 @@ use anyhow::{Context as _, Result, ensure};
 use cutover_api::deploy::{DEPLOY_PATH, SIGNATURE_HEADER};
 use cutover_api::signature;
 use cutover_testkit::engine::wait::wait_for;
-use cutover_testkit::prober::{Observations, Prober};
+use cutover_testkit::prober::Prober;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::docker::{Docker, Identity};
+use super::act::{Act, Ending, Sender};
+use super::docker::Docker;
 use super::interrupt::Interrupt;
-use super::screen::{Row, Screen, span};
+use super::screen::{Row, Screen};
 use super::shop::{NEIGHBOR, PROJECT, SERVICE, Shop};
-use super::story::Release;
+use super::verdict::{Answer, Ended, Sight, compare, judge_prober, probed, unanswered};
 
 /// No command of the demo takes longer.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
@@ -30,96 +31,6 @@ const AFTERWARDS: Duration = Duration::from_millis(100);
 const POLL: Duration = Duration::from_millis(20);
 /// Long enough for the daemon's checks, and wrong.
 const WRONG_SECRET: &str = "somebody guessed this secret, and guessed wrong";
-
-/// Who types.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Sender {
-    /// CI, with the secret: a release and the delivery id.
-    Ci(Release, &'static str),
-    /// The same with a wrong secret.
-    Forger(Release, &'static str),
-    /// An operator on the server: rolls back.
-    Operator,
-}
-
-/// What becomes of the request.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Ending {
-    /// One deployment more, with this outcome.
-    Deployment(&'static str),
-    /// No deployment; the request itself is answered with this status.
-    Refused(u16),
-    /// No deployment; the answer of an earlier one, with this status.
-    Replayed(u16),
-}
-
-/// What becomes of the service's container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Container {
-    /// Another one.
-    New,
-    /// The same one, stopped and started.
-    SameStartedAgain,
-    /// Not even that.
-    Untouched,
-}
-
-impl Container {
-    fn between(before: Option<&Identity>, after: Option<&Identity>) -> Option<Self> {
-        let after = after?;
-        Some(match before {
-            Some(before) if before == after => Self::Untouched,
-            Some(before) if before.id == after.id => Self::SameStartedAgain,
-            _ => Self::New,
-        })
-    }
-
-    fn words(self) -> &'static str {
-        match self {
-            Self::New => "new container",
-            Self::SameStartedAgain => "same container",
-            Self::Untouched => "untouched",
-        }
-    }
-}
-
-/// One act of the story.
-#[derive(Debug)]
-pub(crate) struct Act {
-    /// A few words.
-    pub(crate) title: &'static str,
-    /// What is going to happen.
-    pub(crate) happens: &'static str,
-    /// What cutover promises then.
-    pub(crate) promise: &'static str,
-    /// Who types.
-    pub(crate) sender: Sender,
-    /// The client's exit code.
-    pub(crate) exit: i32,
-    /// What becomes of the request.
-    pub(crate) ending: Ending,
-    /// What becomes of the container.
-    pub(crate) container: Container,
-    /// The release that answers visitors afterwards.
-    pub(crate) serves: Release,
-    /// What the client says, among other things.
-    pub(crate) says: &'static [&'static str],
-}
-
-/// Everything that an act must or must not change.
-#[derive(Debug)]
-struct Sight {
-    shop: Option<Identity>,
-    neighbor: Option<Identity>,
-    deployments: Vec<Value>,
-}
-
-/// How a command ended.
-#[derive(Debug)]
-struct Ended {
-    exit: i32,
-    text: String,
-}
 
 /// Where acts are played.
 #[derive(Debug)]
@@ -158,6 +69,11 @@ impl<'a> Stage<'a> {
             client,
             rows: Vec::new(),
         })
+    }
+
+    /// The shop with all its parts.
+    pub(crate) fn shop(&self) -> &Shop {
+        self.shop
     }
 
     /// A row for each act that was played.
@@ -296,6 +212,7 @@ impl<'a> Stage<'a> {
                 status,
                 is_replayed: replayed.is_some_and(|value| value == "true"),
                 code: body["code"].as_str().unwrap_or_default().to_owned(),
+                deployment: body["deployment"].clone(),
             })
         })?;
         self.screen.answer(&format!(
@@ -318,14 +235,6 @@ impl<'a> Stage<'a> {
             Ok(answer.text().await?.trim().to_owned())
         })
     }
-}
-
-/// An answer to `POST /deploy`.
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    is_replayed: bool,
-    code: String,
 }
 
 /// What a reader would type, and the same as arguments.
@@ -361,119 +270,4 @@ fn forward(pipe: Option<impl Read + Send + 'static>, lines: Lines<String>) {
             }
         }
     });
-}
-
-/// Compares what was promised with what was observed.
-fn compare(
-    act: &Act,
-    before: &Sight,
-    after: &Sight,
-    ended: &Ended,
-    raw: Option<&Answer>,
-    serves: &str,
-) -> Row {
-    let added = after.deployments.len() - before.deployments.len().min(after.deployments.len());
-    let newest = || after.deployments.first().map(|newest| &newest["outcome"]);
-    let outcome = match (added, raw) {
-        (0, Some(answer)) if answer.is_replayed => format!("{} replayed", answer.status),
-        (0, Some(answer)) => answer.status.to_string(),
-        (0, None) => "no deployment".to_owned(),
-        (1, _) => newest()
-            .and_then(Value::as_str)
-            .unwrap_or("unfinished")
-            .replace('_', " "),
-        (more, _) => format!("{more} deployments"),
-    };
-    let promised = match act.ending {
-        Ending::Deployment(outcome) => outcome.replace('_', " "),
-        Ending::Refused(status) => status.to_string(),
-        Ending::Replayed(status) => format!("{status} replayed"),
-    };
-    let container = Container::between(before.shop.as_ref(), after.shop.as_ref());
-    let line =
-        |outcome: &str, container: &str, serves: &str| format!("{outcome}, {container}, {serves}");
-    let mut row = Row {
-        title: act.title,
-        promised: line(&promised, act.container.words(), act.serves.version()),
-        observed: line(
-            &outcome,
-            container.map_or("no container", Container::words),
-            serves,
-        ),
-        outage: None,
-        took: Duration::ZERO,
-        broken: Vec::new(),
-    };
-    if row.promised != row.observed {
-        let broken = format!("promised: {}; observed: {}", row.promised, row.observed);
-        row.broken.push(broken);
-    }
-    if ended.exit != act.exit {
-        let broken = format!("exit code {} instead of {}", ended.exit, act.exit);
-        row.broken.push(broken);
-    }
-    for words in act
-        .says
-        .iter()
-        .filter(|words| !ended.text.contains(**words))
-    {
-        row.broken
-            .push(format!("the client does not say {words:?}"));
-    }
-    if before.neighbor != after.neighbor || after.neighbor.is_none() {
-        row.broken
-            .push(format!("the service {NEIGHBOR} beside it was touched"));
-    }
-    row
-}
-
-/// Where nothing may be stopped, no request may fail; anywhere, the last ones must be answered.
-fn judge_prober(act: &Act, seen: &Observations, row: &mut Row) {
-    let failed = seen.failures().len();
-    if act.container == Container::Untouched && failed > 0 {
-        row.broken
-            .push(format!("{failed} requests to the shop failed"));
-    }
-    let ends_well = seen
-        .attempts()
-        .last()
-        .is_some_and(|last| last.outcome.as_deref() == Ok(act.serves.version()));
-    if !ends_well {
-        row.broken.push(format!(
-            "the prober's last request was not answered by {}",
-            act.serves.version()
-        ));
-    }
-}
-
-/// How long visitors got no answer, in all: from each good answer before a failure to the next one.
-fn unanswered(seen: &Observations) -> Duration {
-    let mut sum = Duration::ZERO;
-    let mut last_good: Option<Instant> = None;
-    let mut failed_since = false;
-    for attempt in seen.attempts() {
-        if attempt.outcome.is_err() {
-            failed_since = true;
-            continue;
-        }
-        if let Some(last_good) = last_good.filter(|_| failed_since) {
-            sum += attempt.ended - last_good;
-        }
-        last_good = Some(attempt.ended);
-        failed_since = false;
-    }
-    sum
-}
-
-/// What the prober saw, in one line.
-fn probed(seen: &Observations) -> String {
-    let requests = seen.attempts().len();
-    let versions = seen.versions().join(" -> ");
-    match seen.failures().len() {
-        0 => format!("{requests} requests, all answered: {versions}"),
-        failed => format!(
-            "{requests} requests, {failed} failed, {} without an answer: {versions}",
-            span(unanswered(seen))
-        ),
-    }
 }

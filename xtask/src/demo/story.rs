@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use super::stage::{Act, Container, Ending, Sender, Stage};
+use super::act::{Act, Container, Ending, Sender};
+use super::stage::Stage;
 
 /// A release of the shop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,9 +154,10 @@ fn second_half(stage: &mut Stage<'_>) -> Result<()> {
         serves: Release::Good,
         says: &["nothing is deployed twice", "rolled back"],
     })?;
+    stage.shop().stop_registry()?;
     stage.play(&Act {
         title: "rollback by hand",
-        happens: "Release 1.1 turns out to be wrong. An operator on the server takes it back.",
+        happens: "Release 1.1 turns out to be wrong, and the registry is down (the demo has just ended it).",
         promise: "the release before it runs again, from the image that is still on the machine.",
         sender: Sender::Operator,
         exit: 0,
@@ -163,5 +165,6 @@ fn second_half(stage: &mut Stage<'_>) -> Result<()> {
         container: Container::New,
         serves: Release::First,
         says: &["is healthy"],
-    })
+    })?;
+    stage.shop().restart_registry()
 }

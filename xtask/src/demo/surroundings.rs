@@ -102,6 +102,9 @@ pub(crate) fn of_this_machine() -> Result<OwnEngine, Absent> {
             return Err(Absent(reason));
         }
     };
+    Docker::at(&socket)
+        .and_then(|docker| docker.ask("/_ping"))
+        .map_err(|_| Absent(format!("nothing answers at {}", socket.display())))?;
     let compose = Compose::find(&DockerSettings::from_environment())
         .map_err(|error| Absent(error.to_string()))?;
     let versions =
