@@ -44,7 +44,7 @@ const DEADLY_SIGNALS: &[&str] = &["2", "3", "9", "15"];
 /// With these codes a container ends that was told to; any other is its own doing.
 const STOPPED_CODES: &[i64] = &[0, 130, 137, 143];
 
-/// How much later than the end of a container the signal may be told that ended it.
+/// How long after the end of a container was seen the signal that ended it may still be on its way.
 const SIGNAL_GRACE: Duration = Duration::from_millis(250);
 
 /// Proves that the container with this id may stay.
@@ -72,6 +72,9 @@ pub async fn verify(
         last_end: None,
     };
     let found = watch.look().await?;
+    if !found.state.running {
+        watch.await_signal(found.state.exit_code, &mut events).await;
+    }
     watch.take_up(found).await?;
     loop {
         let wakeup = match watch.life.as_ref().map(|life| life.window.verdict()) {
@@ -246,9 +249,7 @@ impl Watch<'_> {
             Change::Destroyed => Err(VerifyFailure::interfered("somebody removed the container")),
             _ if of_earlier_life => Ok(()),
             Change::Died { exit_code } => {
-                if STOPPED_CODES.contains(&exit_code) {
-                    self.await_signal(events).await;
-                }
+                self.await_signal(exit_code, events).await;
                 self.ended(exit_code, None).await
             }
             Change::Started if self.life.is_none() => {
@@ -278,10 +279,10 @@ impl Watch<'_> {
         }
     }
 
-    /// Docker tells a signal after it was sent, so the end of a quick container may be told first. Only a new
-    /// release is asked about: its end decides, whatever else is told meanwhile.
-    async fn await_signal(&mut self, events: &mut ContainerEvents) {
-        if self.checks.purpose != Purpose::NewRelease {
+    /// The container ended as one does that was told to: waits a moment for the signal to be told, too. Only a
+    /// new release is asked about: its end decides, whatever else is told meanwhile.
+    async fn await_signal(&mut self, code: i64, events: &mut ContainerEvents) {
+        if self.checks.purpose != Purpose::NewRelease || !STOPPED_CODES.contains(&code) {
             return;
         }
         let signalled = async {

@@ -1,12 +1,13 @@
 //! The proof of a container, with the real Docker's health checks and real probes.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cutover_daemon::probe::verify::{Checks, VerifyFailure, verify};
 use cutover_daemon::settings::{Health, HttpProbe, Service, TcpProbe};
 use cutover_testkit::images::{HealthCheck, ImageSpec};
 
-use crate::bench::{Bench, PATIENCE, service};
+use crate::bench::{Bench, PATIENCE, eventually, service};
 
 /// Starts a container and verifies it; returns how long that took from the start.
 async fn start_and_verify(
@@ -189,7 +190,7 @@ async fn a_container_without_any_check_must_run_for_the_monitored_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_does_by_hand_is_told_as_such() {
     for by_hand in [&["stop"][..], &["rm", "-f"], &["pause"], &["restart"]] {
-        let bench = Bench::new();
+        let bench = Arc::new(Bench::new());
         let never = ImageSpec::new("1")
             .env("NEVER_HEALTHY", "1")
             .health_check(HealthCheck {
@@ -197,22 +198,19 @@ async fn what_somebody_does_by_hand_is_told_as_such() {
                 ..HealthCheck::default()
             });
         let id = bench.container(&never, &[]);
-        let command: Vec<&str> = by_hand.iter().copied().chain([id.as_str()]).collect();
-        let service = service();
-        let (verified, ()) = tokio::join!(start_and_verify(&bench, &id, &service), async {
-            let found = || bench.docker.container(&id);
-            crate::bench::eventually("the start", async || {
-                found()
-                    .await
-                    .expect("an answer")
-                    .expect("there")
-                    .state
-                    .running
-            })
-            .await;
-            tokio::task::block_in_place(|| bench.cli(&command));
+        let verified = tokio::spawn({
+            let (bench, id) = (Arc::clone(&bench), id.clone());
+            async move { start_and_verify(&bench, &id, &service()).await.0 }
         });
-        let failure = verified.0.expect_err("somebody interfered");
+        eventually("the start", async || {
+            let found = bench.docker.container(&id).await;
+            found.expect("an answer").expect("there").state.running
+        })
+        .await;
+        let command: Vec<&str> = by_hand.iter().copied().chain([id.as_str()]).collect();
+        tokio::task::block_in_place(|| bench.cli(&command));
+        let failure = verified.await.expect("no panic");
+        let failure = failure.expect_err("somebody interfered");
         assert!(
             matches!(failure, VerifyFailure::Interfered { .. }),
             "{by_hand:?}: {failure:?}"

@@ -222,7 +222,18 @@ async fn an_end_brought_about_from_outside_is_no_fault_of_the_release() {
         matches!(failure, VerifyFailure::Interfered { .. }),
         "{failure:?}"
     );
-    // Docker may tell the end before the signal that brought it about.
+    // The end may be seen before the signal that brought it about is read.
+    let mut scene = Scene::new();
+    scene.ended();
+    let verify = scene.verify(patient()).await;
+    scene
+        .event(2, "kill", serde_json::json!({"signal": "15"}))
+        .await;
+    let failure = outcome(verify).await.expect_err("it was stopped");
+    assert!(
+        matches!(failure, VerifyFailure::Interfered { .. }),
+        "{failure:?}"
+    );
     let mut scene = Scene::new();
     let verify = scene.verify(patient()).await;
     scene.event_died(3, 143).await;
