@@ -206,7 +206,7 @@ async fn look_at_service(
     let mut findings = vec![look_at_strategy(&subject, &model)];
     findings.extend(look_at_credentials(settings, &subject, &model).await);
     findings.push(look_at_env_file(&subject, service, &model));
-    match driver.current(&model).await {
+    match driver.present(&model).await.map(|present| present.current) {
         Ok(Some(container)) => {
             let has_check = container.health.is_some()
                 || service.health.http.is_some()

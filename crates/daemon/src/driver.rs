@@ -26,12 +26,24 @@ use crate::settings;
 /// What a container is called while another one bears its name; nothing but cutover uses this.
 const PARKED_INFIX: &str = "_cutover-";
 
+/// How the name of a new container ends that was put aside because it failed.
+const FAILED_SUFFIX: &str = "-new";
+
 /// Deploys services of Compose projects.
 #[derive(Debug, Clone)]
 pub struct ComposeDriver {
     docker: Docker,
     compose: Compose,
     staging_directory: PathBuf,
+}
+
+/// The containers of a service, sorted out.
+#[derive(Debug)]
+pub struct Present {
+    /// The one that the service runs in; none before its first deployment.
+    pub current: Option<Container>,
+    /// What earlier deployments left; none of it runs.
+    pub leftovers: Vec<Container>,
 }
 
 /// One service of a project, for one tag: what every step is about.
@@ -74,37 +86,37 @@ impl ComposeDriver {
         &self.compose
     }
 
-    /// The container that the service runs in; none before its first deployment.
+    /// The container that the service runs in, and what earlier deployments left.
     ///
     /// # Errors
     /// [`Code::UnsupportedStrategy`] for more than one, or [`Code::DockerUnavailable`].
-    pub async fn current(&self, model: &ServiceModel) -> Result<Option<Container>, Cause> {
+    pub async fn present(&self, model: &ServiceModel) -> Result<Present, Cause> {
         let found = self
             .docker
             .service_containers(&model.project, &model.compose_service)
             .await
             .map_err(|error| docker_cause(Step::Prepare, &error))?;
-        let mut mine: Vec<_> = found
-            .into_iter()
-            .filter(|container| !is_parked(container))
-            .collect();
-        if mine.len() > 1 {
-            // What an earlier daemon staged and could not remove has never run.
-            mine.retain(|found| {
-                !(found.labels.contains_key(DEPLOYMENT_LABEL) && found.state.started_at.is_none())
-            });
+        sort_out(found).map_err(|count| {
+            let service = &model.compose_service;
+            let detail = format!(
+                "service `{service}` has {count} containers; more than one replica is not supported yet"
+            );
+            Cause::new(Code::UnsupportedStrategy, Step::Prepare, detail)
+        })
+    }
+
+    /// Removes what earlier deployments left, so that Compose does not take it for the service's own.
+    ///
+    /// # Errors
+    /// [`Code::StageFailed`] with Docker's own words.
+    pub async fn clear(&self, leftovers: &[Container]) -> Result<(), Cause> {
+        for leftover in leftovers {
+            self.docker
+                .ensure_removed(&leftover.id, AnonymousVolumes::Keep)
+                .await
+                .map_err(|error| docker_cause(Step::Stage, &error))?;
         }
-        match mine.len() {
-            0 | 1 => Ok(mine.pop()),
-            count => Err(Cause::new(
-                Code::UnsupportedStrategy,
-                Step::Prepare,
-                format!(
-                    "service `{}` has {count} containers; more than one replica is not supported yet",
-                    model.compose_service
-                ),
-            )),
-        }
+        Ok(())
     }
 
     /// Whether `container` is what a deployment of `image` would make: same reference, same image, same
@@ -152,9 +164,33 @@ impl ComposeDriver {
     }
 }
 
-/// Whether this is a container that a deployment has put aside and not removed yet.
-fn is_parked(container: &Container) -> bool {
-    !container.state.running && container.name.contains(PARKED_INFIX)
+/// Tells the service's container from what cutover left of earlier deployments: new containers that were
+/// staged or failed, and, beside another one, an old one that was put aside. The number of containers, if
+/// more than one is left.
+fn sort_out(found: Vec<Container>) -> Result<Present, usize> {
+    let is_failed = |container: &Container| {
+        let staged = container.labels.contains_key(DEPLOYMENT_LABEL);
+        let never_started = staged && container.state.started_at.is_none();
+        let put_aside =
+            container.name.contains(PARKED_INFIX) && container.name.ends_with(FAILED_SUFFIX);
+        !container.state.running && (never_started || put_aside)
+    };
+    let (mut leftovers, mut rest): (Vec<_>, Vec<_>) = found.into_iter().partition(is_failed);
+    if rest.len() > 1 {
+        let is_parked = |container: &Container| {
+            !container.state.running && container.name.contains(PARKED_INFIX)
+        };
+        let (parked, others) = rest.into_iter().partition(is_parked);
+        leftovers.extend::<Vec<_>>(parked);
+        rest = others;
+    }
+    match rest.len() {
+        0 | 1 => Ok(Present {
+            current: rest.pop(),
+            leftovers,
+        }),
+        count => Err(count),
+    }
 }
 
 /// What a failure of Docker means in a step.

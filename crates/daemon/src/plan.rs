@@ -59,10 +59,14 @@ pub async fn plan(
         .map_err(|error| docker_cause(Step::Prepare, &error))?;
     let model = project::read(driver.compose(), service, tag).await?;
     let mut refused_because = Vec::new();
-    let current = driver.current(&model).await.unwrap_or_else(|cause| {
-        refused_because.push(cause.detail);
-        None
-    });
+    let present = driver.present(&model).await;
+    let current = present.map_or_else(
+        |cause| {
+            refused_because.push(cause.detail);
+            None
+        },
+        |present| present.current,
+    );
     let (mut order, mut because) = match strategy(&model.facts) {
         Strategy::StopFirst { because } => ("stop-first", because),
         Strategy::Refused { why, hint } => {

@@ -53,7 +53,9 @@ fn old_images_go_and_the_last_releases_stay() {
     drop(scene.deploy(&bad).expect("rolled_back"));
     let has = |sha: &str| {
         let reference = format!("{}:{sha}", scene.repository());
-        cutover_testkit::scene::docker(&format!("/images/{reference}/json")).is_some()
+        scene
+            .ask_docker(&format!("/images/{reference}/json"))
+            .is_some()
     };
     scene.wait_until("old images are gone", || {
         !has(&shas[0]) && !has(&shas[1]) && !has(&bad)

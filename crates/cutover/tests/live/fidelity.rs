@@ -295,6 +295,29 @@ fn what_the_service_depends_on_is_left_alone() {
 }
 
 #[test]
+fn post_start_hooks_run_and_one_that_fails_is_rolled_back() {
+    let hook = |file: &str| {
+        format!("{SERVICE}    post_start: [{{ command: [\"/shopd\", \"cat\", \"{file}\"] }}]\n")
+    };
+    let compose = hook("/etc/hosts");
+    let mut scene = Scene::new(
+        CUTOVER,
+        &Wishes {
+            compose: &compose,
+            ..Wishes::default()
+        },
+    );
+    let one = scene.push(&ImageSpec::new("one"));
+    let two = scene.push(&ImageSpec::new("two"));
+    drop(scene.deploy(&one).expect("succeeded"));
+    let before = identity(&scene).0;
+    scene.write_compose(&hook("/no/such/file"));
+    let ended = scene.deploy(&two).expect("rolled_back");
+    assert_eq!(ended.cause(), "switch_failed");
+    assert_eq!(identity(&scene).0, before);
+}
+
+#[test]
 fn every_restart_policy_comes_back_after_the_commit() {
     for policy in ["no", "always", "unless-stopped", "on-failure:3"] {
         let compose = SERVICE.replace("restart: unless-stopped", &format!("restart: \"{policy}\""));

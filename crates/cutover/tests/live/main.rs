@@ -5,6 +5,7 @@
 mod outcomes;
 mod fidelity;
 mod recovery;
+mod power;
 mod turns;
 mod by_hand;
 mod github;

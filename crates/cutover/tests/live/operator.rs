@@ -1,7 +1,7 @@
 //! When the way back is gone: an operator is asked, everybody is told, and nothing goes on by itself.
 
 use cutover_testkit::images::ImageSpec;
-use cutover_testkit::scene::{Ended, Network, Scene, Wishes, docker_call};
+use cutover_testkit::scene::{Ended, Network, Scene, Wishes};
 
 use crate::CUTOVER;
 
@@ -22,7 +22,7 @@ fn a_rollback_without_the_previous_container_asks_for_an_operator() {
     scene.wait_until("it is being verified", || {
         scene.history()[0]["status"] == "verifying"
     });
-    docker_call("DELETE", &format!("/containers/{old}?force=1"));
+    scene.call_docker("DELETE", &format!("/containers/{old}?force=1"));
     let ended = Ended::of(&client.wait_with_output().expect("an end")).expect("rollback_failed");
     assert_eq!(ended.cause(), "rollback_failed");
     let (_, ready) = scene.get("/readyz").expect("an answer");

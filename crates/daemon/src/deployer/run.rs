@@ -22,7 +22,7 @@ use super::roll_back::roll_back;
 use super::roll_forward::roll_forward;
 use crate::driver::project::{self, ServiceModel};
 use crate::driver::stage::Staging;
-use crate::driver::{ComposeDriver, Target, docker_cause};
+use crate::driver::{ComposeDriver, Present, Target, docker_cause};
 use crate::journal::Journal;
 use crate::probe::verify::{self, Checks};
 use crate::registry::{self, PullOrder};
@@ -116,7 +116,7 @@ async fn bring_in(run: &mut Run) -> Result<Option<Incoming>, Cause> {
         },
     )
     .await?;
-    let current = driver.current(&model).await?;
+    let Present { current, leftovers } = driver.present(&model).await?;
     let present_image = current
         .as_ref()
         .map(|container| container.image_id.as_str());
@@ -146,6 +146,7 @@ async fn bring_in(run: &mut Run) -> Result<Option<Incoming>, Cause> {
         },
     )
     .await?;
+    driver.clear(&leftovers).await?;
     let stage = driver.stage(target, &image, previous.as_ref());
     let staging = run.unless_given_up(deadline, Step::Stage, stage).await?;
     run.forward(Step::Stage, Event::Staged(staging.staged.clone()))
@@ -219,13 +220,16 @@ async fn take_over(
     // Subscribed before the start, so that an exit cannot be missed.
     let events = watch(&driver, &staged.container)
         .await
-        .map_err(|error| docker_cause(Step::Switch, &error));
+        .map_err(|error| docker_cause(Step::Stage, &error))?;
 
     run.forward(Step::Switch, Event::SwitchStarted).await?;
     let switched = driver
         .switch(&deployment.id, deployment.previous.as_ref(), staged)
         .await;
     let outage_ms = switched.map_err(|cause| masked(cause, &mask))?;
+    if let Some(staging) = compose {
+        staging.started();
+    }
     *output = Some(Output::follow(
         driver.docker(),
         &staged.container,
@@ -242,7 +246,7 @@ async fn take_over(
         },
     )
     .await?;
-    verify::verify(driver.docker(), events?, &staged.container, checks)
+    verify::verify(driver.docker(), events, &staged.container, checks)
         .await
         .map_err(|failure| masked(verify_cause(Step::Verify, &failure), &mask))?;
     if let Some(staging) = compose.take() {

@@ -23,7 +23,7 @@ pub struct Staging {
     pub container: Container,
     /// What the journal remembers of it.
     pub staged: Staged,
-    held: HeldStart,
+    held: Option<HeldStart>,
     compose: Running,
     // Compose talks through it until it has ended.
     _socket: StagingSocket,
@@ -121,7 +121,7 @@ impl ComposeDriver {
         Ok(Staging {
             container,
             staged,
-            held,
+            held: Some(held),
             compose,
             _socket: socket,
         })
@@ -129,25 +129,30 @@ impl ComposeDriver {
 }
 
 impl Staging {
-    /// Tells Compose that the container runs and waits for it to end, hooks included.
+    /// Tells Compose that the container runs: it goes on with the service's `post_start` hooks, which may
+    /// be what makes the container healthy.
+    pub fn started(&mut self) {
+        if let Some(held) = self.held.take() {
+            held.started();
+        }
+    }
+
+    /// Waits for Compose to end, hooks included.
     ///
     /// # Errors
-    /// [`Code::SwitchFailed`] when Compose then fails, for example in a `post_start` hook.
-    pub async fn finish(self) -> Result<(), Cause> {
+    /// [`Code::SwitchFailed`] when Compose fails, for example in a `post_start` hook.
+    pub async fn finish(mut self) -> Result<(), Cause> {
+        self.started();
         let Self {
-            held,
-            compose,
-            _socket,
-            ..
+            compose, _socket, ..
         } = self;
-        held.started();
         let ended = compose.output(HOOKS_TIMEOUT).await;
         ended
             .map(drop)
             .map_err(|error| Cause::new(Code::SwitchFailed, Step::Verify, error.to_string()))
     }
 
-    /// Ends Compose, which is told that the container is not to be started.
+    /// Ends Compose; if it still waits, it is told that the container is not to be started.
     pub async fn abandon(self) {
         let Self {
             held,

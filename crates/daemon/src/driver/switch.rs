@@ -5,7 +5,7 @@ use cutover_core::deployment::{Previous, RestartPolicy, Staged};
 use cutover_core::names::DeploymentId;
 use jiff::Timestamp;
 
-use super::{ComposeDriver, PARKED_INFIX, docker_cause};
+use super::{ComposeDriver, FAILED_SUFFIX, PARKED_INFIX, docker_cause};
 use crate::docker::{AnonymousVolumes, DockerError};
 
 impl ComposeDriver {
@@ -100,7 +100,7 @@ impl ComposeDriver {
             {
                 let parked = parked_name(&old.name, deployment);
                 self.docker
-                    .ensure_name(&new.id, &format!("{parked}-new"))
+                    .ensure_name(&new.id, &format!("{parked}{FAILED_SUFFIX}"))
                     .await
                     .map_err(failed)?;
             }

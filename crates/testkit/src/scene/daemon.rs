@@ -1,0 +1,90 @@
+//! The daemon of a scene: started, killed, stopped.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::PoisonError;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::Scene;
+
+impl Scene {
+    /// Starts the daemon and waits until it answers.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn start_daemon(&mut self) {
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.log())
+            .expect("a log");
+        let child = Command::new(&self.cutover)
+            .args(["serve", "--config"])
+            .arg(self.configuration())
+            .env("RUST_LOG", "debug,hyper=info,bollard=info")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the daemon starts");
+        *self.daemon.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
+        self.wait_until("the daemon is ready", || {
+            assert!(self.daemon_runs(), "the daemon ended:\n{}", self.log_tail());
+            self.get("/readyz").is_some_and(|(status, _)| status == 200)
+        });
+    }
+
+    /// Whether the daemon's process is there.
+    #[must_use]
+    pub fn daemon_runs(&self) -> bool {
+        let mut daemon = self.daemon.lock().unwrap_or_else(PoisonError::into_inner);
+        daemon
+            .as_mut()
+            .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Kills the daemon as a crash would.
+    pub fn kill_daemon(&self) {
+        if let Some(mut child) = self
+            .daemon
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+
+    /// Asks the daemon to stop, as systemd does, and waits until it has ended.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub fn stop_daemon(&self) {
+        let child = self
+            .daemon
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(mut child) = child else { return };
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid")).expect("a pid");
+        kill_process(pid, Signal::TERM).expect("the daemon is there");
+        self.wait_until("the daemon stops", || {
+            child.try_wait().is_ok_and(|status| status.is_some())
+        });
+    }
+
+    /// Where the daemon's output goes.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.dir.path().join("daemon.log")
+    }
+
+    /// The end of the daemon's output.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        crate::engine::command::tail_of(&self.log())
+    }
+}
