@@ -17,12 +17,12 @@ use cutover_daemon::settings::{self, Settings};
 use cutover_testkit::engine::packages::ComposeVersion;
 use cutover_testkit::images::ImageSpec;
 use cutover_testkit::registry::{Auth, Registry};
-use cutover_testkit::scene::{docker, docker_call};
 use cutover_testkit::world;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::docker::docker;
 use crate::wire::{Answer, Raw};
 
 /// Signs requests for `app`.
@@ -197,14 +197,15 @@ impl Daemon {
     /// The id of each container of the project, and when it was started.
     pub(crate) fn containers(&self) -> Vec<(String, String)> {
         let label = format!("%22com.docker.compose.project%3D{}%22", self.project);
-        let list = docker(&format!(
-            "/containers/json?all=1&filters=%7B%22label%22%3A%5B{label}%5D%7D"
-        ));
-        let list = list.expect("Docker answers");
+        let list = docker(
+            "GET",
+            &format!("/containers/json?all=1&filters=%7B%22label%22%3A%5B{label}%5D%7D"),
+        );
+        assert!(list.is_array(), "Docker does not answer");
         let ids = list.as_array().into_iter().flatten();
         ids.map(|container| {
             let id = container["Id"].as_str().expect("an id").to_owned();
-            let inspected = docker(&format!("/containers/{id}/json")).unwrap_or_default();
+            let inspected = docker("GET", &format!("/containers/{id}/json"));
             let started_at = inspected["State"]["StartedAt"].as_str().unwrap_or_default();
             (id, started_at.to_owned())
         })
@@ -215,15 +216,9 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         for (id, _) in self.containers() {
-            drop(docker_call(
-                "DELETE",
-                &format!("/containers/{id}?force=1&v=1"),
-            ));
+            docker("DELETE", &format!("/containers/{id}?force=1&v=1"));
         }
-        drop(docker_call(
-            "DELETE",
-            &format!("/networks/{}_default", self.project),
-        ));
+        docker("DELETE", &format!("/networks/{}_default", self.project));
     }
 }
 

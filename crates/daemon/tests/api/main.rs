@@ -4,6 +4,7 @@
 
 #[path = "../it/wire.rs"]
 mod wire;
+mod docker;
 mod daemon;
 
 mod bad_input;
