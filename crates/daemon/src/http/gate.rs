@@ -86,7 +86,7 @@ pub(super) struct Gate<IO> {
     /// Whether hyper has written something that the peer has not taken.
     unflushed: bool,
     timer: Pin<Box<Sleep>>,
-    /// Whether an answer was under way when the timer was last looked at, so that it must begin anew.
+    /// Whether the timer is that of an earlier request and must begin anew once it is answered.
     timer_stale: bool,
     head_time: Duration,
     idle_time: Duration,
@@ -212,7 +212,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Gate<IO> {
         // While an answer is under way, only the peer's hanging up is of interest; what it sends
         // already is kept until its turn comes.
         if self.answering.under_way() {
-            self.timer_stale = true;
             while self.buffer.len() < HEAD_BYTES_MAX {
                 if ready!(self.poll_fill(cx))? == 0 {
                     self.phase = Phase::Ended;

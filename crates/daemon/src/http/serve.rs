@@ -12,7 +12,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response};
+use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::{HeaderValue, Request, Response};
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -173,9 +174,15 @@ impl Context {
             request.extensions_mut().insert(peer);
             request.extensions_mut().insert(prover.clone());
             request.extensions_mut().insert(body_time);
+            // The gate cannot tell where chunks end, so it could not judge a request behind them.
+            let last = request.headers().contains_key(TRANSFER_ENCODING);
             let answer = router.clone().oneshot(request.map(Body::new));
             Box::pin(async move {
-                let response: Response<Body> = answer.await?;
+                let mut response: Response<Body> = answer.await?;
+                if last {
+                    let headers = response.headers_mut();
+                    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 Ok::<_, Infallible>(response.map(|body| Answer {
                     body,
                     _guard: guard,

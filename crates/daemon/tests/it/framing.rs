@@ -108,13 +108,17 @@ async fn a_bad_head_after_a_good_request_does_not_spoil_the_answer_to_it() {
 }
 
 #[tokio::test]
-async fn a_chunked_body_is_read_whole_and_ends_the_connection_cleanly() {
+async fn a_chunked_body_is_read_whole_and_nothing_behind_it_is() {
     let served = Served::plain(short_limits());
     let mut raw = served.connect().await;
     raw.send(b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
         .await;
-    raw.send(b"3\r\ntwo\r\n0\r\n\r\n").await;
-    assert_eq!(raw.answer().await.expect("an answer").body, "onetwo");
+    raw.send(b"3\r\ntwo\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await;
+    let answer = raw.answer().await.expect("an answer");
+    assert_eq!(answer.body, "onetwo");
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert!(raw.ended().await);
 }
 
 #[tokio::test]
