@@ -26,12 +26,12 @@ mod surroundings;
 mod verdict;
 
 use std::env;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 
 use crate::world;
@@ -73,6 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     match found {
         Ok(own) => {
+            let _alone = claim_project()?;
             let surroundings = Surroundings::with_own_engine(own, cutover)?;
             play(&surroundings, arguments, &Interrupt::watch(|| {})?)
         }
@@ -124,17 +125,17 @@ fn play(
     let mut stage = Stage::new(&shop, &screen, interrupt)?;
     let played = story::play(&mut stage);
     let rows = stage.into_rows();
-    let kept = rows.iter().all(|row| row.broken.is_empty());
+    if interrupt.came() {
+        shop.close(&screen)?;
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
     screen.table(&rows);
     if let Err(error) = played {
-        if interrupt.came() {
-            shop.close(&screen)?;
-            return Ok(ExitCode::from(INTERRUPTED));
-        }
         screen.log_tail(&shop.log());
         shop.close(&screen)?;
         return Err(error);
     }
+    let kept = rows.iter().all(|row| row.broken.is_empty());
     if !kept {
         screen.log_tail(&shop.log());
     }
@@ -148,6 +149,19 @@ fn play(
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
+}
+
+/// Two demos on one engine would take each other's containers for their own. Held as long as the file
+/// is open.
+fn claim_project() -> Result<File> {
+    let lock = File::create(env::current_exe()?.with_file_name("demo.lock"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            bail!("another demo runs on this machine's Docker already")
+        }
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
 }
 
 /// Builds the program and returns its path: beside xtask's own.

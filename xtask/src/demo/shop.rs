@@ -165,13 +165,24 @@ impl Shop {
 
     /// A `cutover` command in that environment.
     pub(crate) fn command(&self, secret: &str) -> Command {
-        let mut command = Command::new(&self.cutover);
-        for name in ["GITHUB_ACTIONS", "CUTOVER_URL", "CUTOVER_TOKEN", "RUST_LOG"] {
+        let mut command = self.in_environment(Command::new(&self.cutover));
+        command.env("CUTOVER_SECRET", secret);
+        command
+    }
+
+    /// The same environment without the secret.
+    fn in_environment(&self, mut command: Command) -> Command {
+        for name in [
+            "GITHUB_ACTIONS",
+            "CUTOVER_URL",
+            "CUTOVER_SECRET",
+            "CUTOVER_TOKEN",
+            "RUST_LOG",
+        ] {
             command.env_remove(name);
         }
         command
             .envs(self.exports())
-            .env("CUTOVER_SECRET", secret)
             .env("NO_PROXY", "localhost")
             .env("no_proxy", "localhost");
         command
@@ -309,13 +320,19 @@ impl Shop {
 
     fn start_daemon(&mut self, screen: &Screen) -> Result<()> {
         screen.typed("cutover serve --config cutover.toml &");
-        let mut command = self.command(&self.secret);
+        // If the demo is killed, its daemon shall not outlive it.
+        let mut command = self.in_environment(Command::new("setpriv"));
         command
-            .env_remove("CUTOVER_SECRET")
+            .args(["--pdeathsig", "TERM", "--"])
+            .arg(&self.cutover)
             .args(["serve", "--config"])
             .arg(self.path("cutover.toml"));
         processes::log_to(&mut command, &self.log())?;
-        let daemon = self.daemon.insert(command.spawn()?);
+        let daemon = self.daemon.insert(
+            command
+                .spawn()
+                .context("setpriv (package util-linux) could not be started")?,
+        );
         let log = self.dir.path().join("cutover.log");
         let socket = self.dir.path().join("cutover.sock");
         let ready = Docker::at(&socket)?;

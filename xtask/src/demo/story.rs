@@ -124,7 +124,7 @@ fn second_half(stage: &mut Stage<'_>) -> Result<()> {
     stage.play(&Act {
         title: "a sha that does not exist",
         happens: "Somebody deploys a commit for which no image was pushed.",
-        promise: "nothing is stopped: no request fails, the container does not notice.",
+        promise: "nothing is stopped; no request fails, the container does not notice.",
         sender: Sender::Ci(Release::Missing, "ci-run-105"),
         exit: 1,
         ending: Ending::Deployment("failed"),
