@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::docker::{Docker, credentials};
 use crate::driver::ComposeDriver;
 use crate::driver::command::Compose;
-use crate::driver::project::{self, ServiceModel};
+use crate::driver::project::ServiceModel;
 use crate::settings::{Service, Settings};
 
 /// Less free disk than this is worth a word before it is too little for a pull.
@@ -193,7 +193,7 @@ async fn look_at_service(
     let Ok(tag) = Tag::new(&"0".repeat(40)) else {
         return Vec::new();
     };
-    let model = match project::read(driver.compose(), service, &tag).await {
+    let model = match driver.read(service, &tag).await {
         Ok(model) => model,
         Err(cause) => {
             return vec![Finding::mistake(

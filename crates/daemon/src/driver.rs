@@ -11,11 +11,13 @@ mod staging;
 mod switch;
 pub mod env_file;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::PinnedImage;
-use cutover_core::names::{DeploymentId, Tag};
+use cutover_core::names::{DeploymentId, ServiceName, Tag};
 
 use self::command::Compose;
 use self::project::ServiceModel;
@@ -35,6 +37,7 @@ pub struct ComposeDriver {
     docker: Docker,
     compose: Compose,
     staging_directory: PathBuf,
+    tag_variables: Arc<Mutex<BTreeMap<ServiceName, String>>>,
 }
 
 /// The containers of a service, sorted out.
@@ -71,6 +74,7 @@ impl ComposeDriver {
             docker,
             compose,
             staging_directory,
+            tag_variables: Arc::default(),
         })
     }
 
@@ -84,6 +88,28 @@ impl ComposeDriver {
     #[must_use]
     pub fn compose(&self) -> &Compose {
         &self.compose
+    }
+
+    /// The service as Compose renders it for `tag`.
+    ///
+    /// # Errors
+    /// [`Code::InvalidCompose`] with Compose's own words, or with what is wrong with the image's line.
+    pub async fn read(
+        &self,
+        service: &settings::Service,
+        tag: &Tag,
+    ) -> Result<ServiceModel, Cause> {
+        let known = self.tag_variables().get(&service.name).cloned();
+        let model = project::read(&self.compose, service, tag, known).await?;
+        self.tag_variables()
+            .insert(service.name.clone(), model.tag_variable.clone());
+        Ok(model)
+    }
+
+    fn tag_variables(&self) -> std::sync::MutexGuard<'_, BTreeMap<ServiceName, String>> {
+        self.tag_variables
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The container that the service runs in, and what earlier deployments left.

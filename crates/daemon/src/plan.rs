@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::docker::credentials;
 use crate::docker::pull::PullError;
 use crate::docker::{Container, Docker};
-use crate::driver::project::{self, ServiceModel};
+use crate::driver::project::ServiceModel;
 use crate::driver::{ComposeDriver, docker_cause, env_file};
 use crate::probe::verify::Checks;
 use crate::settings::{Service, Settings};
@@ -57,7 +57,7 @@ pub async fn plan(
         .ping()
         .await
         .map_err(|error| docker_cause(Step::Prepare, &error))?;
-    let model = project::read(driver.compose(), service, tag).await?;
+    let model = driver.read(service, tag).await?;
     let mut refused_because = Vec::new();
     let present = driver.present(&model).await;
     let current = present.map_or_else(

@@ -16,7 +16,6 @@ use super::roll_forward;
 use super::run::Run;
 use super::{Deployer, Readiness};
 use crate::docker::Docker;
-use crate::driver::project;
 use crate::probe::verify;
 
 /// Between two looks whether Docker is back.
@@ -180,7 +179,7 @@ async fn roll_forward(run: &mut Run) {
         ));
         return ask_operator(run, cause).await;
     }
-    match project::read(driver.compose(), &run.service, &deployment.request.tag).await {
+    match driver.read(&run.service, &deployment.request.tag).await {
         Ok(model) => roll_forward::roll_forward(run, Some(&model)).await,
         Err(cause) => {
             run.record

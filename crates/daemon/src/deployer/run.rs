@@ -20,7 +20,7 @@ use super::output::Output;
 use super::record::Record;
 use super::roll_back::roll_back;
 use super::roll_forward::roll_forward;
-use crate::driver::project::{self, ServiceModel};
+use crate::driver::project::ServiceModel;
 use crate::driver::stage::Staging;
 use crate::driver::{ComposeDriver, Present, Target, docker_cause};
 use crate::journal::Journal;
@@ -99,7 +99,7 @@ async fn bring_in(run: &mut Run) -> Result<Option<Incoming>, Cause> {
     let request = run.record.deployment().request.clone();
     let (driver, service) = (run.driver.clone(), Arc::clone(&run.service));
 
-    let read = project::read(driver.compose(), &service, &request.tag);
+    let read = driver.read(&service, &request.tag);
     let model = run.unless_given_up(deadline, Step::Prepare, read).await?;
     refuse_unsupported(&model)?;
     let target = Target {

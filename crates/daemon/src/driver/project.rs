@@ -37,8 +37,6 @@ pub struct ServiceModel {
     pub facts: Facts,
     /// `deploy.update_config.monitor`.
     pub monitor: Option<Duration>,
-    /// The file's health check, if it has one; an image may bring its own.
-    pub healthcheck: Option<Healthcheck>,
     /// Values that must not be shown: secret-looking variables and Compose secrets.
     pub secrets: Vec<String>,
 }
@@ -52,22 +50,8 @@ impl std::fmt::Debug for ServiceModel {
     }
 }
 
-/// The times of a health check; what is missing takes Docker's default.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Healthcheck {
-    /// Whether the file switches the image's own health check off.
-    pub disabled: bool,
-    /// Time for starting up, in which failures do not count.
-    pub start_period: Option<Duration>,
-    /// Time between two checks.
-    pub interval: Option<Duration>,
-    /// Time that one check may take.
-    pub timeout: Option<Duration>,
-    /// Failures in a row that make the container unhealthy.
-    pub retries: Option<u32>,
-}
-
-/// Reads the project for `tag`.
+/// Reads the project for `tag`. With the variable that carried the tag last time, Compose runs once: if the
+/// image then ends in the tag, it is the variable still.
 ///
 /// # Errors
 /// [`Code::InvalidCompose`] with Compose's own words, or with what is wrong with the image's line.
@@ -75,8 +59,23 @@ pub async fn read(
     compose: &Compose,
     service: &settings::Service,
     tag: &Tag,
+    known_variable: Option<String>,
 ) -> Result<ServiceModel, Cause> {
+    if let Some(variable) = known_variable
+        && let Ok(model) = render(compose, service, tag, variable).await
+    {
+        return Ok(model);
+    }
     let (variable, _) = tag_variable(compose, service).await?;
+    render(compose, service, tag, variable).await
+}
+
+async fn render(
+    compose: &Compose,
+    service: &settings::Service,
+    tag: &Tag,
+    variable: String,
+) -> Result<ServiceModel, Cause> {
     let variables = BTreeMap::from([(variable.clone(), tag.as_str().to_owned())]);
     let project = Project { service, variables };
     let json = compose
@@ -101,7 +100,6 @@ pub async fn read(
         image,
         facts: described.facts(service),
         monitor: described.monitor()?,
-        healthcheck: described.healthcheck()?,
         secrets: secret_values(service, &file, described),
         project: file.name,
     })

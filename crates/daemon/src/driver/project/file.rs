@@ -9,7 +9,7 @@ use cutover_core::duration;
 use cutover_core::strategy::Facts;
 use serde::Deserialize;
 
-use super::{Healthcheck, invalid};
+use super::invalid;
 use crate::settings;
 
 /// The project as written, before interpolation.
@@ -57,7 +57,6 @@ pub(super) struct Service {
     pub(super) environment: BTreeMap<String, Option<String>>,
     scale: Option<serde_json::Value>,
     deploy: Option<Deploy>,
-    healthcheck: Option<HealthcheckFile>,
     #[serde(default)]
     pre_stop: Vec<serde_json::Value>,
     #[serde(default)]
@@ -92,16 +91,6 @@ pub(super) struct Deploy {
 pub(super) struct UpdateConfig {
     order: Option<String>,
     monitor: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct HealthcheckFile {
-    #[serde(default)]
-    disable: Option<serde_json::Value>,
-    start_period: Option<String>,
-    interval: Option<String>,
-    timeout: Option<String>,
-    retries: Option<serde_json::Value>,
 }
 
 impl Service {
@@ -149,22 +138,6 @@ impl Service {
             "deploy.update_config.monitor",
             config.and_then(|config| config.monitor.as_deref()),
         )
-    }
-
-    pub(super) fn healthcheck(&self) -> Result<Option<Healthcheck>, Cause> {
-        let Some(file) = &self.healthcheck else {
-            return Ok(None);
-        };
-        Ok(Some(Healthcheck {
-            disabled: file
-                .disable
-                .as_ref()
-                .is_some_and(|value| value == &serde_json::Value::Bool(true)),
-            start_period: read_duration("healthcheck.start_period", file.start_period.as_deref())?,
-            interval: read_duration("healthcheck.interval", file.interval.as_deref())?,
-            timeout: read_duration("healthcheck.timeout", file.timeout.as_deref())?,
-            retries: file.retries.as_ref().and_then(number),
-        }))
     }
 }
 
