@@ -27,18 +27,39 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if !arguments.only_tests {
         step("formatting", || cargo(&["fmt", "--all", "--check"], &[]))?;
         step("clippy", || {
-            cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"], &[])
+            cargo(
+                &[
+                    "clippy",
+                    "--workspace",
+                    "--all-targets",
+                    "--",
+                    "--deny",
+                    "warnings",
+                ],
+                &[],
+            )
         })?;
         step("documentation", || {
-            cargo(&["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "--deny warnings")])
+            cargo(
+                &["doc", "--workspace", "--no-deps"],
+                &[("RUSTDOCFLAGS", "--deny warnings")],
+            )
         })?;
         step("dependency rules", dependency_rules)?;
         step("scripts and workflows", lint::lint)?;
     }
-    step("building the tests", || cargo(&["test", "--workspace", "--no-run"], &[]))?;
+    step("building the tests", || {
+        cargo(&["test", "--workspace", "--no-run"], &[])
+    })?;
     println!("\n== tests");
     // Inside a world there is no network but its own.
-    let tests = ["cargo", "test", "--offline", "--workspace", "--no-fail-fast"];
+    let tests = [
+        "cargo",
+        "test",
+        "--offline",
+        "--workspace",
+        "--no-fail-fast",
+    ];
     let code = world::run(&tests.map(Into::into))?;
     println!("\ncargo xtask test took {} s", started.elapsed().as_secs());
     Ok(code)
@@ -59,7 +80,11 @@ fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
         .current_dir(root())
         .status()
         .context("cargo could not be started")?;
-    ensure!(status.success(), "`cargo {}` ended with {status}", arguments.join(" "));
+    ensure!(
+        status.success(),
+        "`cargo {}` ended with {status}",
+        arguments.join(" ")
+    );
     Ok(())
 }
 
@@ -72,8 +97,17 @@ fn dependency_rules() -> Result<()> {
         let target = tools.join("build").display().to_string();
         cargo(
             &[
-                "install", "cargo-deny", "--version", CARGO_DENY, "--locked", "--debug", "--quiet",
-                "--root", &root, "--target-dir", &target,
+                "install",
+                "cargo-deny",
+                "--version",
+                CARGO_DENY,
+                "--locked",
+                "--debug",
+                "--quiet",
+                "--root",
+                &root,
+                "--target-dir",
+                &target,
             ],
             &[],
         )?;
