@@ -61,16 +61,44 @@ impl Client {
 
     /// Sends one request and reads the whole answer.
     pub(super) fn send(&mut self, request: &[u8]) -> Result<Answer> {
+        self.begin(request)?;
+        loop {
+            if let Some(answer) = self.receive()? {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// Sends one request; its answer is to be received before the next.
+    pub(super) fn begin(&mut self, request: &[u8]) -> Result<()> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => self.connect()?,
         };
         stream.write_all(request)?;
-        let answer = self.read_answer(&mut stream)?;
-        if answer.connection == Connection::Stays {
-            self.stream = Some(stream);
+        self.received.clear();
+        self.stream = Some(stream);
+        Ok(())
+    }
+
+    /// Waits for the next part of the answer, and returns the answer once it is whole.
+    pub(super) fn receive(&mut self) -> Result<Option<Answer>> {
+        let mut stream = self.stream.take().context("nothing was asked")?;
+        let mut buffer = [0_u8; 4096];
+        let count = stream.read(&mut buffer)?;
+        self.received.extend_from_slice(&buffer[..count]);
+        let answer = parse(&self.received)?;
+        match &answer {
+            Some(answer) if answer.connection == Connection::Closes => {}
+            None if count == 0 => bail!("the connection ended before the answer was whole"),
+            _ => self.stream = Some(stream),
         }
         Ok(answer)
+    }
+
+    /// The connection, to be waited for.
+    pub(super) fn stream(&self) -> Option<&TcpStream> {
+        self.stream.as_ref()
     }
 
     fn connect(&self) -> Result<TcpStream> {
@@ -79,21 +107,6 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         Ok(stream)
-    }
-
-    fn read_answer(&mut self, stream: &mut TcpStream) -> Result<Answer> {
-        self.received.clear();
-        let mut buffer = [0_u8; 8192];
-        loop {
-            let count = stream.read(&mut buffer)?;
-            self.received.extend_from_slice(&buffer[..count]);
-            if let Some(answer) = parse(&self.received)? {
-                return Ok(answer);
-            }
-            if count == 0 {
-                bail!("the connection ended before the answer was whole");
-            }
-        }
     }
 }
 

@@ -2,14 +2,19 @@
 //! before it is answered.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::http::Client;
+use super::http::{Answer, Client};
 use super::resources::processor_time;
+
+/// The longest time in which no answer at all comes.
+const ANSWER_TIMEOUT: Timespec = Timespec {
+    tv_sec: 60,
+    tv_nsec: 0,
+};
 
 /// What to send.
 #[derive(Debug, Clone, Copy)]
@@ -31,23 +36,38 @@ pub(super) struct Throughput {
     pub(super) processor_micros: f64,
 }
 
-/// Sends it all to the server with this process id.
+/// Sends it all to the server with this process id. One thread serves all connections, so that the load
+/// takes one processor at most and the server can have another.
 pub(super) fn run(load: Load<'_>, server: u32) -> Result<Throughput> {
-    let left = AtomicU32::new(load.requests);
+    let mut clients: Vec<Client> = (0..load.connections)
+        .map(|_| Client::new(load.address))
+        .collect();
     let used_before = processor_time(server)?;
     let began = Instant::now();
-    thread::scope(|scope| {
-        let connections: Vec<_> = (0..load.connections)
-            .map(|_| scope.spawn(|| connection(load, &left)))
-            .collect();
-        connections.into_iter().try_for_each(|connection| {
-            connection
-                .join()
-                .map_err(|_| anyhow!("a connection panicked"))?
-        })
-    })?;
+    let mut to_send = load.requests;
+    let mut to_receive = load.requests;
+    for client in &mut clients {
+        if to_send > 0 {
+            client.begin(load.request)?;
+            to_send -= 1;
+        }
+    }
+    while to_receive > 0 {
+        for ready in readable(&clients)? {
+            let client = &mut clients[ready];
+            let Some(answer) = client.receive()? else {
+                continue;
+            };
+            expect(load.expected, &answer)?;
+            to_receive -= 1;
+            if to_send > 0 {
+                client.begin(load.request)?;
+                to_send -= 1;
+            }
+        }
+    }
     let took = began.elapsed();
-    let used: Duration = processor_time(server)?.saturating_sub(used_before);
+    let used = processor_time(server)?.saturating_sub(used_before);
     let requests = f64::from(load.requests);
     Ok(Throughput {
         per_second: requests / took.as_secs_f64(),
@@ -55,22 +75,34 @@ pub(super) fn run(load: Load<'_>, server: u32) -> Result<Throughput> {
     })
 }
 
-/// One connection takes requests until none are left.
-fn connection(load: Load<'_>, left: &AtomicU32) -> Result<()> {
-    let mut client = Client::new(load.address);
-    let take = |left: u32| left.checked_sub(1);
-    while left
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
-        .is_ok()
-    {
-        let answer = client.send(load.request)?;
-        ensure!(
-            answer.status == load.expected,
-            "the answer is {} where {} is expected: {}",
-            answer.status,
-            load.expected,
-            String::from_utf8_lossy(&answer.body)
-        );
-    }
+/// Waits until something can be read, and says on which connections.
+fn readable(clients: &[Client]) -> Result<Vec<usize>> {
+    let open: Vec<_> = clients
+        .iter()
+        .enumerate()
+        .filter_map(|(position, client)| Some((position, client.stream()?)))
+        .collect();
+    let mut waiting: Vec<_> = open
+        .iter()
+        .map(|(_, stream)| PollFd::new(*stream, PollFlags::IN))
+        .collect();
+    let ready = poll(&mut waiting, Some(&ANSWER_TIMEOUT))?;
+    ensure!(ready > 0, "no answer came for a minute");
+    let is_ready = |of: &PollFd<'_>| !of.revents().is_empty();
+    Ok(open
+        .iter()
+        .zip(&waiting)
+        .filter(|(_, of)| is_ready(of))
+        .map(|((position, _), _)| *position)
+        .collect())
+}
+
+fn expect(status: u16, answer: &Answer) -> Result<()> {
+    ensure!(
+        answer.status == status,
+        "the answer is {} where {status} is expected: {}",
+        answer.status,
+        String::from_utf8_lossy(&answer.body)
+    );
     Ok(())
 }

@@ -3,11 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use cutover_testkit::engine::wait::wait_for;
 use cutover_testkit::prober::{Observations, Prober};
-use jiff::Timestamp;
-use serde_json::Value;
 
 use super::http::{self, Client};
 use super::stage::{PATIENCE, Stage};
@@ -89,22 +87,4 @@ pub(super) fn serves(stage: &Stage) -> Option<String> {
         .ok()?;
     let text = String::from_utf8(answer.body).ok()?;
     (answer.status == 200).then(|| text.trim().to_owned())
-}
-
-/// When the deployment in an answer recorded each of its events: the kind, and the moment.
-pub(super) fn events(deployment: &Value) -> Result<Vec<(String, SystemTime)>> {
-    let lines = deployment["events"]
-        .as_array()
-        .context("the answer holds no events")?;
-    lines
-        .iter()
-        .map(|line| {
-            let kind = line["kind"].as_str().context("an event without a kind")?;
-            let at: Timestamp = line["at"]
-                .as_str()
-                .context("an event without a time")?
-                .parse()?;
-            Ok((kind.to_owned(), SystemTime::from(at)))
-        })
-        .collect()
 }

@@ -1,17 +1,18 @@
 //! How fast a release is taken back whose process exits at once, beside the floor.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use cutover_testkit::images::ImageSpec;
 
 use super::chart::{Bar, Chart, Whose};
-use super::observe::{Seen, events, observe};
+use super::observe::{Seen, observe};
 use super::report::{Report, Table};
 use super::stage::Stage;
 use super::statistics::{Summary, millis};
-use super::switch::{deployment_in, stop_and_start};
+use super::steps::{Steps, deployment_in, events, print_steps, steps_between};
+use super::switch::stop_and_start;
 use super::target::Target;
 
 /// The version that runs before and after.
@@ -49,9 +50,12 @@ pub(super) fn run(cutover: &Path, rounds: u32, report: &mut Report) -> Result<()
     stage.pull(&broken)?;
     stage.compose(&good, &["up", "-d"])?;
     stage.start_daemon()?;
-    let mut samples = Vec::new();
+    let (mut samples, mut steps) = (Vec::new(), Vec::new());
     for round in 0..rounds {
-        samples.push(play(&mut stage, &broken).with_context(|| format!("round {}", round + 1))?);
+        let (sample, taken) =
+            play(&mut stage, &broken).with_context(|| format!("round {}", round + 1))?;
+        samples.push(sample);
+        steps.push(taken);
         eprintln!("rollback: round {} of {rounds}", round + 1);
     }
     let mut csv = "round,floor_ms,whole_ms,outage_ms,rollback_ms\n".to_owned();
@@ -65,24 +69,32 @@ pub(super) fn run(cutover: &Path, rounds: u32, report: &mut Report) -> Result<()
         csv += &format!("{round},{floor:.1},{whole:.1},{outage:.1},{own:.1}\n");
     }
     report.write("rollback.csv", &csv)?;
-    conclude(&samples, report)
+    conclude(&samples, report)?;
+    print_steps(&steps);
+    Ok(())
 }
 
-fn play(stage: &mut Stage, broken: &str) -> Result<Sample> {
+fn play(stage: &mut Stage, broken: &str) -> Result<(Sample, Steps)> {
     let container = stage.container()?;
     let ((), floor) = observe(stage, GOOD, |_| stop_and_start(&container))?;
-    let ((status, answer), seen) = observe(stage, GOOD, |stage| stage.deploy(broken))?;
+    let ((status, answer, steps), seen) = observe(stage, GOOD, |stage| {
+        let asked = SystemTime::now();
+        let (status, answer) = stage.deploy(broken)?;
+        let steps = steps_between(asked, deployment_in(&answer), SystemTime::now())?;
+        Ok((status, answer, steps))
+    })?;
     let deployment = deployment_in(&answer);
     ensure!(
         status == 500 && deployment["outcome"] == "rolled_back",
         "cutover answers {status}: {answer}"
     );
-    Ok(Sample {
+    let sample = Sample {
         floor: millis(floor.outage),
         whole: millis(seen.whole),
         outage: millis(seen.outage),
         own: millis(own_part(&seen, deployment)?),
-    })
+    };
+    Ok((sample, steps))
 }
 
 fn own_part(seen: &Seen, deployment: &serde_json::Value) -> Result<Duration> {

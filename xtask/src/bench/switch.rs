@@ -10,13 +10,13 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result, ensure};
 use cutover_testkit::images::ImageSpec;
 use cutover_testkit::scene::docker_call;
-use serde_json::Value;
 
 use super::chart::{Bar, Chart, Whose};
-use super::observe::{events, observe, serves};
+use super::observe::{observe, serves};
 use super::report::{Report, Table};
 use super::stage::Stage;
 use super::statistics::{Summary, millis};
+use super::steps::{Steps, deployment_in, print_steps, steps_between};
 use super::target::Target;
 
 /// A way of switching the release.
@@ -70,14 +70,11 @@ struct Sample {
     whole: Duration,
 }
 
-/// The steps of cutover's deployments: the event that ended each, and how long it took.
-type Steps = Vec<Vec<(String, Duration)>>;
-
 /// Everything measured.
 #[derive(Debug, Default)]
 struct Measured {
     samples: Vec<Sample>,
-    steps: Steps,
+    steps: Vec<Steps>,
 }
 
 impl Measured {
@@ -163,7 +160,7 @@ fn play(
 }
 
 /// Deploys with cutover and returns how long each step took.
-fn deploy(stage: &mut Stage, tag: &str) -> Result<Vec<(String, Duration)>> {
+fn deploy(stage: &mut Stage, tag: &str) -> Result<Steps> {
     let asked = SystemTime::now();
     let (status, answer) = stage.deploy(tag)?;
     let answered = SystemTime::now();
@@ -172,23 +169,7 @@ fn deploy(stage: &mut Stage, tag: &str) -> Result<Vec<(String, Duration)>> {
         status == 200 && deployment["outcome"] == "succeeded",
         "cutover answers {status}: {answer}"
     );
-    let mut before = asked;
-    let mut steps = Vec::new();
-    let answer = ("(answer)".to_owned(), answered);
-    for (kind, at) in events(deployment)?.into_iter().chain([answer]) {
-        steps.push((kind, at.duration_since(before).unwrap_or_default()));
-        before = at;
-    }
-    Ok(steps)
-}
-
-/// The deployment in an answer, wherever it stands.
-pub(super) fn deployment_in(answer: &Value) -> &Value {
-    if answer["deployment"].is_object() {
-        &answer["deployment"]
-    } else {
-        answer
-    }
+    steps_between(asked, deployment, answered)
 }
 
 /// The floor.
@@ -241,29 +222,6 @@ fn print(measured: &Measured) -> Result<()> {
     println!("{table}");
     print_steps(&measured.steps);
     Ok(())
-}
-
-/// Where cutover's time goes, by its own record.
-pub(super) fn print_steps(steps: &Steps) {
-    let Some(first) = steps.first() else { return };
-    let mut table = Table::new(&[
-        "recorded by cutover, ms after the line above",
-        "median",
-        "min",
-        "max",
-    ]);
-    for (position, (kind, _)) in first.iter().enumerate() {
-        let values = steps
-            .iter()
-            .filter_map(|steps| steps.get(position))
-            .filter(|(other, _)| other == kind)
-            .map(|(_, took)| millis(*took));
-        if let Some(summary) = Summary::of(values) {
-            let cells = [summary.median, summary.min, summary.max].map(|ms| format!("{ms:.1}"));
-            table.row(kind, cells.to_vec());
-        }
-    }
-    println!("{table}");
 }
 
 fn chart(measured: &Measured, rounds: u32) -> Result<Chart> {
