@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use cutover_daemon::check::{Finding, Level, check};
-use cutover_daemon::settings;
+use cutover_daemon::settings::{self, Ink};
 
 use super::block_on;
 use crate::exit::Exit;
@@ -31,7 +31,7 @@ pub(crate) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     let settings = match settings::load(&args.config) {
         Ok(settings) => settings,
         Err(mistakes) => {
-            anstream::eprintln!("{mistakes}");
+            anstream::eprintln!("{}", mistakes.render(Ink::Colored));
             return Ok(Exit::Usage.into());
         }
     };

@@ -9,7 +9,7 @@ use cutover_daemon::docker::Docker;
 use cutover_daemon::driver::ComposeDriver;
 use cutover_daemon::driver::command::Compose;
 use cutover_daemon::plan::{Plan, plan};
-use cutover_daemon::settings::{self, Settings};
+use cutover_daemon::settings::{self, Ink, Settings};
 
 use super::block_on;
 use crate::exit::Exit;
@@ -43,7 +43,7 @@ pub(crate) fn run(args: PlanArgs) -> anyhow::Result<ExitCode> {
     let settings = match settings::load(&args.config) {
         Ok(settings) => settings,
         Err(mistakes) => {
-            anstream::eprintln!("{mistakes}");
+            anstream::eprintln!("{}", mistakes.render(Ink::Colored));
             return Ok(Exit::Usage.into());
         }
     };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use cutover_daemon::settings;
+use cutover_daemon::settings::{self, Ink};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -29,7 +29,7 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let settings = match settings::load(&args.config) {
         Ok(settings) => settings,
         Err(mistakes) => {
-            anstream::eprintln!("{mistakes}");
+            anstream::eprintln!("{}", mistakes.render(Ink::Colored));
             return Ok(Exit::Usage.into());
         }
     };

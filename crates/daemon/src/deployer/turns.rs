@@ -196,7 +196,18 @@ impl Deployer {
     fn spawn(&self, mut run: run::Run) {
         let deployer = self.clone();
         self.inner.runs.spawn(async move {
-            run::run_deployment(&mut run).await;
+            let story = tokio::spawn(async move {
+                run::run_deployment(&mut run).await;
+                run
+            });
+            let run = match story.await {
+                Ok(run) => run,
+                Err(panic) => {
+                    // Nobody knows how far it came but the journal: the next start puts it right.
+                    tracing::error!(%panic, "a deployment hit a mistake in cutover; ending, to recover at the next start");
+                    std::process::abort();
+                }
+            };
             let deployment = run.record.deployment().clone();
             deployer.remember_end(&deployment);
             if deployment.image.is_some() && deployment.status() != Status::Unchanged {
