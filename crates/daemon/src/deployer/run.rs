@@ -195,7 +195,10 @@ async fn pull(
     };
     let driver = run.driver.clone();
     let pulled = registry::pull(driver.docker(), order, move |progress| {
-        drop(live.send(super::Live::Progress(progress)));
+        // Before the registry has said how much there is, there is nothing to show.
+        if progress.total_bytes > 0 {
+            drop(live.send(super::Live::Progress(progress)));
+        }
     });
     run.unless_given_up(deadline, Step::Pull, pulled).await
 }

@@ -54,7 +54,11 @@ pub(super) fn deployment(deployment: &Deployment, recorded: &[Recorded]) -> wire
         duration_ms: deployment
             .finished_at
             .map(|end| end.since(deployment.started_at)),
-        outage_ms: deployment.outage_ms,
+        // Where nothing ran before, nothing went out.
+        outage_ms: deployment.outage_ms.filter(|_| {
+            let previous = deployment.previous.as_ref();
+            previous.is_some_and(|previous| previous.condition.ran())
+        }),
         cause: cause_of(deployment).as_ref().map(cause),
         events: recorded.iter().map(event_line).collect(),
         log: failure
@@ -170,7 +174,9 @@ fn timestamp(at: UnixMillis) -> Timestamp {
 fn message(event: &Event) -> String {
     match event {
         Event::Requested(request) => requested(request),
-        Event::PullStarted { reference } => format!("pulling {reference}"),
+        Event::PullStarted { reference } => {
+            format!("making sure that {reference} is on the machine")
+        }
         Event::ImagePinned(image) => pinned(image),
         Event::FoundUnchanged { container } => format!(
             "this very image already runs and is healthy in container {}; nothing is to be done",
@@ -192,6 +198,7 @@ fn message(event: &Event) -> String {
             short(&staged.container)
         ),
         Event::SwitchStarted => "switching to the new container".to_owned(),
+        Event::Switched { outage_ms: 0 } => "the new container was started".to_owned(),
         Event::Switched { outage_ms } => format!(
             "the new container was started; no container of the service ran for {outage_ms} ms"
         ),

@@ -120,7 +120,7 @@ fn a_rolled_back_deployment_says_everything() {
     let mut view = wire(request(), events);
     insta::assert_snapshot!(lines(&view), @r#"
     1 requested "queued": ci asked for 0123456789abcdef0123456789abcdef01234567
-    2 pull_started "pulling": pulling ghcr.io/acme/shop:0123456789abcdef0123456789abcdef01234567
+    2 pull_started "pulling": making sure that ghcr.io/acme/shop:0123456789abcdef0123456789abcdef01234567 is on the machine
     3 image_pinned "pulling": ghcr.io/acme/shop:0123456789abcdef0123456789abcdef01234567 is on the machine, digest sha256:d
     4 stage_started "staging": creating the new container; shop-app-1 runs ghcr.io/acme/shop:old and was found healthy
     5 staged "staging": container bbbbbbbbbbbb was created and is not started yet
@@ -182,7 +182,7 @@ fn a_deployment_that_succeeded_names_no_cause() {
     assert!(!view.nothing_changed);
     insta::assert_snapshot!(lines(&view), @r#"
     1 requested "queued": ci asked for 0123456789abcdef0123456789abcdef01234567
-    2 pull_started "pulling": pulling ghcr.io/acme/shop:0123456789abcdef0123456789abcdef01234567
+    2 pull_started "pulling": making sure that ghcr.io/acme/shop:0123456789abcdef0123456789abcdef01234567 is on the machine
     3 image_pinned "pulling": ghcr.io/acme/shop:0123456789abcdef0123456789abcdef01234567 is on the machine, digest sha256:d
     4 stage_started "staging": creating the new container; shop-app-1 runs ghcr.io/acme/shop:old and was found healthy
     5 staged "staging": container bbbbbbbbbbbb was created and is not started yet
@@ -248,10 +248,10 @@ fn every_other_event_has_words() {
         .concat();
     insta::assert_snapshot!(texts, @r#"
     1 requested "queued": ci asked for 0123456789abcdef0123456789abcdef01234567
-    2 pull_started "pulling": pulling ghcr.io/acme/shop:0123456789abcdef0123456789abcdef01234567
+    2 pull_started "pulling": making sure that ghcr.io/acme/shop:0123456789abcdef0123456789abcdef01234567 is on the machine
     3 found_unchanged "unchanged": this very image already runs and is healthy in container aaaaaaaaaaaa; nothing is to be done
     1 requested "queued": ci asked for 0123456789abcdef0123456789abcdef01234567 again, the release of deployment 01938f3e-7c1a-7abc-8def-0123456789ab
-    2 pull_started "pulling": pulling ghcr.io/acme/shop:0123456789abcdef0123456789abcdef01234567
+    2 pull_started "pulling": making sure that ghcr.io/acme/shop:0123456789abcdef0123456789abcdef01234567 is on the machine
     3 stage_started "staging": creating the container; nothing ran before
     4 failed "failed": the health check failed 3 times in a row; nothing was changed
     "#);
