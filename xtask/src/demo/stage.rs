@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender as Lines};
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender as Lines};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -20,6 +20,9 @@ use super::interrupt::Interrupt;
 use super::screen::{Row, Screen};
 use super::shop::{NEIGHBOR, PROJECT, SERVICE, Shop};
 use super::verdict::{Answer, Ended, Sight, compare, judge_prober, probed, unanswered};
+
+/// Lines of a command that wait to be shown; the command waits with the rest.
+const LINES_WAITING_MAX: usize = 256;
 
 /// No command of the demo takes longer.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
@@ -157,7 +160,7 @@ impl<'a> Stage<'a> {
     }
 
     fn show(&self, child: &mut Child) -> Result<String> {
-        let (lines, received) = mpsc::channel();
+        let (lines, received) = mpsc::sync_channel(LINES_WAITING_MAX);
         forward(child.stderr.take(), lines.clone());
         forward(child.stdout.take(), lines);
         let began = Instant::now();
