@@ -1,7 +1,7 @@
 //! Owns every deployment: admits requests, runs them one at a time per service, recovers what a dead
 //! daemon left, and lets others watch.
 //!
-//! The story of one deployment is told in [`run`].
+//! The story of one deployment is told in `run`.
 
 mod run;
 mod roll_back;

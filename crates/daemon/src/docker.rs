@@ -5,7 +5,7 @@
 //! it. And what Docker says in words reaches the reader, bounded, in a [`DockerError`] whose kind tells
 //! the caller what to do next.
 //!
-//! Most calls go through bollard, over a transport of our own ([`wire`]) which sends the negotiated API
+//! Most calls go through bollard, over a transport of our own (`wire`) which sends the negotiated API
 //! version and repairs the registry credentials; the endless answers (events, container output) are
 //! read from the wire directly, so that an unknown word in one of them cannot end the stream.
 //!
