@@ -80,7 +80,7 @@ pub struct Service {
     pub image_repository: Option<String>,
     /// The variable in the Compose file that holds the tag.
     pub tag_variable: Option<String>,
-    /// Which tags may be deployed; without one, only full commit shas.
+    /// Which tags may be deployed beside full commit shas.
     pub tag_pattern: Option<TagPattern>,
     /// What must answer besides the container's own health check.
     pub health: Health,
