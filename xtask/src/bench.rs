@@ -27,7 +27,7 @@ mod webhook;
 
 use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -102,17 +102,13 @@ fn raise_priority() {
     }
 }
 
-fn measure(
-    arguments: &Arguments,
-    cutover: &std::path::Path,
-    webhook: &std::path::Path,
-) -> Result<ExitCode> {
+fn measure(arguments: &Arguments, cutover: &Path, webhook: &Path) -> Result<ExitCode> {
     let parts = match arguments.parts.as_slice() {
         [] => &Part::ALL,
         parts => parts,
     };
     let mut report = Report::new(&arguments.out)?;
-    println!("{}", resources::machine()?);
+    report.say(&format!("{}\n", resources::machine()?));
     for part in parts {
         match part {
             Part::Switch => switch::run(cutover, arguments.rounds, &mut report)?,
@@ -122,6 +118,9 @@ fn measure(
         }
     }
     let missed = report.verdict();
+    if arguments.parts.is_empty() {
+        report.write_summary("summary.txt")?;
+    }
     if arguments.check && missed > 0 {
         eprintln!("error: {missed} targets are missed");
         return Ok(ExitCode::FAILURE);

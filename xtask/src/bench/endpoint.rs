@@ -70,11 +70,11 @@ pub(super) fn run(cutover: &Path, webhook: &Path, rounds: u32, report: &mut Repo
     let (status, answer) = stage.deploy(&tag)?;
     ensure!(status == 200, "cutover answers {status}: {answer}");
     servers[0].accepted = unchanged(&mut stage, &tag)?;
-    servers[1].accepted = started(&mut stage, &tag, &hook)?;
+    servers[1].accepted = started(&hook)?;
     servers[0].after = memory(stage.daemon()?)?;
     servers[1].after = memory(hook.pid())?;
     report.write("endpoint.csv", &csv(&servers))?;
-    print(&servers)?;
+    print(&servers, report)?;
     chart(&servers, rounds)?.write(report, "endpoint.svg")?;
     judge(&servers, report)
 }
@@ -143,9 +143,8 @@ fn unchanged(stage: &mut Stage, tag: &str) -> Result<Vec<f64>> {
 }
 
 /// The same for the hook, which starts a program that does nothing.
-fn started(stage: &mut Stage, tag: &str, hook: &Webhook) -> Result<Vec<f64>> {
+fn started(hook: &Webhook) -> Result<Vec<f64>> {
     let body = vec![b'x'; BODY_BYTES];
-    let _ = (stage, tag);
     let signature = signature::sign(SECRET.as_bytes(), &body);
     let request = http::post(webhook::PATH, &signature, &body);
     let mut rates = Vec::new();
@@ -180,7 +179,7 @@ fn csv(servers: &[Server; 2]) -> String {
     text
 }
 
-fn print(servers: &[Server; 2]) -> Result<()> {
+fn print(servers: &[Server; 2], report: &mut Report) -> Result<()> {
     let mut table = Table::new(&["endpoint", "cutover", "min", "max", "webhook", "min", "max"]);
     let mut row = |title: &str, value: fn(&Server) -> Result<Summary>| -> Result<()> {
         let mut cells = Vec::new();
@@ -194,7 +193,7 @@ fn print(servers: &[Server; 2]) -> Result<()> {
     row("refused requests per second", Server::rate)?;
     row("processor time per refused request, us", Server::processor)?;
     row("accepted, nothing to do, per second", Server::accepted)?;
-    println!("{table}");
+    report.say(&table.to_string());
     let mut table = Table::new(&["memory, MB", "RSS", "PSS"]);
     for server in servers {
         for (when, memory) in [("idle", server.idle), ("after the load", server.after)] {
@@ -205,7 +204,7 @@ fn print(servers: &[Server; 2]) -> Result<()> {
             );
         }
     }
-    println!("{table}");
+    report.say(&table.to_string());
     Ok(())
 }
 
@@ -213,7 +212,8 @@ fn chart(servers: &[Server; 2], rounds: u32) -> Result<Chart> {
     let mut chart = Chart::new(
         "The endpoint beside adnanh/webhook",
         &format!(
-            "median of {rounds} rounds of {REQUESTS} requests of 7 KB over {CONNECTIONS} connections; the line spans all rounds"
+            "median of {rounds} rounds, each {thousands},000 requests of 7 KB over {CONNECTIONS} connections; the line spans all rounds",
+            thousands = REQUESTS / 1000
         ),
     );
     let exactly = |value: f64| Summary {

@@ -14,6 +14,7 @@ use super::target::Target;
 pub(super) struct Report {
     directory: PathBuf,
     targets: Vec<Target>,
+    said: String,
 }
 
 impl Report {
@@ -23,6 +24,7 @@ impl Report {
         Ok(Self {
             directory: directory.to_owned(),
             targets: Vec::new(),
+            said: String::new(),
         })
     }
 
@@ -35,20 +37,30 @@ impl Report {
         Ok(())
     }
 
+    /// Prints a text, which the summary repeats.
+    pub(super) fn say(&mut self, text: &str) {
+        println!("{text}");
+        self.said.push_str(text);
+        self.said.push('\n');
+    }
+
+    /// Writes everything said so far.
+    pub(super) fn write_summary(&self, name: &str) -> Result<()> {
+        self.write(name, &self.said)
+    }
+
     /// Notes what came of a promise.
     pub(super) fn judge(&mut self, target: Target) {
         self.targets.push(target);
     }
 
     /// Prints what came of the promises, and returns how many were not kept.
-    pub(super) fn verdict(&self) -> usize {
-        for target in &self.targets {
-            println!("{target}");
+    pub(super) fn verdict(&mut self) -> usize {
+        let targets = std::mem::take(&mut self.targets);
+        for target in &targets {
+            self.say(&target.to_string());
         }
-        self.targets
-            .iter()
-            .filter(|target| !target.is_met())
-            .count()
+        targets.iter().filter(|target| !target.is_met()).count()
     }
 }
 

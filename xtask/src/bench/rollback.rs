@@ -70,7 +70,7 @@ pub(super) fn run(cutover: &Path, rounds: u32, report: &mut Report) -> Result<()
     }
     report.write("rollback.csv", &csv)?;
     conclude(&samples, report)?;
-    print_steps(&steps);
+    print_steps(&steps, report);
     Ok(())
 }
 
@@ -128,7 +128,7 @@ fn conclude(samples: &[Sample], report: &mut Report) -> Result<()> {
         };
         bars.push(Bar::new(title, of, whose));
     }
-    println!("{table}");
+    report.say(&table.to_string());
     let mut chart = Chart::new(
         "A release that exits at once is taken back",
         &format!(

@@ -41,7 +41,7 @@ pub(super) fn run(cutover: &Path, report: &mut Report) -> Result<()> {
             .map(|ms| format!("{ms:.1}"))
             .to_vec(),
     );
-    println!("{table}");
+    report.say(&table.to_string());
     report.judge(Target::at_most("release binary", 25.0, "MB", megabytes));
     report.judge(Target::at_most(
         "cutover --help, median",

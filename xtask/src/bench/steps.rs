@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::report::Table;
+use super::report::{Report, Table};
 use super::statistics::{Summary, millis};
 
 /// The steps of one deployment: what was recorded at the end of each, and how long it took.
@@ -56,7 +56,7 @@ pub(super) fn steps_between(
 }
 
 /// Prints the median of each step over several deployments of the same course.
-pub(super) fn print_steps(deployments: &[Steps]) {
+pub(super) fn print_steps(deployments: &[Steps], report: &mut Report) {
     let Some(first) = deployments.first() else {
         return;
     };
@@ -77,5 +77,5 @@ pub(super) fn print_steps(deployments: &[Steps]) {
             table.row(kind, cells.to_vec());
         }
     }
-    println!("{table}");
+    report.say(&table.to_string());
 }

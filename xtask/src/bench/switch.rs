@@ -107,7 +107,7 @@ pub(super) fn run(cutover: &Path, rounds: u32, report: &mut Report) -> Result<()
         eprintln!("switch: round {} of {rounds}", round + 1);
     }
     report.write("switch.csv", &csv(&measured))?;
-    print(&measured)?;
+    print(&measured, report)?;
     chart(&measured, rounds)?.write(report, "switch.svg")?;
     judge(&measured, report)
 }
@@ -196,7 +196,7 @@ fn csv(measured: &Measured) -> String {
     text
 }
 
-fn print(measured: &Measured) -> Result<()> {
+fn print(measured: &Measured, report: &mut Report) -> Result<()> {
     let floor = measured.outage(Way::Floor)?.median;
     let up = measured.whole(Way::Up)?.median;
     let mut table = Table::new(&[
@@ -219,8 +219,8 @@ fn print(measured: &Measured) -> Result<()> {
         }
         table.row(way.title(), cells);
     }
-    println!("{table}");
-    print_steps(&measured.steps);
+    report.say(&table.to_string());
+    print_steps(&measured.steps, report);
     Ok(())
 }
 
