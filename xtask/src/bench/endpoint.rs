@@ -49,6 +49,11 @@ impl Server {
             .context("nothing was measured")
     }
 
+    fn generator(&self) -> Result<Summary> {
+        Summary::of(self.refused.iter().map(|turn| turn.generator_share))
+            .context("nothing was measured")
+    }
+
     fn accepted(&self) -> Result<Summary> {
         Summary::of(self.accepted.iter().copied()).context("nothing was measured")
     }
@@ -167,6 +172,10 @@ fn csv(servers: &[Server; 2]) -> String {
                 "{name},processor_us_per_refused_request,{round},{:.1}\n",
                 turn.processor_micros
             );
+            text += &format!(
+                "{name},processors_of_load_generator,{round},{:.2}\n",
+                turn.generator_share
+            );
         }
         for (round, rate) in (1..).zip(&server.accepted) {
             text += &format!("{name},accepted_per_second,{round},{rate:.2}\n");
@@ -185,13 +194,14 @@ fn print(servers: &[Server; 2], report: &mut Report) -> Result<()> {
         let mut cells = Vec::new();
         for server in servers {
             let of = value(server)?;
-            cells.extend([of.median, of.min, of.max].map(|value| format!("{value:.1}")));
+            cells.extend([of.median, of.min, of.max].map(|value| format!("{value:.2}")));
         }
         table.row(title, cells);
         Ok(())
     };
     row("refused requests per second", Server::rate)?;
     row("processor time per refused request, us", Server::processor)?;
+    row("processors that the load generator used", Server::generator)?;
     row("accepted, nothing to do, per second", Server::accepted)?;
     report.say(&table.to_string());
     let mut table = Table::new(&["memory, MB", "RSS", "PSS"]);

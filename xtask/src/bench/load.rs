@@ -34,6 +34,9 @@ pub(super) struct Throughput {
     /// Processor time of the server for one request. Unlike the rate it does not depend on what else
     /// the machine does, nor on the load generator beside it.
     pub(super) processor_micros: f64,
+    /// How much of one processor the load generator used. Near one, it is what limits the rate, and the
+    /// server could do more.
+    pub(super) generator_share: f64,
 }
 
 /// Sends it all to the server with this process id. One thread serves all connections, so that the load
@@ -42,7 +45,9 @@ pub(super) fn run(load: Load<'_>, server: u32) -> Result<Throughput> {
     let mut clients: Vec<Client> = (0..load.connections)
         .map(|_| Client::new(load.address))
         .collect();
+    let own = std::process::id();
     let used_before = processor_time(server)?;
+    let own_before = processor_time(own)?;
     let began = Instant::now();
     let mut to_send = load.requests;
     let mut to_receive = load.requests;
@@ -68,10 +73,12 @@ pub(super) fn run(load: Load<'_>, server: u32) -> Result<Throughput> {
     }
     let took = began.elapsed();
     let used = processor_time(server)?.saturating_sub(used_before);
+    let own_used = processor_time(own)?.saturating_sub(own_before);
     let requests = f64::from(load.requests);
     Ok(Throughput {
         per_second: requests / took.as_secs_f64(),
         processor_micros: used.as_secs_f64() * 1e6 / requests,
+        generator_share: own_used.as_secs_f64() / took.as_secs_f64(),
     })
 }
 
