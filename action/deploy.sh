@@ -176,11 +176,21 @@ conclude() {
         unchanged) finish 0 "$outcome" "✅ Unchanged: $service already ran ${sha:0:12}" '' '' ;;
         failed) finish 1 "$outcome" "❌ Failed, nothing was changed: $service runs what it ran before" "$detail" "$hint" ;;
         cancelled) finish 1 "$outcome" "🚫 Cancelled, nothing was changed: $service runs what it ran before" "$detail" "$hint" ;;
-        rolled_back) finish 3 "$outcome" "↩️ Rolled back: ${sha:0:12} failed, $service runs the previous release again" "$detail" "$hint" ;;
+        rolled_back) rolled_back "$detail" "$hint" ;;
         rollback_failed) finish 4 "$outcome" "🚨 An operator is needed: $service could not be rolled back" "$detail" "$hint" ;;
         *) outcome_unknown 'the server reports an outcome that this version of the action does not know' \
             'Use the release of the action that belongs to the server.' ;;
     esac
+}
+
+# Reports a rollback, and ends the script. A container that was not in order before is put back as it was.
+rolled_back() {
+    local now="$service runs the previous release again"
+    json_text deployment.previous.condition
+    case $REPLY in
+        unhealthy | stopped) now="the previous container is back as it was found, which is $REPLY" ;;
+    esac
+    finish 3 rolled_back "↩️ Rolled back: ${sha:0:12} failed, $now" "$1" "$2"
 }
 
 # Reports that the server refused the request, and ends the script.

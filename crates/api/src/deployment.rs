@@ -82,6 +82,15 @@ pub struct Previous {
     pub condition: String,
 }
 
+impl Previous {
+    /// Whether a rollback verified it: one that was unhealthy or stopped before is put back as it was found,
+    /// and nothing is proven.
+    #[must_use]
+    pub fn verified_after_rollback(&self) -> bool {
+        !matches!(self.condition.as_str(), "unhealthy" | "stopped")
+    }
+}
+
 /// One event of a deployment, as listed in its view. `GET …/events` streams the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EventLine {

@@ -38,6 +38,10 @@ pub struct Service {
     pub name: String,
     /// What runs; absent when there is no container.
     pub running: Option<Running>,
+    /// Why it is not known what runs, when Docker or the Compose project cannot be read; `running` is absent
+    /// then.
+    #[serde(default)]
+    pub running_unknown: Option<String>,
     /// Present while deployments are refused by an operator.
     pub paused: Option<Paused>,
     /// Why an operator is needed; absent when none is.

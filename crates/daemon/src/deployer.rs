@@ -16,6 +16,7 @@ mod view;
 mod tidy_up;
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -139,8 +140,8 @@ pub enum Readiness {
 pub struct ServiceView {
     /// Its name.
     pub name: ServiceName,
-    /// What Docker says of its container.
-    pub running: Option<cutover_api::service::Running>,
+    /// What Docker says of its container; or why that is not known.
+    pub running: Result<Option<cutover_api::service::Running>, String>,
     /// Present while deployments are refused by an operator.
     pub paused: Option<crate::journal::Paused>,
     /// Why an operator is needed.
@@ -207,9 +208,12 @@ impl Deployer {
         }
     }
 
-    /// Puts right what a dead daemon left, then accepts work. Returns when that is done.
+    /// Puts right what a dead daemon left, then accepts work. Returns when that is done, or when the daemon
+    /// is told to stop: what has begun is finished first, as [`Self::shut_down`] does with every deployment.
     pub async fn recover(&self) {
-        recover::recover_all(self).await;
+        let deployer = self.clone();
+        self.to_the_end(async move { recover::recover_all(&deployer).await })
+            .await;
     }
 
     /// Stops: refuses new work, gives up what has not switched, finishes what has, at most for `bound`.
@@ -273,13 +277,34 @@ impl Deployer {
         if let Some(underway) = self.underway().get(id) {
             underway.cancelled.cancel();
         }
-        self.cancel_waiting(&deployment, "cancelled on request while it waited")
-            .await;
+        let (deployer, waiting) = (self.clone(), deployment.clone());
+        self.to_the_end(async move {
+            deployer
+                .cancel_waiting(&waiting, "cancelled on request while it waited")
+                .await;
+        })
+        .await;
         let ended = self.ended(id).await?;
         if ended.status() == Status::Cancelled {
             Ok(ended)
         } else {
             Err(Refused::TooLate(Box::new(ended)))
+        }
+    }
+
+    /// Does `work` to its end although whoever waits for it may go away in the middle: what is half done
+    /// would belong to nobody.
+    async fn to_the_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        match self.inner.runs.spawn(work).await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is going away, and so is whoever waits.
+                Err(_) => std::future::pending().await,
+            },
         }
     }
 
@@ -293,6 +318,18 @@ impl Deployer {
         found.ok_or_else(|| Refused::NotFound {
             what: format!("deployment {id}"),
         })
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.inner.stopping.is_cancelled()
+    }
+
+    /// Waits; says whether the daemon still goes on after that.
+    async fn rest(&self, pause: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => true,
+            () = self.inner.stopping.cancelled() => false,
+        }
     }
 
     fn journal(&self) -> &Journal {

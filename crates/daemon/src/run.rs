@@ -8,7 +8,7 @@ use cutover_core::compose_version::{ComposeVersion, MINIMUM};
 use cutover_core::deployment::UnixMillis;
 
 use crate::deployer::Deployer;
-use crate::docker::Docker;
+use crate::docker::{Docker, DockerError};
 use crate::driver::ComposeDriver;
 use crate::driver::command::{CommandError, Compose};
 use crate::http::{self, HttpError};
@@ -33,6 +33,9 @@ pub enum RunError {
         /// What is installed.
         found: String,
     },
+    /// Docker answers and is not one that cutover works with.
+    #[error(transparent)]
+    Docker(DockerError),
     /// The journal cannot be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -62,6 +65,10 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         Ok(found) if found >= MINIMUM => {}
         _ => return Err(RunError::ComposeTooOld { found: version }),
     }
+    let docker = Docker::new(&settings.docker.socket);
+    if let Err(error @ DockerError::Unsupported { .. }) = docker.version().await {
+        return Err(RunError::Docker(error));
+    }
     let directory = &settings.server.state_directory;
     let unusable = |source| RunError::StateDirectory {
         path: directory.clone(),
@@ -72,7 +79,6 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     if let Opened::Replaced { broken } = &opened {
         ask_for_an_operator(&settings, &journal, broken).await?;
     }
-    let docker = Docker::new(&settings.docker.socket);
     let driver = ComposeDriver::new(docker, compose, directory).map_err(unusable)?;
     let deployer = Deployer::new(&settings, driver, journal.clone());
 
@@ -95,9 +101,9 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     shutdown.await;
     systemd::stopping();
     tracing::info!("stopping: no new deployments; those that have switched are finished first");
-    recovering.abort();
     deployer.shut_down(settings.server.shutdown_deadline).await;
     server.stop().await;
+    recovering.abort();
     pruning.abort();
     watchdog.abort();
     Ok(())

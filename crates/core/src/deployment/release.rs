@@ -67,6 +67,13 @@ impl Condition {
         matches!(self, Self::Healthy | Self::Running)
     }
 
+    /// Whether it is verified when it is put back. What was unhealthy or stopped is put back as it was found:
+    /// there was nothing to prove then either.
+    #[must_use]
+    pub fn is_verified_after_rollback(self) -> bool {
+        self.is_good() || self == Self::Starting
+    }
+
     /// Whether the container ran.
     #[must_use]
     pub fn ran(self) -> bool {

@@ -65,13 +65,16 @@ pub(crate) fn headline(deployment: &Deployment) -> String {
 /// What was changed and what runs now.
 pub(crate) fn changed(deployment: &Deployment) -> String {
     let service = clean(&deployment.service);
-    let before = deployment
-        .previous
-        .as_ref()
-        .map(|previous| clean(&previous.image));
+    let previous = deployment.previous.as_ref();
+    let before = previous.map(|previous| clean(&previous.image));
+    let not_in_order = previous.filter(|previous| !previous.verified_after_rollback());
     match (deployment.outcome, before) {
         (Some(Outcome::Succeeded), Some(before)) => format!("{service} ran {before} before"),
         (Some(Outcome::Succeeded), None) => format!("{service} did not run before"),
+        (Some(Outcome::RolledBack), Some(before)) if let Some(previous) = not_in_order => format!(
+            "the container of {before} is back as it was found, which is {}",
+            clean(&previous.condition)
+        ),
         (Some(Outcome::RolledBack), Some(before)) => {
             format!("{service} runs {before} again, and that was verified")
         }
@@ -86,9 +89,13 @@ pub(crate) fn changed(deployment: &Deployment) -> String {
         (Some(Outcome::Unchanged | Outcome::Failed | Outcome::Cancelled) | None, before)
             if deployment.nothing_changed =>
         {
-            match before {
-                Some(before) => format!("nothing: {service} still runs {before}"),
-                None => "nothing".to_owned(),
+            match (before, not_in_order) {
+                (Some(before), Some(previous)) => format!(
+                    "nothing: {service} is still {}, with {before}",
+                    clean(&previous.condition)
+                ),
+                (Some(before), None) => format!("nothing: {service} still runs {before}"),
+                (None, _) => "nothing".to_owned(),
             }
         }
         (_, _) => format!(

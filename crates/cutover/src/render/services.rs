@@ -35,7 +35,7 @@ pub(crate) fn table(services: &[Service], audience: Audience, clock: &Clock) -> 
                 running.map_or_else(String::new, |it| runs(it, audience)),
                 PLAIN,
             ),
-            condition(running),
+            condition(service),
             Cell::new(
                 running.map_or_else(String::new, |it| since(it, clock)),
                 FAINT,
@@ -69,7 +69,10 @@ pub(crate) fn full(service: &Service, clock: &Clock) -> String {
                 ),
             ));
         }
-        None => lines.push(("runs", paint(BAD, "no container"))),
+        None => lines.push(match &service.running_unknown {
+            Some(why) => ("runs", paint(BAD, format!("not known: {}", clean(why)))),
+            None => ("runs", paint(BAD, "no container")),
+        }),
     }
     lines.push((
         "deployments",
@@ -112,13 +115,14 @@ fn runs(running: &Running, audience: Audience) -> String {
 }
 
 /// The container's condition.
-fn condition(running: Option<&Running>) -> Cell {
-    match running {
+fn condition(service: &Service) -> Cell {
+    match &service.running {
         Some(running) => {
             let condition = clean(&running.condition);
             let style = words::condition_style(&condition);
             Cell::new(condition, style)
         }
+        None if service.running_unknown.is_some() => Cell::new("not known", BAD),
         None => Cell::new("no container", BAD),
     }
 }
@@ -170,6 +174,10 @@ fn note(service: &Service) -> (String, Style) {
             Some(why) => format!("paused: {}", clean(why)),
             None => "paused".to_owned(),
         });
+    }
+    if let Some(why) = &service.running_unknown {
+        style = BAD;
+        notes.push(clean(why));
     }
     if let Some(why) = &service.needs_operator {
         style = BAD;

@@ -19,6 +19,7 @@ fn service(name: &str) -> Service {
             condition: "healthy".to_owned(),
             started_at: Some("2026-01-01T00:00:00.123456789Z".to_owned()),
         }),
+        running_unknown: None,
         paused: None,
         needs_operator: None,
         current: None,

@@ -22,21 +22,17 @@ use crate::probe::verify;
 const DOCKER_PAUSE: Duration = Duration::from_secs(1);
 
 /// Finishes, puts back or takes up again every unfinished deployment; then the daemon is ready.
+///
+/// A daemon that is told to stop meanwhile ends the one that it is at, and leaves the rest to the next start.
 pub(super) async fn recover_all(deployer: &Deployer) {
-    wait_for_docker(deployer).await;
-    let unfinished = loop {
-        match deployer.journal().unfinished().await {
-            Ok(unfinished) => break unfinished,
-            Err(error) => {
-                deployer.set_readiness(Readiness::NotReady {
-                    why: error.to_string(),
-                });
-                tokio::time::sleep(DOCKER_PAUSE).await;
-            }
-        }
+    let Some(unfinished) = what_is_unfinished(deployer).await else {
+        return;
     };
     let mut again = Vec::new();
     for deployment in unfinished {
+        if deployer.is_stopping() {
+            return;
+        }
         if let Some(later) = recover_one(deployer, deployment).await {
             again.push(later);
         }
@@ -44,15 +40,37 @@ pub(super) async fn recover_all(deployer: &Deployer) {
     deployer.accept_work(again).await;
 }
 
-async fn wait_for_docker(deployer: &Deployer) {
+/// What the journal has, once Docker and the journal answer; nothing if the daemon is told to stop first.
+async fn what_is_unfinished(deployer: &Deployer) -> Option<Vec<Deployment>> {
     let docker: &Docker = deployer.driver().docker();
-    while let Err(error) = docker.ping().await {
-        deployer.set_readiness(Readiness::NotReady {
-            why: format!("{error}"),
-        });
-        tokio::time::sleep(DOCKER_PAUSE).await;
+    let mut known = String::new();
+    loop {
+        let asked = async {
+            docker.ping().await.map_err(|error| error.to_string())?;
+            let unfinished = deployer.journal().unfinished().await;
+            unfinished.map_err(|error| error.to_string())
+        };
+        let why = match asked.await {
+            Ok(unfinished) => return Some(unfinished),
+            Err(why) => why,
+        };
+        // Once for each reason, not once a second.
+        if why != known {
+            tracing::error!(%why, "deployments cannot be taken yet; trying again every second");
+            known.clone_from(&why);
+        }
+        deployer.set_readiness(Readiness::NotReady { why });
+        if !deployer.rest(DOCKER_PAUSE).await {
+            return None;
+        }
     }
 }
+
+/// How often starting a committed container is tried before an operator is asked.
+const START_ATTEMPTS: u32 = 3;
+
+/// How often the removal of a container that was never started is tried.
+const DISCARD_ATTEMPTS: u32 = 10;
 
 /// Returns a deployment that is to be run from its beginning.
 async fn recover_one(deployer: &Deployer, deployment: Deployment) -> Option<Deployment> {
@@ -106,13 +124,24 @@ async fn recover_one(deployer: &Deployer, deployment: Deployment) -> Option<Depl
 /// A container may have been created; it was never started.
 async fn discard(run: &mut Run) {
     let id = run.record.deployment().id.clone();
+    let mut detail =
+        "cutover was restarted before the switch; the new container, never started, was removed"
+            .to_owned();
+    let mut attempt = 1;
     while let Err(cause) = run.driver.discard(&id).await {
+        if attempt == DISCARD_ATTEMPTS {
+            // The next deployment of the service clears it away; the other services must not wait for it.
+            detail = format!(
+                "cutover was restarted before the switch; the new container, never started, is left over: {}",
+                cause.detail
+            );
+            break;
+        }
         tracing::warn!(deployment.id = %id, cause = cause.detail, "the staged container could not be removed yet");
         tokio::time::sleep(DOCKER_PAUSE).await;
+        attempt += 1;
     }
-    let detail =
-        "cutover was restarted before the switch; the new container, never started, was removed";
-    fail(run, Code::Interrupted, Step::Recover, detail).await;
+    fail(run, Code::Interrupted, Step::Recover, &detail).await;
 }
 
 async fn roll_back(run: &mut Run) {
@@ -139,45 +168,15 @@ async fn roll_forward(run: &mut Run) {
         return;
     };
     let driver = run.driver.clone();
-    let docker = driver.docker();
-    let started = async {
-        let events = docker.watch_container(&staged.container).await?;
-        if let Some(old) = &deployment.previous
-            && docker
-                .container(&old.container)
-                .await?
-                .is_some_and(|old| old.state.running)
-        {
-            docker.ensure_stopped(&old.container, None).await?;
+    let mut attempt = 1;
+    while let Err(why) = start_committed(run, &deployment, &staged.container).await {
+        if attempt == START_ATTEMPTS {
+            return ask_operator(run, interrupted(why)).await;
         }
-        docker
-            .ensure_started(&staged.container)
-            .await
-            .map(|()| events)
-    };
-    let events = match started.await {
-        Ok(events) => events,
-        Err(error) => {
-            let cause = interrupted(format!(
-                "the committed container could not be started: {error}"
-            ));
-            return ask_operator(run, cause).await;
-        }
-    };
-    let verified = match checks_of(run, &staged.container).await {
-        Ok(Some(checks)) => {
-            verify::verify(docker, events, &staged.container, &checks.for_rollback())
-                .await
-                .map_err(|failure| failure.to_string())
-        }
-        Ok(None) => Err("it is gone".to_owned()),
-        Err(error) => Err(error.to_string()),
-    };
-    if let Err(why) = verified {
-        let cause = interrupted(format!(
-            "the committed container was not healthy after a restart: {why}"
-        ));
-        return ask_operator(run, cause).await;
+        let what = format!("attempt {attempt} to start the committed container failed: {why}");
+        run.record.warn(what).await;
+        tokio::time::sleep(DOCKER_PAUSE * attempt).await;
+        attempt += 1;
     }
     match driver.read(&run.service, &deployment.request.tag).await {
         Ok(model) => roll_forward::roll_forward(run, Some(&model)).await,
@@ -191,6 +190,39 @@ async fn roll_forward(run: &mut Run) {
             roll_forward::roll_forward(run, None).await;
         }
     }
+}
+
+/// Starts the committed container in place of the previous one, and proves that it runs.
+async fn start_committed(
+    run: &Run,
+    deployment: &Deployment,
+    committed: &str,
+) -> Result<(), String> {
+    let docker = run.driver.docker();
+    let started = async {
+        let events = docker.watch_container(committed).await?;
+        if let Some(old) = &deployment.previous
+            && docker
+                .container(&old.container)
+                .await?
+                .is_some_and(|old| old.state.running)
+        {
+            docker.ensure_stopped(&old.container, None).await?;
+        }
+        docker.ensure_started(committed).await.map(|()| events)
+    };
+    let events = started
+        .await
+        .map_err(|error| format!("the committed container could not be started: {error}"))?;
+    let verified = match checks_of(run, committed).await {
+        Ok(Some(checks)) => verify::verify(docker, events, committed, &checks.for_rollback())
+            .await
+            .map_err(|failure| failure.to_string()),
+        Ok(None) => Err("it is gone".to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
+    verified
+        .map_err(|why| format!("the committed container was not healthy after a restart: {why}"))
 }
 
 async fn fail(run: &mut Run, code: Code, step: Step, detail: &str) {

@@ -5,12 +5,11 @@
 use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::{Condition, Deployment, Event, Failure};
+use cutover_core::deployment::{Deployment, Event, Failure};
 
 use super::causes::verify_cause;
 use super::observe::watch;
 use super::run::Run;
-use crate::docker::ContainerEvents;
 use crate::driver::docker_cause;
 use crate::probe::verify::{self, Checks};
 
@@ -27,30 +26,18 @@ pub(super) async fn roll_back(run: &mut Run, failure: Failure, checks: Option<&C
     let driver = run.driver.clone();
     let deployment = run.record.deployment().clone();
     run.record.anyway(Event::RollbackStarted(failure)).await;
-    let previous = deployment.previous.as_ref();
-    let (outage_ms, events) = match restore(run, &deployment).await {
-        Ok(restored) => restored,
-        Err(cause) => return ask_operator(run, cause).await,
-    };
-    if previous.is_some() {
-        run.record.anyway(Event::Restored { outage_ms }).await;
-    }
-    let verified = match (previous, events, checks) {
-        (Some(old), Some(events), Some(checks)) if is_worth_proving(old.condition) => {
-            let checks = checks.for_rollback();
-            verify::verify(driver.docker(), events, &old.container, &checks).await
-        }
-        _ => Ok(()),
-    };
-    if let Err(cause) = driver.discard(&deployment.id).await {
+    let restored = restore_and_verify(run, &deployment, checks).await;
+    if restored.is_ok()
+        && let Err(cause) = driver.discard(&deployment.id).await
+    {
         let what = format!(
             "the failed container could not be removed: {}",
             cause.detail
         );
         run.record.warn(what).await;
     }
-    match (verified, previous) {
-        (Err(failure), _) => ask_operator(run, verify_cause(Step::RollBack, &failure)).await,
+    match (restored, deployment.previous) {
+        (Err(cause), _) => ask_operator(run, cause).await,
         (Ok(()), Some(_)) => run.record.anyway(Event::RolledBack).await,
         (Ok(()), None) => {
             let detail = "this was the first deployment of the service, so there is nothing to go back to; the new container was removed";
@@ -63,36 +50,22 @@ pub(super) async fn roll_back(run: &mut Run, failure: Failure, checks: Option<&C
     }
 }
 
-/// Starts the previous container again, trying a few times. Returns for how long it did not run, and what
-/// happens to it from before its start on.
-async fn restore(
+/// Starts the previous container again and proves it, trying a few times: what failed once may have been a
+/// restart of Docker in that moment, and the way back is the last one there is.
+async fn restore_and_verify(
     run: &mut Run,
     deployment: &Deployment,
-) -> Result<(u64, Option<ContainerEvents>), Cause> {
-    let driver = run.driver.clone();
-    let previous = deployment.previous.as_ref();
+    checks: Option<&Checks>,
+) -> Result<(), Cause> {
     let mut attempt = 1;
+    let mut outage_ms = None;
     loop {
-        let restored = async {
-            // Subscribed before the start, so that an exit cannot be missed.
-            let events = match previous {
-                Some(old) => Some(watch(&driver, &old.container).await),
-                None => None,
-            };
-            let events = events
-                .transpose()
-                .map_err(|error| docker_cause(Step::RollBack, &error))?;
-            let outage_ms = driver.restore(&deployment.id, previous).await?;
-            Ok::<_, Cause>((outage_ms, events))
-        };
-        match restored.await {
+        match attempt_to_restore(run, deployment, checks, &mut outage_ms).await {
             Err(cause) if attempt < ROLLBACK_ATTEMPTS => {
                 let why = cause.detail;
-                run.record
-                    .warn(format!(
-                        "attempt {attempt} to put the previous container back failed: {why}"
-                    ))
-                    .await;
+                let what =
+                    format!("attempt {attempt} to put the previous container back failed: {why}");
+                run.record.warn(what).await;
                 tokio::time::sleep(RETRY_PAUSE * attempt).await;
                 attempt += 1;
             }
@@ -101,9 +74,40 @@ async fn restore(
     }
 }
 
-/// What was unhealthy or stopped is put back as it was found: there was nothing to prove then either.
-fn is_worth_proving(condition: Condition) -> bool {
-    condition.is_good() || condition == Condition::Starting
+/// `outage_ms` is how long the previous container did not run in the attempts before this one, once one of
+/// them has started it.
+async fn attempt_to_restore(
+    run: &mut Run,
+    deployment: &Deployment,
+    checks: Option<&Checks>,
+    outage_ms: &mut Option<u64>,
+) -> Result<(), Cause> {
+    let driver = run.driver.clone();
+    let previous = deployment.previous.as_ref();
+    let Some(old) = previous else {
+        return driver.restore(&deployment.id, None).await.map(drop);
+    };
+    // Subscribed before the start, so that an exit cannot be missed.
+    let events = watch(&driver, &old.container)
+        .await
+        .map_err(|error| docker_cause(Step::RollBack, &error))?;
+    let gap_ms = driver.restore(&deployment.id, previous).await?;
+    if outage_ms.is_none() || gap_ms > 0 {
+        let all_ms = outage_ms.unwrap_or(0).saturating_add(gap_ms);
+        *outage_ms = Some(all_ms);
+        run.record
+            .anyway(Event::Restored { outage_ms: all_ms })
+            .await;
+    }
+    match checks {
+        Some(checks) if old.condition.is_verified_after_rollback() => {
+            let checks = checks.for_rollback();
+            verify::verify(driver.docker(), events, &old.container, &checks)
+                .await
+                .map_err(|failure| verify_cause(Step::RollBack, &failure))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The rollback failed: say what runs, and leave it alone.

@@ -1,6 +1,8 @@
 //! Whose turn it is: one deployment of a service runs, one more may wait, and the newest waits.
 
-use cutover_core::admission::{self, Accepting, Admission, Asker, Repetition, ServiceState};
+use cutover_core::admission::{
+    self, Accepting, Admission, Asker, Refusal, Repetition, ServiceState,
+};
 use cutover_core::deployment::{Deployment, Event, Request, Status};
 use cutover_core::names::{DeploymentId, ServiceName};
 use tokio::sync::{broadcast, watch};
@@ -43,7 +45,9 @@ impl Deployer {
     /// # Errors
     /// Every [`Refused`]; nothing was recorded then.
     pub async fn deploy(&self, new: NewDeployment) -> Result<Accepted, Refused> {
-        self.admit(new, None).await
+        let deployer = self.clone();
+        self.to_the_end(async move { deployer.admit(new, None).await })
+            .await
     }
 
     /// Runs an earlier release of `service` again from local images: that of deployment `to`, or the one
@@ -67,7 +71,9 @@ impl Deployer {
             delivery_id: None,
             fingerprint: String::new(),
         };
-        self.admit(new, Some(release.id)).await
+        let deployer = self.clone();
+        self.to_the_end(async move { deployer.admit(new, Some(release.id)).await })
+            .await
     }
 
     async fn release_to_go_back_to(
@@ -134,12 +140,18 @@ impl Deployer {
             accepting: *self.inner.accepting.borrow(),
         };
         let admission = admission::admit(&state, new.asker);
-        if let Admission::Refuse(refusal) = admission {
+        let refusal = match admission {
+            Admission::Refuse(refusal) => Some(refusal),
+            Admission::Start | Admission::Wait | Admission::Supersede(_) => None,
+        };
+        // Without Docker recovery cannot go on either: then that is what is in the way.
+        if matches!(refusal, None | Some(Refusal::Recovering)) {
+            let answers = self.docker_answers().await;
+            answers.map_err(|why| Refused::DockerUnavailable { why })?;
+        }
+        if let Some(refusal) = refusal {
             return Err(Refused::Admission(refusal));
         }
-        self.docker_answers()
-            .await
-            .map_err(|why| Refused::DockerUnavailable { why })?;
         let fingerprint = new.fingerprint.clone();
         let deployment = match self.create(new, rollback_to).await? {
             Created::New(deployment) => deployment,
@@ -263,7 +275,12 @@ impl Deployer {
     }
 
     /// Recovery is done: run what is left of what was accepted before, then accept new work.
+    ///
+    /// A daemon that is stopping does neither: what was accepted is in the journal, for the next start.
     pub(super) async fn accept_work(&self, again: Vec<Deployment>) {
+        if self.is_stopping() {
+            return;
+        }
         for deployment in again {
             let Ok(turn) = self.turn(&deployment.request.service) else {
                 continue;

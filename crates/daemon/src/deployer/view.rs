@@ -3,13 +3,12 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use cutover_core::cause::Step;
 use cutover_core::names::{DeploymentId, ServiceName};
 
 use super::record::now;
-use super::{Deployer, Readiness, Refused, ServiceView, journal_refused, unknown_service};
+use super::{Deployer, Readiness, Refused, ServiceView, journal_refused};
 use crate::docker::Container;
-use crate::driver::{docker_cause, project};
+use crate::driver::project;
 
 /// Asking Docker whether it answers must not keep a client waiting that would rather hear "no".
 const READY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,7 +54,7 @@ impl Deployer {
     /// What `service` looks like right now.
     ///
     /// # Errors
-    /// [`Refused::NotFound`], [`Refused::DockerUnavailable`] or [`Refused::JournalUnavailable`].
+    /// [`Refused::NotFound`] or [`Refused::JournalUnavailable`]. Without Docker, only what runs is not known.
     pub async fn service(&self, service: &ServiceName) -> Result<ServiceView, Refused> {
         let (current, waiting) = {
             let turn = self.turn(service)?.lock().await;
@@ -75,7 +74,7 @@ impl Deployer {
         };
         Ok(ServiceView {
             name: service.clone(),
-            running: self.running(service).await?,
+            running: self.running(service).await,
             paused: flags.paused,
             needs_operator: flags.needs_operator,
             current: view(current).await?,
@@ -111,12 +110,14 @@ impl Deployer {
         }
     }
 
-    /// The service's container, as Docker has it now.
+    /// The service's container, as Docker has it now; or why that is not known.
     async fn running(
         &self,
         name: &ServiceName,
-    ) -> Result<Option<cutover_api::service::Running>, Refused> {
-        let service = self.configured(name).ok_or_else(|| unknown_service(name))?;
+    ) -> Result<Option<cutover_api::service::Running>, String> {
+        let Some(service) = self.configured(name) else {
+            return Ok(None);
+        };
         let known = self
             .inner
             .projects
@@ -126,14 +127,9 @@ impl Deployer {
             .cloned();
         let project = match known {
             Some(project) => project,
-            None => match project::name(self.driver().compose(), &service).await {
-                Ok(project) => project,
-                // The Compose file is broken at the moment: `check` says how, and nothing else depends on it.
-                Err(cause) => {
-                    tracing::warn!(service.name = %name, cause = cause.detail, "the project's name is not known");
-                    return Ok(None);
-                }
-            },
+            None => project::name(self.driver().compose(), &service)
+                .await
+                .map_err(|cause| cause.detail)?,
         };
         self.remember_project(name, &project);
         let containers = self
@@ -141,9 +137,7 @@ impl Deployer {
             .docker()
             .service_containers(&project, &service.compose_service)
             .await
-            .map_err(|error| Refused::DockerUnavailable {
-                why: docker_cause(Step::Prepare, &error).detail,
-            })?;
+            .map_err(|error| error.to_string())?;
         let container = containers
             .iter()
             .find(|container| container.state.running)

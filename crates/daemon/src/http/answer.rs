@@ -206,9 +206,7 @@ fn words(outcome: Outcome, view: &Wire) -> (String, String) {
         Outcome::Succeeded | Outcome::Unchanged => String::new(),
         Outcome::Failed => format!("{why}; nothing was changed"),
         Outcome::Cancelled => format!("cancelled: {why}; nothing was changed"),
-        Outcome::RolledBack => format!(
-            "the new release failed: {why}; the previous release runs again and was verified"
-        ),
+        Outcome::RolledBack => format!("the new release failed: {why}; {}", put_back(view)),
         Outcome::RollbackFailed => {
             // The last event says what runs now; there is none after it.
             let last = view.events.last().map(|event| event.message.clone());
@@ -216,6 +214,17 @@ fn words(outcome: Outcome, view: &Wire) -> (String, String) {
         }
     };
     (detail, hint)
+}
+
+/// What a rollback led to. A container that was not in order before is put back, not proven.
+fn put_back(view: &Wire) -> String {
+    match &view.previous {
+        Some(previous) if !previous.verified_after_rollback() => format!(
+            "the previous container is back as it was found, which is {}",
+            previous.condition
+        ),
+        _ => "the previous release runs again and was verified".to_owned(),
+    }
 }
 
 fn with_location(status: StatusCode, view: &Wire, answer: DeployAnswer) -> Response {

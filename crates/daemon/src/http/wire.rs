@@ -126,7 +126,8 @@ pub(super) fn service(view: &ServiceView) -> wire_service::Service {
     let listed = |found: &Option<Deployment>| found.as_ref().map(|found| deployment(found, &[]));
     wire_service::Service {
         name: view.name.as_str().to_owned(),
-        running: view.running.clone(),
+        running: view.running.clone().ok().flatten(),
+        running_unknown: view.running.clone().err(),
         paused: view.paused.as_ref().map(paused),
         needs_operator: view.needs_operator.clone(),
         current: listed(&view.current),
@@ -210,10 +211,13 @@ fn message(event: &Event) -> String {
             "the new release failed: {}; putting the previous one back",
             failure.cause.detail
         ),
+        Event::Restored { outage_ms: 0 } => {
+            "the previous container is back as it was found".to_owned()
+        }
         Event::Restored { outage_ms } => format!(
             "the previous container is back as it was found; it did not run for {outage_ms} ms"
         ),
-        Event::RolledBack => "the previous release runs again and was verified".to_owned(),
+        Event::RolledBack => "the previous release is in its place again".to_owned(),
         Event::RollbackFailed { cause, runs } => {
             format!("{}; what runs now: {runs}", cause.detail)
         }

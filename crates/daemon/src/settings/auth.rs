@@ -88,7 +88,7 @@ pub(super) fn read(
     let table = section.table(KEYS)?;
     let mut fine = true;
     for value in entries(&table, "hmac") {
-        match read_key(&value, services, surroundings) {
+        match read_key(&value, services, &auth, surroundings) {
             Some(key) => auth.keys.push(key),
             None => fine = false,
         }
@@ -125,14 +125,30 @@ fn entries<'a>(table: &Table<'a>, key: &str) -> Vec<Value<'a>> {
         .collect()
 }
 
-fn read_key(value: &Value<'_>, services: &Names, surroundings: &Surroundings) -> Option<HmacKey> {
+/// A secret must belong to one key only: it is what tells the keys apart, and with them what they may deploy
+/// and whether their requests must be fresh.
+fn read_key(
+    value: &Value<'_>,
+    services: &Names,
+    others: &Auth,
+    surroundings: &Surroundings,
+) -> Option<HmacKey> {
     let table = value.table(HMAC_KEYS)?;
     let secret = table
         .require(
             "secret_file",
             "the path of a file that holds the shared secret; the secret itself is never written here",
         )
-        .and_then(|value| read_secret_file(&value, surroundings));
+        .and_then(|value| {
+            let (_, secret) = read_secret_file(&value, surroundings)?;
+            match others.owner_of(&secret) {
+                None => Some(secret),
+                Some(other) => value.mistake(
+                    format!("`{}` is the secret of `{other}` as well", value.path),
+                    Some("give every key a secret of its own, or name all services under one key"),
+                ),
+            }
+        });
     let services = table
         .require(
             "services",
@@ -148,7 +164,7 @@ fn read_key(value: &Value<'_>, services: &Names, surroundings: &Surroundings) ->
     };
     Some(HmacKey {
         name: value.name.to_owned(),
-        secret: secret?.1,
+        secret: secret?,
         services: services?,
         freshness: freshness?,
     })

@@ -129,7 +129,7 @@ fn a_rolled_back_deployment_says_everything() {
     8 verify_started "verifying": watching the new container: its own health check
     9 rollback_started "rolling_back": the new release failed: the health check failed 3 times in a row; putting the previous one back
     10 restored "rolling_back": the previous container is back as it was found; it did not run for 200 ms
-    11 rolled_back "rolled_back": the previous release runs again and was verified
+    11 rolled_back "rolled_back": the previous release is in its place again
     "#);
     view.events.clear();
     insta::assert_snapshot!(serde_json::to_string_pretty(&view).expect("JSON"), @r#"
