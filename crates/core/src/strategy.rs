@@ -17,6 +17,22 @@ pub struct Facts {
     pub start_first_wanted: bool,
     /// Whether it has `pre_stop` hooks.
     pub pre_stop_hooks: bool,
+    /// Its restart policy as written, if one is: `restart`, or `deploy.restart_policy.condition`.
+    pub restart: Option<String>,
+}
+
+/// Whether Docker has the restart policy that `restart` names, with Compose's own words for three of them.
+/// Compose passes others on as they are, and Docker would refuse them only after the switch.
+fn is_restart_policy(restart: &str) -> bool {
+    let (name, retries) = match restart.split_once(':') {
+        Some((name, retries)) => (name, Some(retries)),
+        None => (restart, None),
+    };
+    match (name, retries) {
+        ("on-failure", Some(retries)) => retries.parse::<u32>().is_ok(),
+        ("" | "no" | "none" | "always" | "any" | "unless-stopped" | "on-failure", None) => true,
+        _ => false,
+    }
 }
 
 /// What a deployment would do, with the reasons, or why it would be refused.
@@ -62,6 +78,16 @@ pub fn strategy(facts: &Facts) -> Strategy {
         return refused(
             "it has `pre_stop` hooks, which would run before cutover has decided to stop the container".to_owned(),
             "take the hooks out of the Compose file, and do their work when the process gets its stop signal",
+        );
+    }
+    if let Some(restart) = facts
+        .restart
+        .as_deref()
+        .filter(|name| !is_restart_policy(name))
+    {
+        return refused(
+            format!("its restart policy `{restart}` is none that Docker has"),
+            "write `no`, `always`, `unless-stopped`, `on-failure` or `on-failure:3` for `restart` in the Compose file",
         );
     }
     let mut because = Vec::new();

@@ -23,7 +23,7 @@ use self::wire::Wire;
 pub mod container;
 pub mod credentials;
 mod disk;
-mod effects;
+pub(crate) mod effects;
 pub mod error;
 pub mod events;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a run reads off the containers of the service.
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::Previous;
+use cutover_core::deployment::{Condition, Previous};
 use cutover_core::mask;
 
 use super::run::Run;
@@ -9,7 +9,7 @@ use crate::docker::container::EnvVar;
 use crate::docker::{Container, ContainerEvents, DockerError};
 use crate::driver::project::ServiceModel;
 use crate::driver::{ComposeDriver, docker_cause};
-use crate::probe::verify::Checks;
+use crate::probe::verify::{self, Checks};
 use crate::settings;
 
 /// Somebody may have typed `docker compose` while the image was pulled.
@@ -34,6 +34,40 @@ pub(super) async fn unchanged_since(
             ),
         )),
     }
+}
+
+/// Whether a container that Docker finds in order passes the configured probes as well. Without any, there is
+/// nothing that Docker has not said already.
+pub(super) async fn answers(
+    driver: &ComposeDriver,
+    service: &settings::Service,
+    container: &Container,
+) -> Result<bool, Cause> {
+    if service.health.http.is_none() && service.health.tcp.is_none() {
+        return Ok(true);
+    }
+    let failed = |error| docker_cause(Step::Pull, &error);
+    let events = watch(driver, &container.id).await.map_err(failed)?;
+    let checks = checks(service, None, container).for_rollback();
+    let verified = verify::verify(driver.docker(), events, &container.id, &checks).await;
+    Ok(verified.is_ok())
+}
+
+/// After Compose's last hook and before the commit: the new container was proven before the hooks ended.
+pub(super) async fn still_runs(driver: &ComposeDriver, container: &str) -> Result<(), Cause> {
+    let found = driver.docker().container(container).await;
+    let found = found.map_err(|error| docker_cause(Step::Verify, &error))?;
+    let (code, what) = match found {
+        Some(now) if !now.state.running || now.state.restarting => {
+            (Code::ContainerExited, "it ended after it was healthy")
+        }
+        Some(now) if now.condition() == Condition::Unhealthy => {
+            (Code::Unhealthy, "it became unhealthy after it was healthy")
+        }
+        Some(_) => return Ok(()),
+        None => (Code::Interfered, "somebody removed the container"),
+    };
+    Err(Cause::new(code, Step::Verify, what))
 }
 
 pub(super) async fn watch(

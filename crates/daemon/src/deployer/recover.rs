@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::{Deployment, Event, Failure, Status};
+use cutover_core::deployment::{Deployment, Event, Failure, Staged, Status};
 use cutover_core::recovery::{Recovery, recover};
 
 use super::observe::checks_of;
@@ -87,16 +87,12 @@ async fn recover_one(deployer: &Deployer, deployment: Deployment) -> Option<Depl
         deployment.id = %id, service.name = %deployment.request.service,
         status = deployment.status().as_str(), ?decision, "recovering"
     );
-    if decision == Recovery::RunAgain && deployment.status() == Status::Queued {
-        return Some(deployment);
-    }
     let mut run = deployer.run_of(deployment.clone(), service);
     run.record.anyway(Event::RecoveryStarted).await;
     match decision {
         Recovery::RunAgain => return Some(run.record.deployment().clone()),
         Recovery::GiveUp => {
-            let detail =
-                "cutover was restarted during the pull, and the deployment's time was over by then";
+            let detail = "cutover was restarted before anything was changed, and the deployment's time was over by then or it had been begun too often";
             fail(&mut run, Code::DeadlineExceeded, Step::Pull, detail).await;
         }
         Recovery::Discard => discard(&mut run).await,
@@ -145,20 +141,13 @@ async fn discard(run: &mut Run) {
 }
 
 async fn roll_back(run: &mut Run) {
-    let deployment = run.record.deployment().clone();
-    let checks = match &deployment.previous {
-        Some(old) => match checks_of(run, &old.container).await {
-            Ok(checks) => checks,
-            Err(error) => return ask_operator(run, interrupted(error.to_string())).await,
-        },
-        None => None,
-    };
     // A rollback that was under way keeps its cause.
-    let failure = deployment.failure.clone().unwrap_or_else(|| Failure {
+    let failure = run.record.deployment().failure.clone();
+    let failure = failure.unwrap_or_else(|| Failure {
         cause: interrupted("cutover was restarted during the switch"),
         log: Vec::new(),
     });
-    roll_back::roll_back(run, failure, checks.as_ref()).await;
+    roll_back::roll_back(run, failure, None).await;
 }
 
 /// Committed: the new container must run, whatever the machine started at boot.
@@ -169,7 +158,7 @@ async fn roll_forward(run: &mut Run) {
     };
     let driver = run.driver.clone();
     let mut attempt = 1;
-    while let Err(why) = start_committed(run, &deployment, &staged.container).await {
+    while let Err(why) = start_committed(run, &deployment, staged).await {
         if attempt == START_ATTEMPTS {
             return ask_operator(run, interrupted(why)).await;
         }
@@ -196,24 +185,22 @@ async fn roll_forward(run: &mut Run) {
 async fn start_committed(
     run: &Run,
     deployment: &Deployment,
-    committed: &str,
+    staged: &Staged,
 ) -> Result<(), String> {
     let docker = run.driver.docker();
-    let started = async {
-        let events = docker.watch_container(committed).await?;
-        if let Some(old) = &deployment.previous
-            && docker
-                .container(&old.container)
-                .await?
-                .is_some_and(|old| old.state.running)
-        {
-            docker.ensure_stopped(&old.container, None).await?;
-        }
-        docker.ensure_started(committed).await.map(|()| events)
-    };
-    let events = started
+    let previous = deployment.previous.as_ref();
+    let committed = staged.container.as_str();
+    let events = docker
+        .watch_container(committed)
         .await
-        .map_err(|error| format!("the committed container could not be started: {error}"))?;
+        .map_err(|error| error.to_string())?;
+    let runs = run.driver.ensure_committed_runs(previous, staged).await;
+    runs.map_err(|cause| {
+        format!(
+            "the committed container could not be started: {}",
+            cause.detail
+        )
+    })?;
     let verified = match checks_of(run, committed).await {
         Ok(Some(checks)) => verify::verify(docker, events, committed, &checks.for_rollback())
             .await

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cutover_core::deployment::Event;
+use cutover_core::cause::Cause;
+use cutover_core::deployment::{Event, Previous, Staged};
 
+use super::roll_back::ask_operator;
 use super::run::Run;
 use crate::driver::env_file;
 use crate::driver::project::ServiceModel;
@@ -15,24 +17,18 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause between two attempts to finish what was committed.
 const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// After the commit point: finish, however long it takes.
+/// How often what was committed is tried to be finished while Docker answers, about two minutes in all:
+/// after that it is something that only a person can put right.
+const SETTLE_ATTEMPTS: u32 = 15;
+
+/// After the commit point: finish.
 pub(super) async fn roll_forward(run: &mut Run, model: Option<&ServiceModel>) {
     let deployment = run.record.deployment().clone();
-    let mut pause = RETRY_PAUSE;
     if let Some(staged) = &deployment.staged {
-        while let Err(cause) = run
-            .driver
-            .settle(deployment.previous.as_ref(), staged)
-            .await
-        {
-            run.record
-                .warn(format!("{}; trying again", cause.detail))
-                .await;
-            tokio::select! {
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(SETTLE_PAUSE_MAX),
-                // The next start goes on from here.
-                () = run.stopping.cancelled() => return,
-            }
+        match settle(run, deployment.previous.as_ref(), staged).await {
+            Settled::Yes => {}
+            Settled::NotYet => return,
+            Settled::Never(cause) => return ask_operator(run, cause).await,
         }
     }
     if let Some(model) = model
@@ -41,6 +37,36 @@ pub(super) async fn roll_forward(run: &mut Run, model: Option<&ServiceModel>) {
         run.record.warn(what).await;
     }
     run.record.anyway(Event::Succeeded).await;
+}
+
+/// What came of settling.
+enum Settled {
+    Yes,
+    /// The daemon stops: the next start goes on from here.
+    NotYet,
+    Never(Cause),
+}
+
+/// Tries until it is done. A Docker that is away is waited for and costs no attempt.
+async fn settle(run: &mut Run, previous: Option<&Previous>, staged: &Staged) -> Settled {
+    let mut pause = RETRY_PAUSE;
+    let mut attempts = 0;
+    while let Err(cause) = run.driver.settle(previous, staged).await {
+        if run.driver.docker().ping().await.is_ok() {
+            attempts += 1;
+        }
+        if attempts == SETTLE_ATTEMPTS {
+            return Settled::Never(cause);
+        }
+        run.record
+            .warn(format!("{}; trying again", cause.detail))
+            .await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(SETTLE_PAUSE_MAX),
+            () = run.stopping.cancelled() => return Settled::NotYet,
+        }
+    }
+    Settled::Yes
 }
 
 /// Writes the tag into the env file, where a `docker compose up` by hand finds it.

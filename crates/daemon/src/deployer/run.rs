@@ -15,7 +15,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::causes::{journal_cause, masked, verify_cause};
-use super::observe::{as_previous, checks, secret_values, unchanged_since, watch};
+use super::observe::{
+    answers, as_previous, checks, secret_values, still_runs, unchanged_since, watch,
+};
 use super::output::Output;
 use super::record::Record;
 use super::roll_back::roll_back;
@@ -127,6 +129,7 @@ async fn bring_in(run: &mut Run) -> Result<Option<Incoming>, Cause> {
     if let Some(container) = &current
         && container.condition().is_good()
         && driver.is_same_release(target, container, &image).await?
+        && answers(&driver, &service, container).await?
     {
         run.forward(
             Step::Stage,
@@ -148,7 +151,9 @@ async fn bring_in(run: &mut Run) -> Result<Option<Incoming>, Cause> {
     .await?;
     driver.clear(&leftovers).await?;
     let stage = driver.stage(target, &image, previous.as_ref());
-    let staging = run.unless_given_up(deadline, Step::Stage, stage).await?;
+    let staged = run.unless_given_up(deadline, Step::Stage, stage).await;
+    let known = Mask::new(model.secrets.iter().cloned());
+    let staging = staged.map_err(|cause| masked(cause, &known))?;
     run.forward(Step::Stage, Event::Staged(staging.staged.clone()))
         .await?;
     unchanged_since(&driver, previous.as_ref()).await?;
@@ -258,6 +263,7 @@ async fn take_over(
             .await
             .map_err(|cause| masked(cause, &mask))?;
     }
+    still_runs(&driver, &staged.container).await?;
     run.forward(Step::Verify, Event::Committed).await
 }
 

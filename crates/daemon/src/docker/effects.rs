@@ -31,7 +31,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 const REMOVAL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Docker's grace period where a container names none.
-const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+pub(crate) const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
 /// What becomes of the volumes that only this container uses and that have no name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,12 +1,25 @@
 //! The effects on what runs: the switch, the way back, and settling after the commit.
 
+use std::time::Duration;
+
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{Previous, RestartPolicy, Staged};
 use cutover_core::names::DeploymentId;
 use jiff::Timestamp;
 
 use super::{ComposeDriver, FAILED_SUFFIX, PARKED_INFIX, docker_cause};
+use crate::docker::effects::STOP_TIMEOUT_DEFAULT;
 use crate::docker::{AnonymousVolumes, DockerError};
+
+/// A previous container that is back.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Restored {
+    /// For how long it did not run, in milliseconds.
+    pub outage_ms: u64,
+    /// It was found running, and may have been told to stop all the same, by a call whose answer nobody got:
+    /// Docker kills it after this time. Docker does not say so of a container that is being stopped.
+    pub may_end_within: Option<Duration>,
+}
 
 impl ComposeDriver {
     /// Stops the old container and starts the new one, under each other's names. Returns for how long
@@ -77,8 +90,7 @@ impl ComposeDriver {
     }
 
     /// Puts the previous container back as it was found: name, running or stopped, restart policy. The
-    /// new one is stopped and stays, so that its output can be read; see [`Self::discard`]. Returns for
-    /// how long the previous container did not run, in milliseconds.
+    /// new one is stopped and stays, so that its output can be read; see [`Self::discard`].
     ///
     /// # Errors
     /// [`Code::RollbackFailed`] with Docker's own words; calling again goes on where it ended.
@@ -86,7 +98,7 @@ impl ComposeDriver {
         &self,
         deployment: &DeploymentId,
         previous: Option<&Previous>,
-    ) -> Result<u64, Cause> {
+    ) -> Result<Restored, Cause> {
         let failed = |error: DockerError| {
             Cause::new(Code::RollbackFailed, Step::RollBack, error.to_string())
         };
@@ -105,7 +117,9 @@ impl ComposeDriver {
                     .map_err(failed)?;
             }
         }
-        let Some(old) = previous else { return Ok(0) };
+        let Some(old) = previous else {
+            return Ok(Restored::default());
+        };
         let Some(found) = self
             .docker
             .container(&old.container)
@@ -148,10 +162,15 @@ impl ComposeDriver {
             .ensure_restart_policy(&old.container, &old.restart_policy)
             .await
             .map_err(failed)?;
-        Ok(outage_ms)
+        let may_end_within = (found.state.running && old.condition.ran())
+            .then(|| found.stop_timeout.unwrap_or(STOP_TIMEOUT_DEFAULT));
+        Ok(Restored {
+            outage_ms,
+            may_end_within,
+        })
     }
 
-    /// After the commit: the new container gets its restart policy, and the old one goes.
+    /// After the commit: the new container runs and gets its restart policy, and the old one goes.
     ///
     /// # Errors
     /// [`Code::DockerUnavailable`]; calling again goes on where it ended.
@@ -161,6 +180,8 @@ impl ComposeDriver {
             .ensure_restart_policy(&staged.container, &staged.restart_policy)
             .await
             .map_err(failed)?;
+        // The old one is the only other container there is: it goes when the new one is seen to run.
+        self.ensure_committed_runs(previous, staged).await?;
         if let Some(old) = previous {
             // The new container has taken the anonymous volumes over.
             self.docker
@@ -169,6 +190,51 @@ impl ComposeDriver {
                 .map_err(failed)?;
         }
         Ok(())
+    }
+
+    /// Makes sure that the new container runs and the old one does not: Docker may have been restarted since
+    /// the new one was proven, and starts the old one then.
+    ///
+    /// # Errors
+    /// [`Code::DockerUnavailable`] with Docker's own words. If the new container could not be started, the old
+    /// one runs again, where it ran before.
+    pub async fn ensure_committed_runs(
+        &self,
+        previous: Option<&Previous>,
+        staged: &Staged,
+    ) -> Result<(), Cause> {
+        let failed = |error: DockerError| docker_cause(Step::CleanUp, &error);
+        let runs = |container: Option<crate::docker::Container>| {
+            container.is_some_and(|container| container.state.running)
+        };
+        let old = match previous {
+            Some(old) => runs(
+                self.docker
+                    .container(&old.container)
+                    .await
+                    .map_err(failed)?,
+            ),
+            None => false,
+        };
+        let new = self.docker.container(&staged.container).await;
+        if !old && runs(new.map_err(failed)?) {
+            return Ok(());
+        }
+        if let Some(previous) = previous.filter(|_| old) {
+            self.docker
+                .ensure_stopped(&previous.container, None)
+                .await
+                .map_err(failed)?;
+        }
+        let Err(error) = self.docker.ensure_started(&staged.container).await else {
+            return Ok(());
+        };
+        if let Some(previous) = previous.filter(|previous| previous.condition.ran())
+            && let Err(error) = self.docker.ensure_started(&previous.container).await
+        {
+            tracing::error!(container = previous.container, %error, "the previous container could not be started either");
+        }
+        Err(failed(error))
     }
 }
 

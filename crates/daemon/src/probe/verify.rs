@@ -242,7 +242,7 @@ impl Watch<'_> {
     ) -> Result<(), VerifyFailure> {
         // A new release has no earlier life that would not count against it.
         let began = self.life.as_ref().and_then(|life| life.started_at);
-        let of_earlier_life = self.checks.purpose == Purpose::Restored
+        let of_earlier_life = self.checks.purpose != Purpose::NewRelease
             && event.at.zip(began).is_some_and(|(at, began)| at < began);
         match event.change {
             Change::Resync(container) => self.take_up(*container).await,

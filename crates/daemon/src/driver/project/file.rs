@@ -65,6 +65,7 @@ pub(super) struct Service {
     #[serde(default)]
     volumes: Vec<Mount>,
     network_mode: Option<String>,
+    restart: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -85,6 +86,12 @@ pub(super) struct Mount {
 pub(super) struct Deploy {
     replicas: Option<serde_json::Value>,
     update_config: Option<UpdateConfig>,
+    restart_policy: Option<RestartPolicy>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct RestartPolicy {
+    condition: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,7 +114,16 @@ impl Service {
             replicas: self.replicas(),
             start_first_wanted: self.start_first(service),
             pre_stop_hooks: !self.pre_stop.is_empty(),
+            restart: self.restart(),
         }
+    }
+
+    fn restart(&self) -> Option<String> {
+        let of_deploy = || {
+            let policy = self.deploy.as_ref()?.restart_policy.as_ref()?;
+            policy.condition.clone()
+        };
+        self.restart.clone().or_else(of_deploy)
     }
 
     fn replicas(&self) -> u32 {

@@ -38,6 +38,8 @@ pub(super) enum Purpose {
     NewRelease,
     /// One that was proven before and runs again.
     Restored,
+    /// One that was proven before and may be about to end, because it was told to.
+    PerhapsStopping,
 }
 
 impl Checks {
@@ -102,6 +104,21 @@ impl Checks {
                 ..self.rules
             },
             purpose: Purpose::Restored,
+            ..self.clone()
+        }
+    }
+
+    /// The same checks for a previous container that may have been told to stop already: it must live for at
+    /// least this long, and if it ends, it is for the caller to start it again.
+    #[must_use]
+    pub fn perhaps_stopping(&self, least: Duration) -> Self {
+        let added = least.saturating_sub(self.rules.min_healthy_time);
+        Self {
+            rules: HealthRules {
+                min_healthy_time: self.rules.min_healthy_time.saturating_add(added),
+                healthy_deadline: self.rules.healthy_deadline.saturating_add(added),
+            },
+            purpose: Purpose::PerhapsStopping,
             ..self.clone()
         }
     }
