@@ -19,6 +19,18 @@ pub struct ServiceState {
     pub needs_operator: Option<String>,
     /// Whether the daemon takes new work.
     pub accepting: Accepting,
+    /// What becomes of a request while a deployment is under way.
+    pub when_busy: WhenBusy,
+}
+
+/// What becomes of a request that comes while a deployment of its service is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenBusy {
+    /// It waits for its turn; the newest of those that wait gets it.
+    #[default]
+    Wait,
+    /// It is refused.
+    Refuse,
 }
 
 /// Whether the daemon takes new work.
@@ -65,6 +77,8 @@ pub enum Refusal {
     Paused(String),
     /// The service needs an operator.
     NeedsOperator(String),
+    /// This deployment of the service is under way, and the service lets none wait.
+    Busy(DeploymentId),
 }
 
 /// Decides about one request.
@@ -83,6 +97,9 @@ pub fn admit(state: &ServiceState, asker: Asker) -> Admission {
     }
     match (&state.current, &state.waiting) {
         (None, _) => Admission::Start,
+        (Some(current), _) if state.when_busy == WhenBusy::Refuse => {
+            Admission::Refuse(Refusal::Busy(current.clone()))
+        }
         (Some(_), None) => Admission::Wait,
         (Some(_), Some(waiting)) => Admission::Supersede(waiting.clone()),
     }
@@ -134,6 +151,7 @@ mod tests {
             paused: None,
             needs_operator: None,
             accepting: Accepting::Yes,
+            when_busy: WhenBusy::Wait,
         }
     }
 
@@ -145,6 +163,22 @@ mod tests {
         assert_eq!(admit(&state, Asker::Client), Admission::Wait);
         state.waiting = Some(id('2'));
         assert_eq!(admit(&state, Asker::Client), Admission::Supersede(id('2')));
+    }
+
+    #[test]
+    fn where_none_may_wait_a_second_one_is_refused() {
+        let mut state = ServiceState {
+            when_busy: WhenBusy::Refuse,
+            ..idle()
+        };
+        assert_eq!(admit(&state, Asker::Client), Admission::Start);
+        state.current = Some(id('1'));
+        for asker in [Asker::Client, Asker::Operator] {
+            assert_eq!(
+                admit(&state, asker),
+                Admission::Refuse(Refusal::Busy(id('1')))
+            );
+        }
     }
 
     #[test]

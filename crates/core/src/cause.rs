@@ -96,6 +96,14 @@ codes! {
     RegistryUnavailable = "registry_unavailable",
     /// Too little free disk for the image.
     InsufficientStorage = "insufficient_storage",
+    /// The image is larger than the service allows.
+    ImageTooLarge = "image_too_large",
+    /// The image's label names another revision than the tag.
+    RevisionMismatch = "revision_mismatch",
+    /// The image has no valid signature by whom the service trusts.
+    SignatureVerificationFailed = "signature_verification_failed",
+    /// The project asks for an image that the configuration does not allow.
+    PolicyViolation = "policy_violation",
     /// Compose cannot read the project, or it changed into something that cutover does not deploy.
     InvalidCompose = "invalid_compose",
     /// The service asks for something that is not supported yet.
@@ -131,7 +139,8 @@ codes! {
 }
 
 impl Code {
-    /// Whether the same request may succeed later although nobody changes anything.
+    /// Whether the same release may be deployed later although nobody changes anything. That is a request of
+    /// its own, with a delivery id of its own: a repeated delivery gets the recorded answer.
     #[must_use]
     pub fn retriable(self) -> bool {
         matches!(
@@ -145,12 +154,12 @@ impl Code {
         )
     }
 
-    /// What to do next.
+    /// What to do next. To deploy again is a new request; in GitHub Actions, to run the job again.
     #[must_use]
     pub fn hint(self) -> &'static str {
         match self {
             Self::ImageNotFound => {
-                "check that the build pushed this tag to this repository, then send the request again"
+                "check that the build pushed this tag to this repository, then deploy again"
             }
             Self::PlatformMismatch => "build the image for the server's platform",
             Self::DigestMismatch => {
@@ -160,22 +169,34 @@ impl Code {
                 "run `docker login` for this registry on the server, as the user that runs cutover"
             }
             Self::RegistryUnavailable => {
-                "the registry or the network is at fault, not the release: send the request again"
+                "the registry or the network is at fault, not the release: deploy again in a while"
             }
             Self::InsufficientStorage => {
-                "free disk space on the server (`docker system df` shows what uses it), then send the request again"
+                "free disk space on the server (`docker system df` shows what uses it), then deploy again"
+            }
+            Self::ImageTooLarge => {
+                "build a smaller image, or raise `image_mib_max` in the server's configuration"
+            }
+            Self::RevisionMismatch => {
+                "build the image with the label `org.opencontainers.image.revision` set to the commit that is its tag"
+            }
+            Self::SignatureVerificationFailed => {
+                "sign the image by its digest in the build, with the key or the workflow that `signature` names in the server's configuration"
+            }
+            Self::PolicyViolation => {
+                "change the Compose file, or `image_repository` in the server's configuration"
             }
             Self::InvalidCompose => {
                 "run `cutover check` on the server; it names the file and the line"
             }
             Self::UnsupportedStrategy => {
-                "run `cutover plan` on the server; it says which setting to change"
+                "run `cutover check` on the server; it says which setting to change"
             }
             Self::StageFailed => {
                 "read Compose's own message in the detail; `docker compose up` by hand says the same"
             }
             Self::OutsideChange => {
-                "bring the rest of the project up by hand once (`docker compose up -d`), then send the request again"
+                "bring the rest of the project up by hand once (`docker compose up -d`), then deploy again"
             }
             Self::SwitchFailed => "read Docker's own message in the detail",
             Self::ContainerExited => {
@@ -191,14 +212,14 @@ impl Code {
                 "raise `progress_deadline`, or look for what was slow in the events"
             }
             Self::DockerUnavailable => {
-                "check that Docker runs on the server (`systemctl status docker`), then send the request again"
+                "check that Docker runs on the server (`systemctl status docker`), then deploy again"
             }
             Self::JournalUnavailable => {
-                "check free space and permissions of the state directory, then send the request again"
+                "check free space and permissions of the state directory, then deploy again"
             }
-            Self::ShuttingDown => "cutover is being restarted: send the request again",
+            Self::ShuttingDown => "cutover is being restarted: deploy again in a moment",
             Self::Interrupted => {
-                "look at `journalctl -u cutover` for why the daemon stopped, then send the request again"
+                "look at `journalctl -u cutover` for why the daemon stopped, then deploy again"
             }
             Self::RollbackFailed => {
                 "log in to the server now: `cutover status` says what runs, docs/operations.md says how to go on"

@@ -33,6 +33,7 @@ use self::run::Run;
 use self::turns::{Turn, Underway};
 use crate::driver::ComposeDriver;
 use crate::journal::{Journal, JournalError};
+use crate::registry::Cosign;
 use crate::settings::{self, Settings};
 
 /// How many committed releases are looked through for one to go back to.
@@ -169,6 +170,7 @@ struct Inner {
     accepting: watch::Sender<Accepting>,
     readiness: Mutex<Readiness>,
     docker_config: std::path::PathBuf,
+    cosign: Cosign,
     driver: ComposeDriver,
     journal: Journal,
     endings: broadcast::Sender<Deployment>,
@@ -199,6 +201,7 @@ impl Deployer {
                 accepting: watch::Sender::new(Accepting::Recovering),
                 readiness: Mutex::new(Readiness::NotReady { why }),
                 docker_config: settings.docker.config_directory.clone(),
+                cosign: Cosign::new(&settings.docker),
                 driver,
                 journal,
                 endings: broadcast::Sender::new(LIVE_EVENTS_MAX),
@@ -212,8 +215,17 @@ impl Deployer {
     /// is told to stop: what has begun is finished first, as [`Self::shut_down`] does with every deployment.
     pub async fn recover(&self) {
         let deployer = self.clone();
-        self.to_the_end(async move { recover::recover_all(&deployer).await })
-            .await;
+        let recovered = self
+            .inner
+            .runs
+            .spawn(async move { recover::recover_all(&deployer).await });
+        if let Err(error) = recovered.await
+            && error.is_panic()
+        {
+            // A daemon that stays and takes no work would look alive. The next start tries again, and counts.
+            tracing::error!(%error, "recovery hit a mistake in cutover; ending, to recover at the next start");
+            std::process::abort();
+        }
     }
 
     /// Stops: refuses new work, gives up what has not switched, finishes what has, at most for `bound`.
@@ -381,6 +393,7 @@ impl Deployer {
             journal: self.inner.journal.clone(),
             driver: self.inner.driver.clone(),
             docker_config: self.inner.docker_config.clone(),
+            cosign: self.inner.cosign.clone(),
             service,
             cancelled: underway.cancelled.clone(),
             stopping: self.inner.stopping.clone(),

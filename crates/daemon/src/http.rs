@@ -235,6 +235,12 @@ fn admission(refusal: Refusal) -> ApiError {
             RequestCode::OperatorActionRequired,
             format!("this service needs an operator: {why}; nothing was changed"),
         ),
+        Refusal::Busy(current) => ApiError::new(
+            RequestCode::DeploymentInProgress,
+            format!(
+                "deployment {current} of this service is under way; nothing was changed by this request"
+            ),
+        ),
     }
 }
 

@@ -4,6 +4,7 @@
 //! and the `probe`s, and records each step in the `journal` before it is taken. Nobody reaches back up.
 
 pub mod settings;
+pub mod program;
 pub mod docker;
 pub mod journal;
 pub mod probe;

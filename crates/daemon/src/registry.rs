@@ -1,4 +1,7 @@
-//! Brings the image onto the machine and says exactly which one it is.
+//! Brings the image onto the machine, says exactly which one it is, and whether it may run.
+
+mod accept;
+mod cosign;
 
 use cutover_api::event::PullProgress;
 use cutover_core::cause::{Cause, Code, Step};
@@ -10,6 +13,9 @@ use crate::docker::credentials;
 use crate::docker::pull::PullError;
 use crate::driver::docker_cause;
 use crate::driver::project::ServiceModel;
+
+pub use accept::accept;
+pub use cosign::Cosign;
 
 /// What must be free where Docker keeps its images, beyond the size of the image that is there now: room
 /// for the new container, logs and our own journal.
@@ -28,6 +34,8 @@ pub struct PullOrder<'a> {
     pub config_directory: &'a std::path::Path,
     /// The image that runs now: the best guess for the size of the new one.
     pub present_image: Option<&'a str>,
+    /// The most that the image may take, in bytes.
+    pub bytes_max: Option<u64>,
 }
 
 /// Pulls and pins an image.
@@ -37,36 +45,54 @@ pub struct PullOrder<'a> {
 pub async fn pull(
     docker: &Docker,
     order: PullOrder<'_>,
-    progress: impl FnMut(PullProgress) + Send,
+    mut progress: impl FnMut(PullProgress) + Send,
 ) -> Result<PinnedImage, Cause> {
     let reference = parse(order.reference)?;
-    if let Some(allowed) = order.repository {
-        let allowed = parse(allowed)?;
-        if allowed.repository() != reference.repository()
-            || allowed.registry() != reference.registry()
-        {
-            return Err(pull_cause(
-                Code::InvalidCompose,
-                format!(
-                    "the Compose file asks for `{}`, and `image_repository` allows only `{}`",
-                    order.reference, allowed
-                ),
-            ));
-        }
-    }
+    allowed_repository(order.reference, order.repository)?;
     enough_disk(docker, order.present_image).await?;
     let credentials = credentials::for_registry(order.config_directory, reference.registry())
         .await
         .map_err(|error| pull_cause(Code::RegistryDenied, error.to_string()))?;
-    docker
-        .pull_pinned(
-            order.reference,
-            order.digest,
-            credentials.as_ref(),
-            progress,
-        )
-        .await
-        .map_err(PullError::cause)
+    // An image that grows beyond what is allowed is not fetched to its end.
+    let announced = tokio::sync::watch::Sender::new(0_u64);
+    let mut announcements = announced.subscribe();
+    let pulled = docker.pull_pinned(
+        order.reference,
+        order.digest,
+        credentials.as_ref(),
+        |so_far| {
+            announced.send_replace(so_far.total_bytes);
+            progress(so_far);
+        },
+    );
+    let max = order.bytes_max.unwrap_or(u64::MAX);
+    tokio::select! {
+        pulled = pulled => pulled.map_err(PullError::cause),
+        Ok(bytes) = announcements.wait_for(|bytes| *bytes > max) => {
+            Err(accept::too_large(order.reference, *bytes, max))
+        }
+    }
+}
+
+/// Whether the image that the Compose file asks for is of the one repository that is allowed, where one is
+/// configured.
+///
+/// # Errors
+/// [`Code::PolicyViolation`]; nothing was asked of the registry.
+pub fn allowed_repository(reference: &str, allowed: Option<&str>) -> Result<(), Cause> {
+    let Some(allowed) = allowed else {
+        return Ok(());
+    };
+    let (wanted, allowed) = (parse(reference)?, parse(allowed)?);
+    if allowed.repository() == wanted.repository() && allowed.registry() == wanted.registry() {
+        return Ok(());
+    }
+    Err(pull_cause(
+        Code::PolicyViolation,
+        format!(
+            "the Compose file asks for `{reference}`, and `image_repository` allows only `{allowed}`"
+        ),
+    ))
 }
 
 /// The image of an earlier release, from this machine only.

@@ -10,9 +10,10 @@ use cutover_core::deployment::UnixMillis;
 use crate::deployer::Deployer;
 use crate::docker::{Docker, DockerError};
 use crate::driver::ComposeDriver;
-use crate::driver::command::{CommandError, Compose};
+use crate::driver::command::Compose;
 use crate::http::{self, HttpError};
 use crate::journal::{Journal, JournalError, Opened, Retention};
+use crate::program::ProgramError;
 use crate::settings::Settings;
 use crate::systemd;
 
@@ -24,7 +25,7 @@ const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);
 pub enum RunError {
     /// Compose is missing or cannot be run.
     #[error(transparent)]
-    Compose(#[from] CommandError),
+    Compose(#[from] ProgramError),
     /// Compose is too old.
     #[error(
         "Compose {found} is too old: install version {MINIMUM} or newer (package docker-compose-plugin or docker-compose)"

@@ -20,6 +20,7 @@ mod docker;
 mod service;
 mod variables;
 mod health;
+mod signature;
 mod compose_files;
 mod secret;
 mod surroundings;
@@ -40,7 +41,8 @@ pub use keys::known_keys;
 pub use mistakes::{Ink, Mistake, Mistakes};
 pub use secret::Secret;
 pub use server::{Server, TlsFiles};
-pub use service::{Order, Service};
+pub use service::{ImagePolicy, Order, RevisionLabel, Service};
+pub use signature::{SignaturePolicy, Signer, TransparencyLog};
 
 use surroundings::Surroundings;
 use table::{Found, Table};

@@ -27,7 +27,7 @@ use crate::driver::stage::Staging;
 use crate::driver::{ComposeDriver, Present, Target, docker_cause};
 use crate::journal::Journal;
 use crate::probe::verify::{self, Checks};
-use crate::registry::{self, PullOrder};
+use crate::registry::{self, Cosign, PullOrder};
 use crate::settings;
 
 /// Everything that one deployment works with.
@@ -37,6 +37,7 @@ pub(super) struct Run {
     pub(super) journal: Journal,
     pub(super) driver: ComposeDriver,
     pub(super) docker_config: PathBuf,
+    pub(super) cosign: Cosign,
     pub(super) service: Arc<settings::Service>,
     /// Cancelled when somebody cancels this deployment.
     pub(super) cancelled: CancellationToken,
@@ -125,6 +126,13 @@ async fn bring_in(run: &mut Run) -> Result<Option<Incoming>, Cause> {
     let image = pull(run, deadline, &model, present_image).await?;
     run.forward(Step::Pull, Event::ImagePinned(image.clone()))
         .await?;
+    // A release that is gone back to was accepted when it came, and the way back needs no network.
+    if request.rollback_to.is_none() {
+        let (docker, cosign) = (driver.docker(), run.cosign.clone());
+        let tag = request.tag.as_str();
+        let accepted = registry::accept(docker, &image, tag, &service.image, &cosign);
+        run.unless_given_up(deadline, Step::Pull, accepted).await?;
+    }
 
     if let Some(container) = &current
         && container.condition().is_good()
@@ -197,6 +205,7 @@ async fn pull(
         repository: run.service.image_repository.as_deref(),
         config_directory: &run.docker_config,
         present_image,
+        bytes_max: run.service.image.bytes_max,
     };
     let driver = run.driver.clone();
     let pulled = registry::pull(driver.docker(), order, move |progress| {

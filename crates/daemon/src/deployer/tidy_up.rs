@@ -3,21 +3,32 @@
 //! Only images that a deployment of this service brought are looked at; which of them go is decided by
 //! `core::retention`. Docker refuses to remove what a container uses, whoever's it is.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use cutover_core::deployment::{Deployment, PinnedImage, Status};
 use cutover_core::image::{Digest, ImageRef};
+use cutover_core::names::ServiceName;
 use cutover_core::retention::{Images, Removal, StoredImage, images_to_remove};
 
 use super::run::Run;
 use crate::docker::{Docker, DockerError};
 use crate::journal::JournalError;
+use crate::settings;
 
 /// How far back images are looked for; older ones went when their time came.
 const DEPLOYMENTS_MAX: u32 = 100;
 
+/// The configured services, by name.
+type Services = BTreeMap<ServiceName, Arc<settings::Service>>;
+
 /// Prunes; what fails is logged and tried again after the next deployment.
-pub(super) async fn prune_images(run: &Run) {
+///
+/// `services` are all that are configured: several may use the same repository, and none loses its way back
+/// to another's deployment.
+pub(super) async fn prune_images(run: &Run, services: &Services) {
     let service = &run.record.deployment().request.service;
-    let removals = match removals(run).await {
+    let removals = match removals(run, services).await {
         Ok(removals) => removals,
         Err(error) => {
             tracing::warn!(service.name = %service, %error, "old images were not looked for");
@@ -34,7 +45,7 @@ pub(super) async fn prune_images(run: &Run) {
     }
 }
 
-async fn removals(run: &Run) -> Result<Vec<Removal>, JournalError> {
+async fn removals(run: &Run, services: &Services) -> Result<Vec<Removal>, JournalError> {
     let service = &run.record.deployment().request.service;
     let releases = run.journal.committed(service, DEPLOYMENTS_MAX).await?;
     let all = run
@@ -51,12 +62,18 @@ async fn removals(run: &Run) -> Result<Vec<Removal>, JournalError> {
         })
         .filter_map(stored)
         .collect();
-    let in_use: Vec<_> = all
+    let mut in_use: Vec<_> = all
         .iter()
         .filter_map(|deployment| deployment.previous.as_ref())
         .take(1)
         .filter_map(|previous| previous.image_id.parse::<Digest>().ok())
         .collect();
+    for (name, other) in services.iter().filter(|(name, _)| *name != service) {
+        let kept = run.journal.committed(name, other.keep_releases).await?;
+        in_use.extend(kept.iter().filter_map(stored).map(|image| image.id));
+    }
+    let unfinished = run.journal.unfinished().await?;
+    in_use.extend(unfinished.iter().filter_map(stored).map(|image| image.id));
     let releases: Vec<_> = releases.iter().filter_map(stored).collect();
     let keep = usize::try_from(run.service.keep_releases).unwrap_or(usize::MAX);
     Ok(images_to_remove(

@@ -138,6 +138,10 @@ impl Deployer {
             paused,
             needs_operator: flags.needs_operator,
             accepting: *self.inner.accepting.borrow(),
+            when_busy: self
+                .configured(&new.service)
+                .map(|service| service.when_busy)
+                .unwrap_or_default(),
         };
         let admission = admission::admit(&state, new.asker);
         let refusal = match admission {
@@ -223,7 +227,7 @@ impl Deployer {
             let deployment = run.record.deployment().clone();
             deployer.remember_end(&deployment);
             if deployment.image.is_some() && deployment.status() != Status::Unchanged {
-                tidy_up::prune_images(&run).await;
+                tidy_up::prune_images(&run, &deployer.inner.services).await;
             }
             deployer.next_turn(&deployment).await;
         });
@@ -239,12 +243,25 @@ impl Deployer {
         let Some(next) = turn.waiting.take() else {
             return;
         };
+        if let Some(why) = self.held_back(&ended.request.service).await {
+            return self.end_waiting(next, Event::Cancelled { why }).await;
+        }
         if *self.inner.accepting.borrow() == Accepting::ShuttingDown {
             let failure = run::given_up_while_waiting();
             self.end_waiting(next, Event::Failed(failure)).await;
             return;
         }
         self.take_turn(&mut turn, next);
+    }
+
+    /// Why what was accepted for `service` does not get its turn: nothing goes on by itself once a rollback has
+    /// failed.
+    async fn held_back(&self, service: &ServiceName) -> Option<String> {
+        let why = match self.journal().flags(service).await {
+            Ok(flags) => flags.needs_operator?,
+            Err(error) => format!("the journal cannot be read: {error}"),
+        };
+        Some(format!("this service needs an operator: {why}"))
     }
 
     /// Ends a deployment that waited for its turn.
@@ -286,6 +303,10 @@ impl Deployer {
                 continue;
             };
             let mut turn = turn.lock().await;
+            if let Some(why) = self.held_back(&deployment.request.service).await {
+                self.end_waiting(deployment, Event::Cancelled { why }).await;
+                continue;
+            }
             if let Some(superseded) = turn.waiting.take() {
                 let why = format!("superseded by the newer deployment {}", deployment.id);
                 self.end_waiting(superseded, Event::Cancelled { why }).await;

@@ -1,31 +1,21 @@
-//! Runs the Compose command line: found once, given a fixed argument vector, an environment that holds
-//! only what the configuration lists, a process group of its own, and a bound on time and output.
+//! Runs the Compose command line: found once, given a fixed argument vector and an environment that holds
+//! only what the configuration lists.
 //!
 //! The plugin binary is run directly: `docker compose` would only start it as a child, which a signal to
 //! `docker` does not reach (docker/cli#4332).
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
-use tokio::task::JoinHandle;
+use tokio::process::Command;
 
+use crate::program::{ProgramError, Running, find_executable};
 use crate::settings;
 
 /// Reading a project takes Compose a tenth of a second; a hanging file system must not hold us for ever.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// What Compose may print before the rest is thrown away: a rendered project of a thousand services.
-const OUTPUT_BYTES_MAX: usize = 8 << 20;
-
-/// How long Compose may take to end after SIGTERM before it is killed.
-const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// Where Docker's packages and its documentation put command-line plugins.
 const PLUGIN_DIRECTORIES: &[&str] = &[
@@ -35,39 +25,8 @@ const PLUGIN_DIRECTORIES: &[&str] = &[
     "/usr/libexec/docker/cli-plugins",
 ];
 
-/// Compose could not be run, or said no.
-#[derive(Debug, thiserror::Error)]
-pub enum CommandError {
-    /// There is no Compose on this machine.
-    #[error(
-        "no `docker-compose` in PATH and no `docker-compose` plugin of Docker: install the package docker-compose-plugin or docker-compose, version 2.20 or newer"
-    )]
-    NotFound,
-    /// It could not be started.
-    #[error("could not start {}: {source}", program.display())]
-    Start {
-        /// What was started.
-        program: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// It ran into its bound on time and was killed.
-    #[error("`docker compose {what}` did not end within {} s and was killed", bound.as_secs())]
-    TimedOut {
-        /// The subcommand.
-        what: String,
-        /// The bound.
-        bound: Duration,
-    },
-    /// It ended with a failure.
-    #[error("`docker compose {what}` failed: {message}")]
-    Failed {
-        /// The subcommand.
-        what: String,
-        /// The end of what it wrote to stderr.
-        message: String,
-    },
-}
+/// What to tell somebody whose machine has no Compose.
+const NO_COMPOSE: &str = "no `docker-compose` in PATH and no `docker-compose` plugin of Docker: install the package docker-compose-plugin or docker-compose, version 2.20 or newer";
 
 /// The Compose binary of this machine.
 #[derive(Debug, Clone)]
@@ -80,22 +39,13 @@ impl Compose {
     /// Finds Compose: the configured path, `docker-compose` in `PATH`, or Docker's plugin.
     ///
     /// # Errors
-    /// [`CommandError::NotFound`] when there is none.
-    pub fn find(docker: &settings::DockerSettings) -> Result<Self, CommandError> {
+    /// [`ProgramError::NotFound`] when there is none.
+    pub fn find(docker: &settings::DockerSettings) -> Result<Self, ProgramError> {
         let plugins = [docker.config_directory.join("cli-plugins")]
             .into_iter()
             .chain(PLUGIN_DIRECTORIES.iter().map(PathBuf::from));
-        let in_path = std::env::var_os("PATH").unwrap_or_default();
-        let program = docker
-            .compose
-            .iter()
-            .cloned()
-            .chain(plugins.map(|directory| directory.join("docker-compose")))
-            .chain(
-                std::env::split_paths(&in_path).map(|directory| directory.join("docker-compose")),
-            )
-            .find(|path| is_executable(path))
-            .ok_or(CommandError::NotFound)?;
+        let program = find_executable("docker-compose", docker.compose.as_deref(), plugins)
+            .ok_or(ProgramError::NotFound { advice: NO_COMPOSE })?;
         Ok(Self {
             program,
             docker_config: docker.config_directory.clone(),
@@ -112,13 +62,13 @@ impl Compose {
     ///
     /// # Errors
     /// As every command.
-    pub async fn version(&self) -> Result<String, CommandError> {
+    pub async fn version(&self) -> Result<String, ProgramError> {
         let mut command = Command::new(&self.program);
         command
             .args(["version", "--short"])
             .env_clear()
             .env("HOME", "/");
-        let output = Running::start(command, "version")?
+        let output = Running::start(command, "docker compose version")?
             .output(READ_TIMEOUT)
             .await?;
         Ok(output.trim().to_owned())
@@ -129,9 +79,9 @@ impl Compose {
         &self,
         project: &Project<'_>,
         arguments: &[&str],
-    ) -> Result<String, CommandError> {
+    ) -> Result<String, ProgramError> {
         let command = self.command(project, arguments);
-        Running::start(command, arguments[0])?
+        Running::start(command, &described(arguments))?
             .output(READ_TIMEOUT)
             .await
     }
@@ -142,12 +92,12 @@ impl Compose {
         project: &Project<'_>,
         socket: &Path,
         arguments: &[&str],
-    ) -> Result<Running, CommandError> {
+    ) -> Result<Running, ProgramError> {
         let mut command = self.command(project, arguments);
         let mut host = OsString::from("unix://");
         host.push(socket);
         command.env("DOCKER_HOST", host);
-        Running::start(command, arguments[0])
+        Running::start(command, &described(arguments))
     }
 
     fn command(&self, project: &Project<'_>, arguments: &[&str]) -> Command {
@@ -191,9 +141,9 @@ impl Compose {
     }
 }
 
-fn is_executable(path: &Path) -> bool {
-    path.metadata()
-        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+/// A command as a person would type it, without its options.
+fn described(arguments: &[&str]) -> String {
+    format!("docker compose {}", arguments.first().unwrap_or(&""))
 }
 
 /// What a Compose command is about: a service's project, and the variables set for this deployment.
@@ -211,157 +161,5 @@ impl Project<'_> {
             .project_directory
             .as_deref()
             .or_else(|| service.compose_files.first()?.parent())
-    }
-}
-
-/// A Compose command that has been started. Dropping it kills its whole process group.
-#[derive(Debug)]
-pub(super) struct Running {
-    what: String,
-    child: Child,
-    group: Option<Pid>,
-    stdout: JoinHandle<Vec<u8>>,
-    stderr: JoinHandle<Vec<u8>>,
-}
-
-impl Running {
-    fn start(mut command: Command, what: &str) -> Result<Self, CommandError> {
-        let program = PathBuf::from(command.as_std().get_program());
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
-        let mut child = command
-            .spawn()
-            .map_err(|source| CommandError::Start { program, source })?;
-        let group = child
-            .id()
-            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        let stdout = tokio::spawn(read_bounded(child.stdout.take()));
-        let stderr = tokio::spawn(read_bounded(child.stderr.take()));
-        Ok(Self {
-            what: what.to_owned(),
-            child,
-            group,
-            stdout,
-            stderr,
-        })
-    }
-
-    /// Waits for the end, at most `bound`; returns what was printed to stdout.
-    pub(super) async fn output(mut self, bound: Duration) -> Result<String, CommandError> {
-        let Ok(status) = tokio::time::timeout(bound, self.child.wait()).await else {
-            self.stop().await;
-            return Err(CommandError::TimedOut {
-                what: self.what.clone(),
-                bound,
-            });
-        };
-        let succeeded = status.is_ok_and(|status| status.success());
-        // The group's leader is reaped: its id may be given to somebody else from here on.
-        self.group = None;
-        let stdout = (&mut self.stdout).await.unwrap_or_default();
-        let stderr = (&mut self.stderr).await.unwrap_or_default();
-        if succeeded {
-            Ok(String::from_utf8_lossy(&stdout).into_owned())
-        } else {
-            Err(CommandError::Failed {
-                what: self.what.clone(),
-                message: last_words(&stderr),
-            })
-        }
-    }
-
-    /// Waits until the command has ended; safe to be dropped and called again.
-    pub(super) async fn wait(&mut self) {
-        // An error here means that there is nothing left to wait for.
-        drop(self.child.wait().await);
-        self.group = None;
-    }
-
-    /// Ends the command and everything that it started, and waits until it is gone.
-    pub(super) async fn stop(&mut self) {
-        self.signal(Signal::TERM);
-        if tokio::time::timeout(STOP_GRACE, self.child.wait())
-            .await
-            .is_err()
-        {
-            self.signal(Signal::KILL);
-            drop(self.child.wait().await);
-        }
-        self.group = None;
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(group) = self.group
-            && let Err(error) = kill_process_group(group, signal)
-        {
-            tracing::debug!(%error, "the process group of Compose is gone");
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.signal(Signal::KILL);
-    }
-}
-
-async fn read_bounded(pipe: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
-    let mut kept = Vec::new();
-    let Some(mut pipe) = pipe else { return kept };
-    let mut buffer = [0; 8192];
-    // What is beyond the bound is read and dropped, so that the writer does not stall.
-    while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
-        let room = OUTPUT_BYTES_MAX - kept.len();
-        kept.extend_from_slice(&buffer[..count.min(room)]);
-    }
-    kept
-}
-
-/// The lines of Compose's stderr that tell the error: the last ones, without progress.
-fn last_words(stderr: &[u8]) -> String {
-    const LINES: usize = 10;
-    let text = String::from_utf8_lossy(stderr);
-    let lines: Vec<_> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
-    let telling: Vec<_> = lines
-        .iter()
-        .filter(|line| !is_progress(line))
-        .copied()
-        .collect();
-    let chosen = if telling.is_empty() { &lines } else { &telling };
-    chosen[chosen.len().saturating_sub(LINES)..].join("; ")
-}
-
-/// `Container shop-app-1  Created` and the like.
-fn is_progress(line: &str) -> bool {
-    ["Container ", "Network ", "Volume ", "Image "]
-        .iter()
-        .any(|noun| line.starts_with(noun))
-        && !line.contains("Error")
-        && !line.contains("error")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn last_words_leave_progress_out() {
-        let stderr = b" Container a-app-1  Recreate\n Container a-app-1  Error\nError response from daemon: no such image\n";
-        assert_eq!(
-            last_words(stderr),
-            "Container a-app-1  Error; Error response from daemon: no such image"
-        );
-        assert_eq!(
-            last_words(b" Container x  Created\n"),
-            "Container x  Created"
-        );
     }
 }

@@ -17,7 +17,8 @@ use cutover_core::template::{ImageTemplate, image_template};
 use serde::de::DeserializeOwned;
 
 use self::file::{File, Service, WrittenFile};
-use super::command::{CommandError, Compose, Project};
+use super::command::{Compose, Project};
+use crate::program::ProgramError;
 use crate::settings;
 
 /// The service as Compose renders it for one tag.
@@ -184,7 +185,7 @@ fn invalid(detail: impl Into<String>) -> Cause {
     Cause::new(Code::InvalidCompose, Step::Prepare, detail)
 }
 
-fn compose_cause(service: &settings::Service, error: &CommandError) -> Cause {
+fn compose_cause(service: &settings::Service, error: &ProgramError) -> Cause {
     // Compose quotes lines of its files in its errors, and those may hold secrets.
     let named = service
         .environment

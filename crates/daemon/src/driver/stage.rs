@@ -6,11 +6,12 @@ use std::time::Duration;
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{PinnedImage, Previous, Staged};
 
-use super::command::{CommandError, Project, Running};
+use super::command::Project;
 use super::staging::rewrite::Mark;
 use super::staging::{Arrival, HeldStart, StagingSocket};
 use super::{ComposeDriver, Target, docker_cause};
 use crate::docker::Container;
+use crate::program::{ProgramError, Running};
 
 /// How long Compose may take after the new container was started: its `post_start` hooks run then.
 const HOOKS_TIMEOUT: Duration = Duration::from_secs(600);
@@ -169,7 +170,7 @@ fn stage_failed(detail: impl Into<String>) -> Cause {
     Cause::new(Code::StageFailed, Step::Stage, detail)
 }
 
-fn not_staged(refused: Option<String>, ended: Result<String, CommandError>) -> Cause {
+fn not_staged(refused: Option<String>, ended: Result<String, ProgramError>) -> Cause {
     if let Some(what) = refused {
         let detail = format!(
             "to deploy this service, Compose wanted to change something outside it and was refused: {what}"

@@ -76,6 +76,10 @@ pub fn status_of(code: Code) -> StatusCode {
         Code::ImageNotFound
         | Code::PlatformMismatch
         | Code::DigestMismatch
+        | Code::ImageTooLarge
+        | Code::RevisionMismatch
+        | Code::SignatureVerificationFailed
+        | Code::PolicyViolation
         | Code::InvalidCompose
         | Code::UnsupportedStrategy
         | Code::StageFailed

@@ -77,6 +77,9 @@ request_codes! {
     /// The same delivery is still under way.
     InProgress = "in_progress", CONFLICT,
         "follow the deployment that Location names instead of sending the request again";
+    /// Another deployment of the service is under way, and none may wait.
+    DeploymentInProgress = "deployment_in_progress", CONFLICT,
+        "send the request again when the deployment under way has ended, or set `when_busy = \"wait\"` for the service";
     /// An operator paused the service.
     Paused = "paused", CONFLICT,
         "wait for the operator, or run `cutover resume` for this service on the server";

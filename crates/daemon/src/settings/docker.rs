@@ -7,7 +7,7 @@ use super::surroundings::Surroundings;
 use super::table::Value;
 use super::value::shown;
 
-pub(super) const KEYS: &[&str] = &["socket", "config_directory", "compose"];
+pub(super) const KEYS: &[&str] = &["socket", "config_directory", "compose", "cosign"];
 
 /// Where Docker Engine listens on every distribution.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -25,6 +25,8 @@ pub struct DockerSettings {
     pub config_directory: PathBuf,
     /// The Compose binary, if it shall not be searched for.
     pub compose: Option<PathBuf>,
+    /// The cosign binary, if it shall not be searched for; only needed where a service wants signatures.
+    pub cosign: Option<PathBuf>,
 }
 
 impl Default for DockerSettings {
@@ -33,6 +35,7 @@ impl Default for DockerSettings {
             socket: PathBuf::from(DEFAULT_SOCKET),
             config_directory: PathBuf::from(DEFAULT_CONFIG_DIRECTORY),
             compose: None,
+            cosign: None,
         }
     }
 }
@@ -73,7 +76,12 @@ pub(super) fn read(
     {
         docker.config_directory = directory;
     }
-    docker.compose = table.get("compose").as_ref().and_then(read_compose);
+    docker.compose = table
+        .get("compose")
+        .and_then(|value| read_program(&value, "docker-compose"));
+    docker.cosign = table
+        .get("cosign")
+        .and_then(|value| read_program(&value, "cosign"));
     Some(docker)
 }
 
@@ -95,7 +103,7 @@ fn read_socket(value: &Value<'_>) -> Option<PathBuf> {
     )
 }
 
-fn read_compose(value: &Value<'_>) -> Option<PathBuf> {
+fn read_program(value: &Value<'_>, name: &str) -> Option<PathBuf> {
     let path = value.file()?;
     let mode = std::fs::metadata(&path).map_or(0, |metadata| metadata.permissions().mode());
     if mode & 0o111 != 0 {
@@ -103,6 +111,6 @@ fn read_compose(value: &Value<'_>) -> Option<PathBuf> {
     }
     value.mistake(
         format!("`{}`: `{}` is not executable", value.path, path.display()),
-        Some("name the `docker-compose` binary"),
+        Some(&format!("name the `{name}` binary")),
     )
 }

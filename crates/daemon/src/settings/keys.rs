@@ -2,7 +2,7 @@
 //!
 //! The lists are what the readers check against, and what `docs/configuration.md` is compared with.
 
-use super::{auth, docker, health, server, service};
+use super::{auth, docker, health, server, service, signature};
 
 /// The sections.
 pub(super) const TOP: &[&str] = &["server", "auth", "docker", "services"];
@@ -17,6 +17,7 @@ const TABLES: &[(&str, &[&str])] = &[
     ("auth.operator.NAME", auth::OPERATOR_KEYS),
     ("docker", docker::KEYS),
     ("services.NAME", service::KEYS),
+    ("services.NAME.signature", signature::KEYS),
     ("services.NAME.health", health::KEYS),
     ("services.NAME.health.http", health::HTTP_KEYS),
     ("services.NAME.health.tcp", health::TCP_KEYS),

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cutover_core::admission::WhenBusy;
 use cutover_core::image::ImageRef;
 use cutover_core::names::{ServiceName, TagPattern};
 
 use super::auth::Names;
 use super::compose_files;
 use super::health::{self, Health};
+use super::signature::{self, SignaturePolicy};
 use super::table::{Table, Value};
 use super::value::shown;
 use super::variables;
@@ -34,6 +36,10 @@ pub(super) const KEYS: &[&str] = &[
     "progress_deadline",
     "keep_releases",
     "order",
+    "when_busy",
+    "image_mib_max",
+    "require_revision_label",
+    "signature",
 ];
 
 /// Enough for a large image over a slow line; a registry that never answers must not block a service
@@ -48,6 +54,9 @@ const KEEP_RELEASES_MIN: u32 = 2;
 
 /// More releases than anybody goes back to.
 const KEEP_RELEASES_MAX: u32 = 1000;
+
+/// A terabyte: whoever writes more has slipped with the unit.
+const IMAGE_MIB_MAX: u32 = 1 << 20;
 
 /// A deadline that passes at once would fail every deployment.
 const DEADLINE_MIN: Duration = Duration::from_millis(10);
@@ -96,6 +105,31 @@ pub struct Service {
     pub keep_releases: u32,
     /// Which container goes first.
     pub order: Option<Order>,
+    /// What becomes of a request while a deployment is under way.
+    pub when_busy: WhenBusy,
+    /// What an image must be like before it is run.
+    pub image: ImagePolicy,
+}
+
+/// What an image must be like before it is run, beyond its name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImagePolicy {
+    /// The most that it may take on the disk, in bytes.
+    pub bytes_max: Option<u64>,
+    /// Whether its label must name the tag.
+    pub revision_label: RevisionLabel,
+    /// Who must have signed it.
+    pub signature: Option<SignaturePolicy>,
+}
+
+/// Whether the label `org.opencontainers.image.revision` of an image must be its tag.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RevisionLabel {
+    /// It must.
+    Required,
+    /// It may say anything.
+    #[default]
+    NotRequired,
 }
 
 /// Which container goes first in a switch.
@@ -131,6 +165,8 @@ impl Service {
             progress_deadline: DEFAULT_PROGRESS_DEADLINE,
             keep_releases: DEFAULT_KEEP_RELEASES,
             order: None,
+            when_busy: WhenBusy::default(),
+            image: ImagePolicy::default(),
         }
     }
 
@@ -234,7 +270,27 @@ fn read_one(value: &Value<'_>, name: Option<&ServiceName>) -> Option<Service> {
             ("start-first", Order::StartFirst),
         ])
     });
+    let busy = table
+        .get("when_busy")
+        .and_then(|value| value.choice(&[("wait", WhenBusy::Wait), ("refuse", WhenBusy::Refuse)]));
+    service.when_busy = busy.unwrap_or_default();
+    service.image = read_image_policy(&table);
     compose_files.map(|_| service)
+}
+
+fn read_image_policy(table: &Table<'_>) -> ImagePolicy {
+    let mib_max = table.get("image_mib_max");
+    let mib_max = mib_max.and_then(|value| value.number(1..=IMAGE_MIB_MAX));
+    let required = table.get("require_revision_label");
+    let revision_label = match required.and_then(|value| value.boolean()) {
+        Some(true) => RevisionLabel::Required,
+        Some(false) | None => RevisionLabel::NotRequired,
+    };
+    ImagePolicy {
+        bytes_max: mib_max.map(|mib| u64::from(mib) << 20),
+        revision_label,
+        signature: table.get("signature").as_ref().and_then(signature::read),
+    }
 }
 
 /// What Compose takes on its command line and from its environment.

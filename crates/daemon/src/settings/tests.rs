@@ -43,6 +43,8 @@ impl Place {
             ("tls.key", "a key", 0o600),
             (".env", "TAG=1\n", 0o644),
             ("docker-compose", "", 0o755),
+            ("cosign", "", 0o755),
+            ("cosign.pub", "a public key", 0o644),
         ] {
             place.write(name, text, mode);
         }
@@ -119,6 +121,7 @@ token_file = "$DIR/operator.token"
 socket = "unix:///run/docker.sock"
 config_directory = "$DIR"
 compose = "$DIR/docker-compose"
+cosign = "$DIR/cosign"
 
 [services.shop]
 compose_files = ["$DIR/compose.yaml"]
@@ -138,6 +141,14 @@ monitor = "10s"
 progress_deadline = "20m"
 keep_releases = 5
 order = "start-first"
+when_busy = "refuse"
+image_mib_max = 2048
+require_revision_label = true
+
+[services.shop.signature]
+by = "https://github.com/acme/shop/.github/workflows/deploy.yml@refs/heads/main"
+issuer = "https://issuer.example.com"
+transparency_log = true
 
 [services.shop.health]
 http = { port = 8080, path = "/healthz?full", status = "200-204", host = "shop.example.com", tls = "insecure", interval = "1s", timeout = "3s", body_bytes_max = 10 }

@@ -76,6 +76,11 @@ const WRONG: &[(&str, &str, &str)] = &[
         "`docker.compose`: `$DIR/.env` is not executable",
     ),
     (
+        "docker.cosign",
+        r#""$DIR/.env""#,
+        "`docker.cosign`: `$DIR/.env` is not executable",
+    ),
+    (
         "services.NAME.compose_files",
         "[]",
         "`services.shop.compose_files` is empty",
@@ -214,6 +219,36 @@ const WRONG: &[(&str, &str, &str)] = &[
         "services.NAME.order",
         r#""start_first""#,
         "`services.shop.order` must be \"stop-first\" or \"start-first\", not \"start_first\"",
+    ),
+    (
+        "services.NAME.when_busy",
+        r#""queue""#,
+        "`services.shop.when_busy` must be \"wait\" or \"refuse\", not \"queue\"",
+    ),
+    (
+        "services.NAME.image_mib_max",
+        "0",
+        "`services.shop.image_mib_max` must be from 1 to 1048576, not 0",
+    ),
+    (
+        "services.NAME.require_revision_label",
+        r#""yes""#,
+        "`services.shop.require_revision_label` must be `true` or `false`, without quotes, not a text",
+    ),
+    (
+        "services.NAME.signature.by",
+        r#""cosign.pub""#,
+        "`services.shop.signature.by` must be the absolute path of a public key, or an identity, not \"cosign.pub\"",
+    ),
+    (
+        "services.NAME.signature.issuer",
+        r#""issuer.example.com""#,
+        "`services.shop.signature.issuer` must be the address of an OIDC issuer, beginning with `https://`, not \"issuer.example.com\"",
+    ),
+    (
+        "services.NAME.signature.transparency_log",
+        "false",
+        "`services.shop.signature.transparency_log` must be `true` for an identity: only the log proves when its short-lived certificate was used",
     ),
 ];
 
