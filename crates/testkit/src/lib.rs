@@ -7,6 +7,7 @@ pub mod engine;
 pub mod images;
 pub mod prober;
 pub mod registry;
+pub mod signer;
 pub mod faults;
 pub mod scene;
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::engine::command::tail_of;
@@ -157,6 +158,28 @@ impl Registry {
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
         self.launch()
+    }
+
+    /// Lets it answer nothing from now on, although it takes connections.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn hold(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on after [`Registry::hold`].
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn go_on(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let process = self.process.as_ref().context("the registry does not run")?;
+        let pid = Pid::from_raw(i32::try_from(process.id())?).context("no process id")?;
+        Ok(kill_process(pid, signal)?)
     }
 
     /// Pushes an image of the example service and returns its digest. The same specification has

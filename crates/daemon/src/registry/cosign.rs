@@ -11,7 +11,7 @@ use cutover_core::image::ImageRef;
 use tokio::process::Command;
 
 use super::pull_cause;
-use crate::program::{Running, find_executable};
+use crate::program::{ProgramError, Running, find_executable};
 use crate::settings::{DockerSettings, SignaturePolicy, Signer, TransparencyLog};
 
 /// Fetching a signature and Sigstore's keys takes a second or two; a registry that hangs must not hold the
@@ -85,6 +85,7 @@ impl Cosign {
         let running = running.map_err(|error| no(&error.to_string()))?;
         match running.output(TIMEOUT).await {
             Ok(_) => Ok(()),
+            Err(ProgramError::Failed { message, .. }) => Err(no(cosigns_reason(&message))),
             Err(error) => Err(no(&error.to_string())),
         }
     }
@@ -100,6 +101,13 @@ impl Cosign {
         command.env("DOCKER_CONFIG", &self.docker_config);
         command
     }
+}
+
+/// Of cosign's last lines the one that says why; it warns before it, and repeats it behind it.
+fn cosigns_reason(message: &str) -> &str {
+    let mut lines = message.split("; ");
+    let reason = lines.find_map(|line| line.strip_prefix("Error: "));
+    reason.unwrap_or(message)
 }
 
 /// What cosign is asked.

@@ -17,6 +17,7 @@ use cutover_daemon::settings::{self, Settings};
 use cutover_testkit::engine::packages::ComposeVersion;
 use cutover_testkit::images::ImageSpec;
 use cutover_testkit::registry::{Auth, Registry};
+use cutover_testkit::signer::Signer;
 use cutover_testkit::world;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -43,24 +44,24 @@ services:
     stop_grace_period: 5s
 ";
 
+/// What proves a release of the example service.
+pub(crate) const PROBE: &str =
+    "health.http = { path = \"/healthz\", port = 8080, interval = \"50ms\" }";
+
 static DAEMONS: AtomicU32 = AtomicU32::new(0);
 
 /// What a test asks for beyond the usual.
 #[derive(Debug, Clone)]
 pub(crate) struct Wishes {
     pub(crate) auth: Auth,
-    /// More lines for `[services.app]`.
-    pub(crate) service: &'static str,
+    /// More lines for `[services.app]`; `{registry}` stands for the registry's address.
+    pub(crate) service: String,
+    /// More services of the same project: their names, and the lines of each.
+    pub(crate) more: Vec<(&'static str, String)>,
+    /// The certificate and the key of the network listener; without them it speaks plain HTTP.
+    pub(crate) tls: Option<[PathBuf; 2]>,
     /// Whether Docker is where the daemon looks for it.
     pub(crate) docker: Reach,
-    /// Whether the daemon finds the registry's login.
-    pub(crate) login: Login,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Login {
-    Stored,
-    Missing,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,10 +74,19 @@ impl Default for Wishes {
     fn default() -> Self {
         Self {
             auth: Auth::None,
-            service: "health.http = { path = \"/healthz\", port = 8080, interval = \"50ms\" }",
+            service: PROBE.to_owned(),
+            more: Vec::new(),
+            tls: None,
             docker: Reach::Reachable,
-            login: Login::Stored,
         }
+    }
+}
+
+impl Wishes {
+    /// The services that CI may deploy.
+    fn names(&self) -> Vec<&str> {
+        let more = self.more.iter().map(|(name, _)| *name);
+        ["app"].into_iter().chain(more).collect()
     }
 }
 
@@ -111,6 +121,7 @@ impl Daemon {
         let deployer = Deployer::new(&settings, driver, journal.clone());
         // Long enough for a busy machine, short enough to wait for once.
         let limits = Limits {
+            head_time: Duration::from_secs(2),
             body_time: Duration::from_secs(2),
             ..Limits::default()
         };
@@ -156,6 +167,11 @@ impl Daemon {
         )
     }
 
+    /// Takes the registry's login out of Docker's configuration.
+    pub(crate) fn forget_login(&self) {
+        fs::write(self.dir.path().join("docker/config.json"), "{}").expect("a file");
+    }
+
     /// The Compose file of `app`.
     pub(crate) fn compose_file(&self) -> PathBuf {
         self.dir.path().join("app/compose.yaml")
@@ -184,10 +200,15 @@ impl Daemon {
 
     /// A well-formed, signed request to deploy `sha`, with a delivery id of its own.
     pub(crate) fn deployment(&self, sha: &str) -> Request {
+        self.deployment_of("app", sha)
+    }
+
+    /// The same for another service.
+    pub(crate) fn deployment_of(&self, service: &str, sha: &str) -> Request {
         static DELIVERIES: AtomicU32 = AtomicU32::new(0);
         let number = DELIVERIES.fetch_add(1, Ordering::Relaxed);
         signed(&json!({
-            "service": "app",
+            "service": service,
             "image_sha": sha,
             "delivery_id": format!("{}-{number}", self.project),
             "timestamp": now(),
@@ -309,7 +330,8 @@ pub(crate) fn now() -> i64 {
 
 fn write_files(dir: &TempDir, project: &str, registry: &Registry, wishes: &Wishes) {
     let at = |name: &str| dir.path().join(name);
-    for name in ["app", "blog", "docker"] {
+    let more = wishes.more.iter().map(|(name, _)| *name);
+    for name in ["app", "blog", "docker"].into_iter().chain(more.clone()) {
         fs::create_dir_all(at(name)).expect("a directory");
     }
     let image = format!("{}/shop:${{APP_IMAGE_TAG}}", registry.addr());
@@ -317,11 +339,10 @@ fn write_files(dir: &TempDir, project: &str, registry: &Registry, wishes: &Wishe
         .replace("{project}", project)
         .replace("{image}", &image);
     fs::write(at("app/compose.yaml"), &compose).expect("a file");
-    fs::write(
-        at("blog/compose.yaml"),
-        compose.replace("  app:", "  blog:"),
-    )
-    .expect("a file");
+    for name in ["blog"].into_iter().chain(more) {
+        let compose = compose.replace("  app:", &format!("  {name}:"));
+        fs::write(at(name).join("compose.yaml"), compose).expect("a file");
+    }
     for (name, secret) in [
         ("secret", SECRET),
         ("other", OTHER_SECRET),
@@ -331,10 +352,7 @@ fn write_files(dir: &TempDir, project: &str, registry: &Registry, wishes: &Wishe
         fs::write(at(name), secret).expect("a file");
         fs::set_permissions(at(name), fs::Permissions::from_mode(0o600)).expect("a mode");
     }
-    let config = match wishes.login {
-        Login::Stored => registry.docker_config(),
-        Login::Missing => json!({}),
-    };
+    let config = registry.docker_config();
     fs::write(at("docker/config.json"), config.to_string()).expect("a file");
     let docker = match wishes.docker {
         Reach::Reachable => world().socket(),
@@ -342,9 +360,9 @@ fn write_files(dir: &TempDir, project: &str, registry: &Registry, wishes: &Wishe
     };
     let text = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\nmetrics_listen = \"127.0.0.1:0\"\n\
-         socket = {socket:?}\nstate_directory = {state:?}\n\
-         [docker]\nsocket = {docker:?}\ncompose = {compose:?}\nconfig_directory = {config:?}\n\
-         [auth.hmac.ci]\nsecret_file = {secret:?}\nservices = [\"app\"]\n\
+         {tls}socket = {socket:?}\nstate_directory = {state:?}\n\
+         [docker]\nsocket = {docker:?}\ncompose = {compose:?}\ncosign = {cosign:?}\nconfig_directory = {config:?}\n\
+         [auth.hmac.ci]\nsecret_file = {secret:?}\nservices = {services:?}\n\
          [auth.hmac.other]\nsecret_file = {other:?}\nservices = [\"blog\"]\n\
          [auth.hmac.hook]\nsecret_file = {hook:?}\nservices = [\"app\"]\nrequire_freshness = false\n\
          [auth.operator.alice]\ntoken_file = {token:?}\n\
@@ -353,6 +371,7 @@ fn write_files(dir: &TempDir, project: &str, registry: &Registry, wishes: &Wishe
         socket = at("cutover.sock"),
         state = at("state"),
         compose = world().compose(ComposeVersion::Newest),
+        cosign = Signer::program(),
         config = at("docker"),
         secret = at("secret"),
         other = at("other"),
@@ -360,7 +379,17 @@ fn write_files(dir: &TempDir, project: &str, registry: &Registry, wishes: &Wishe
         token = at("token"),
         blog = at("blog/compose.yaml"),
         app = at("app/compose.yaml"),
+        tls = wishes.tls.as_ref().map_or_else(String::new, |[cert, key]| {
+            format!("tls = {{ cert = {cert:?}, key = {key:?} }}\n")
+        }),
+        services = wishes.names(),
         service = wishes.service,
     );
+    let more = wishes.more.iter().map(|(name, lines)| {
+        let file = at(name).join("compose.yaml");
+        format!("[services.{name}]\ncompose_files = [{file:?}]\n{lines}\n")
+    });
+    let text = text + &more.collect::<String>();
+    let text = text.replace("{registry}", &registry.addr().to_string());
     fs::write(at("cutover.toml"), text).expect("a file");
 }

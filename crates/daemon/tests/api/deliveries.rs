@@ -78,7 +78,7 @@ async fn a_delivery_id_belongs_to_one_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_under_way_is_named_instead_of_begun_again() {
     let wishes = Wishes {
-        service: "health.http = { path = \"/healthz\", port = 8080, interval = \"50ms\" }\nmin_healthy_time = \"3s\"\nhealthy_deadline = \"20s\"",
+        service: "health.http = { path = \"/healthz\", port = 8080, interval = \"50ms\" }\nmin_healthy_time = \"3s\"\nhealthy_deadline = \"20s\"".to_owned(),
         ..Wishes::default()
     };
     let mut daemon = Daemon::start(&wishes).await;

@@ -85,7 +85,7 @@ async fn a_last_event_id_that_is_no_number_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_streams_are_open_than_there_are_places() {
     let wishes = Wishes {
-        service: "health.http = { path = \"/healthz\", port = 8080, interval = \"50ms\" }\nmin_healthy_time = \"4s\"\nhealthy_deadline = \"30s\"",
+        service: "health.http = { path = \"/healthz\", port = 8080, interval = \"50ms\" }\nmin_healthy_time = \"4s\"\nhealthy_deadline = \"30s\"".to_owned(),
         ..Wishes::default()
     };
     let mut daemon = Daemon::start(&wishes).await;

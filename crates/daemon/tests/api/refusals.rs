@@ -2,10 +2,9 @@
 //! names the cause.
 
 use cutover_testkit::images::ImageSpec;
-use cutover_testkit::registry::{Auth, Login as Password};
 use serde_json::json;
 
-use crate::daemon::{Daemon, Login, Reach, Request, Wishes, now, signed};
+use crate::daemon::{Daemon, Reach, Request, Wishes};
 use crate::wire::Answer;
 
 /// Checks what all failures that changed nothing have in common.
@@ -33,61 +32,9 @@ fn expect(answer: &Answer, status: u16, code: &str) {
 async fn an_image_that_cannot_be_had_leaves_everything_as_it_was() {
     let (mut daemon, _) = Daemon::deployed().await;
     let before = daemon.containers();
-
     let unknown = daemon.unused_sha();
     let answer = daemon.ask(&daemon.deployment(&unknown).to_bytes()).await;
     expect(&answer, 422, "image_not_found");
-
-    let other = if cfg!(target_arch = "x86_64") {
-        "arm64"
-    } else {
-        "amd64"
-    };
-    let foreign = daemon.push(&ImageSpec::new("foreign").architecture(other));
-    let answer = daemon.ask(&daemon.deployment(&foreign).to_bytes()).await;
-    expect(&answer, 422, "platform_mismatch");
-
-    let moved = daemon.push(&ImageSpec::new("moved"));
-    let request = signed(&json!({
-        "service": "app", "image_sha": moved, "delivery_id": "moved", "timestamp": now(),
-        "image_digest": format!("sha256:{}", "0".repeat(64)),
-    }));
-    let answer = daemon.ask(&request.to_bytes()).await;
-    expect(&answer, 422, "digest_mismatch");
-
-    daemon.registry.stop().expect("stops");
-    let unreachable = daemon.unused_sha();
-    let answer = daemon
-        .ask(&daemon.deployment(&unreachable).to_bytes())
-        .await;
-    expect(&answer, 424, "registry_unavailable");
-    assert_eq!(answer.json()["retriable"], json!(true));
-
-    assert_eq!(daemon.containers(), before);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_wants_another_login_is_named() {
-    let wishes = Wishes {
-        auth: Auth::Basic(Password::Plain),
-        login: Login::Missing,
-        ..Wishes::default()
-    };
-    let mut daemon = Daemon::start(&wishes).await;
-    let sha = daemon.push(&ImageSpec::new("one"));
-    let answer = daemon.ask(&daemon.deployment(&sha).to_bytes()).await;
-    expect(&answer, 424, "registry_denied");
-    assert!(daemon.containers().is_empty());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broken_compose_file_is_named() {
-    let (mut daemon, _) = Daemon::deployed().await;
-    let before = daemon.containers();
-    std::fs::write(daemon.compose_file(), "services: [").expect("writes");
-    let sha = daemon.push(&ImageSpec::new("two"));
-    let answer = daemon.ask(&daemon.deployment(&sha).to_bytes()).await;
-    expect(&answer, 422, "invalid_compose");
     assert_eq!(daemon.containers(), before);
 }
 

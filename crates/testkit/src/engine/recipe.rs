@@ -43,7 +43,7 @@ const fn compose(slot: &'static str, releases: &'static [&'static str]) -> Wante
 
 /// Everything that a private Docker needs. `runc` and the libraries come from the oldest release:
 /// they run on it and on every later one.
-pub(super) const RECIPE: [Wanted; 20] = [
+pub(super) const RECIPE: [Wanted; 21] = [
     tried("docker.io", &["sid", "trixie"], "usr/sbin/dockerd"),
     tried("docker-cli", &["sid", "trixie"], "usr/bin/docker"),
     compose("compose-newest", &["sid", "trixie"]),
@@ -66,13 +66,18 @@ pub(super) const RECIPE: [Wanted; 20] = [
     wanted("libnetfilter-conntrack3", &["bookworm", "trixie"]),
     wanted("libnfnetlink0", &["bookworm", "trixie"]),
     wanted("libnftnl11", &["bookworm", "trixie"]),
+    // For tests of signed images; its options for signing changed in the next major version.
+    Wanted {
+        trial: Some(("usr/bin/cosign", "version")),
+        ..wanted("cosign", &["trixie"])
+    },
     // For tests that make the disk fail.
     wanted("strace", &["bookworm", "trixie"]),
     wanted("libunwind8", &["bookworm", "trixie"]),
 ];
 
 /// The programs of `DIR/bin`: the name by which they are called, and where they are.
-pub(super) const PROGRAMS: [(&str, &str); 17] = [
+pub(super) const PROGRAMS: [(&str, &str); 18] = [
     ("dockerd", "docker.io/usr/sbin/dockerd"),
     ("docker-proxy", "docker.io/usr/sbin/docker-proxy"),
     ("docker-init", "tini/usr/bin/tini-static"),
@@ -89,6 +94,7 @@ pub(super) const PROGRAMS: [(&str, &str); 17] = [
     ("ip6tables-restore", "iptables/usr/sbin/xtables-nft-multi"),
     ("busybox", "busybox-static/bin/busybox"),
     ("docker", "docker-cli/usr/bin/docker"),
+    ("cosign", "cosign/usr/bin/cosign"),
     ("strace", "strace/usr/bin/strace"),
     ("docker-registry", "docker-registry/usr/bin/docker-registry"),
     (

@@ -107,6 +107,8 @@ fn what_the_example_shows_as_a_default_is_one() {
         "#min_healthy_time = \"0s\"",
         "#progress_deadline = \"15m\"",
         "#keep_releases = 3",
+        "#require_revision_label = false",
+        "#when_busy = \"wait\"",
     ] {
         assert!(text.contains(&format!("\n{default}\n")), "{default}");
     }

@@ -215,7 +215,7 @@ fn the_key_that_was_meant_is_suggested() {
     assert_eq!(help("[sevrices]\n"), "did you mean `services`?");
     assert_eq!(
         help("[docker]\nhots = 1\n[services]\n"),
-        "known here: `socket`, `config_directory`, `compose`"
+        "known here: `socket`, `config_directory`, `compose`, `cosign`"
     );
     assert_eq!(
         help(&service("order = \"startfirst\"")),

@@ -1,0 +1,493 @@
+//! Inputs that need something to happen first: an earlier request, an image that is not as it should be, a
+//! registry or a Docker that is away, a client that is slow.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use cutover_core::names::ServiceName;
+use cutover_testkit::images::ImageSpec;
+use cutover_testkit::registry::{Auth, Login as Password};
+use cutover_testkit::signer::Signer;
+use futures_util::future::BoxFuture;
+use serde_json::json;
+use tokio::io::AsyncReadExt as _;
+
+use super::{Row, Sent, right};
+use crate::daemon::{Daemon, PROBE, Reach, Wishes, now, signed};
+use crate::wire::{Answer, PATIENCE};
+
+/// Services that want something of an image or of a request.
+pub(super) const STRICT: [&str; 5] = ["large", "labeled", "signed", "busy", "marked"];
+
+/// The label that says what an image was built from.
+const REVISION: &str = "org.opencontainers.image.revision";
+
+/// A daemon with one service that takes everything and several that are strict, all of them running.
+pub(super) async fn daemon() -> Daemon {
+    let signer = Signer::new().expect("a key pair");
+    let key = signer.public_key();
+    let lines = |name| match name {
+        "large" => "image_mib_max = 8".to_owned(),
+        "labeled" => "require_revision_label = true".to_owned(),
+        "signed" => format!("signature = {{ by = {key:?}, transparency_log = false }}"),
+        "busy" => "when_busy = \"refuse\"".to_owned(),
+        _ => String::new(),
+    };
+    let wishes = Wishes {
+        more: STRICT
+            .map(|name| (name, format!("{}\n{PROBE}", lines(name))))
+            .to_vec(),
+        service: format!("image_repository = \"{{registry}}/shop\"\n{PROBE}"),
+        ..Wishes::default()
+    };
+    let mut daemon = Daemon::start(&wishes).await;
+    let sha = daemon.unused_sha();
+    let good = ImageSpec::new("good").label(REVISION, &sha);
+    daemon.registry.push("shop", &sha, &good).expect("an image");
+    signer.sign(&daemon.registry, "shop", &sha).expect("signs");
+    for service in ["app"].into_iter().chain(STRICT) {
+        let request = daemon.deployment_of(service, &sha);
+        let answer = daemon.ask(&request.to_bytes()).await;
+        assert_eq!(answer.status, 200, "{service}: {}", answer.body);
+    }
+    daemon
+}
+
+pub(super) fn rows() -> Vec<Row> {
+    let row = |id, name, status, code, play| Row {
+        id,
+        name,
+        sent: Sent::Scene(play),
+        status,
+        code,
+    };
+    vec![
+        row(
+            "A1",
+            "plain HTTP to a TLS port",
+            400,
+            "bad_request",
+            plain_http,
+        ),
+        row(
+            "A6",
+            "a head that trickles in",
+            408,
+            "request_timeout",
+            slow_head,
+        ),
+        row(
+            "A7",
+            "a body that trickles in",
+            408,
+            "request_timeout",
+            slow_body,
+        ),
+        row(
+            "A25",
+            "fields of a foreign payload",
+            200,
+            "",
+            foreign_fields,
+        ),
+        row("A31", "another digest", 422, "digest_mismatch", moved),
+        row(
+            "A35",
+            "fields that would choose",
+            422,
+            "image_not_found",
+            choosing,
+        ),
+        row("A39", "a repetition", 422, "image_not_found", repeated),
+        row(
+            "A40",
+            "a repetition meanwhile",
+            409,
+            "in_progress",
+            meanwhile,
+        ),
+        row("A41", "the id again", 422, "delivery_id_reused", reused),
+        row(
+            "A44",
+            "while it is busy",
+            409,
+            "deployment_in_progress",
+            busy,
+        ),
+        row(
+            "A46",
+            "it needs somebody",
+            409,
+            "operator_action_required",
+            marked,
+        ),
+        row(
+            "A47",
+            "without Docker",
+            503,
+            "docker_unavailable",
+            no_docker,
+        ),
+        row(
+            "A48",
+            "no such image",
+            422,
+            "image_not_found",
+            unknown_image,
+        ),
+        row("A49", "a login is missing", 424, "registry_denied", denied),
+        row(
+            "A50",
+            "no registry",
+            424,
+            "registry_unavailable",
+            no_registry,
+        ),
+        row(
+            "A51",
+            "for other processors",
+            422,
+            "platform_mismatch",
+            foreign,
+        ),
+        row("A52", "a large image", 422, "image_too_large", too_large),
+        row(
+            "A53",
+            "no signature",
+            422,
+            "signature_verification_failed",
+            unsigned,
+        ),
+        row(
+            "A53",
+            "another's signature",
+            422,
+            "signature_verification_failed",
+            missigned,
+        ),
+        row("A54", "no revision", 422, "revision_mismatch", unlabeled),
+        row(
+            "A54",
+            "another revision",
+            422,
+            "revision_mismatch",
+            mislabeled,
+        ),
+        row(
+            "A55",
+            "a broken Compose file",
+            422,
+            "invalid_compose",
+            broken_compose,
+        ),
+        row(
+            "A55",
+            "another repository",
+            422,
+            "policy_violation",
+            elsewhere,
+        ),
+    ]
+}
+
+type Play<'a> = BoxFuture<'a, Option<Answer>>;
+
+/// Deploys `spec` to `service`.
+async fn deploy(daemon: &mut Daemon, service: &str, spec: &ImageSpec) -> Option<Answer> {
+    let sha = daemon.push(spec);
+    Some(
+        daemon
+            .ask(&daemon.deployment_of(service, &sha).to_bytes())
+            .await,
+    )
+}
+
+fn plain_http(_daemon: &mut Daemon) -> Play<'_> {
+    Box::pin(async {
+        let dir = tempfile::tempdir().expect("a directory");
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a pair");
+        let [cert, key] = ["tls.crt", "tls.key"].map(|name| dir.path().join(name));
+        std::fs::write(&cert, pair.cert.pem()).expect("writes");
+        std::fs::write(&key, pair.signing_key.serialize_pem()).expect("writes");
+        let secret = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&key, secret).expect("a mode");
+        let wishes = Wishes {
+            tls: Some([cert, key]),
+            ..Wishes::default()
+        };
+        let mut raw = Daemon::start(&wishes).await.connect().await;
+        raw.send(&right().to_bytes()).await;
+        // TLS has words for this: whatever comes before the end is no answer to the request.
+        let mut said = Vec::new();
+        drop(tokio::time::timeout(PATIENCE, raw.io.read_to_end(&mut said)).await);
+        assert!(!said.starts_with(b"HTTP/"), "the request was answered");
+        None
+    })
+}
+
+fn slow_head(daemon: &mut Daemon) -> Play<'_> {
+    Box::pin(async { trickle(daemon, |bytes| bytes.len() / 4).await })
+}
+
+fn slow_body(daemon: &mut Daemon) -> Play<'_> {
+    Box::pin(async { trickle(daemon, |bytes| bytes.len() - 20).await })
+}
+
+/// Sends a request at once up to `from`, and then a byte now and then, but never the last one.
+async fn trickle(daemon: &Daemon, from: fn(&[u8]) -> usize) -> Option<Answer> {
+    let bytes = right().to_bytes();
+    let mut raw = daemon.connect().await;
+    let (first, rest) = bytes[..bytes.len() - 1].split_at(from(&bytes));
+    raw.send(first).await;
+    let mut pace = tokio::time::interval(Duration::from_millis(250));
+    for byte in rest {
+        tokio::select! {
+            answer = raw.answer() => {
+                let answer = answer.expect("an answer");
+                assert!(raw.ended().await);
+                return Some(answer);
+            }
+            _ = pace.tick() => {}
+        }
+        raw.send(&[*byte]).await;
+    }
+    raw.answer().await
+}
+
+fn foreign_fields(daemon: &mut Daemon) -> Play<'_> {
+    Box::pin(async {
+        let running = daemon.journal.page(None, None, 100).await.expect("a page");
+        let sha = running[0].request.tag.to_string();
+        let body = json!({
+            "service": "app", "image_sha": sha, "delivery_id": "foreign", "timestamp": now(),
+            "repository": {"full_name": "acme/shop"}, "commits": [{"id": 1}],
+        });
+        Some(daemon.ask(&signed(&body).to_bytes()).await)
+    })
+}
+
+fn choosing(daemon: &mut Daemon) -> Play<'_> {
+    Box::pin(async {
+        let sha = daemon.unused_sha();
+        let body = json!({
+            "service": "app", "image_sha": sha, "delivery_id": "choosing", "timestamp": now(),
+            "image": "evil:latest", "healthcheck_url": "http://evil.example",
+            "container_name": "evil", "compose": {"services": {}},
+        });
+        let answer = daemon.ask(&signed(&body).to_bytes()).await;
+        let shown = answer.json()["deployment"].to_string();
+        assert!(
+            shown.contains("/shop:") && !shown.contains("evil"),
+            "{shown}"
+        );
+        Some(answer)
+    })
+}
+
+fn moved(daemon: &mut Daemon) -> Play<'_> {
+    Box::pin(async {
+        let sha = daemon.push(&ImageSpec::new("moved"));
+        let request = signed(&json!({
+            "service": "app", "image_sha": sha, "delivery_id": "moved", "timestamp": now(),
+            "image_digest": format!("sha256:{}", "0".repeat(64)),
+        }));
+        Some(daemon.ask(&request.to_bytes()).await)
+    })
+}
+
+fn repeated(daemon: &mut Daemon) -> Play<'_> {
+    Box::pin(async {
+        let sha = daemon.unused_sha();
+        let request = daemon.deployment(&sha).to_bytes();
+        let first = daemon.ask(&request).await;
+        let second = daemon.ask(&request).await;
+        assert_eq!(first.body, second.body);
+        assert_eq!(second.header("idempotent-replayed"), Some("true"));
+        Some(second)
+    })
+}
+
+fn reused(daemon: &mut Daemon) -> Play<'_> {
+    Box::pin(async {
+        let shas = [daemon.unused_sha(), daemon.unused_sha()];
+        let [first, second] = shas.map(|sha| {
+            let body = json!({
+                "service": "app", "image_sha": sha, "delivery_id": "reused", "timestamp": now(),
+            });
+            signed(&body).to_bytes()
+        });
+        daemon.ask(&first).await;
+        Some(daemon.ask(&second).await)
+    })
+}
+
+/// Holds the registry's answer back, so that a deployment of `service` stays under way and changes nothing,
+/// while `meanwhile` asks.
+async fn while_pulling(daemon: &mut Daemon, service: &str, same: Same) -> Option<Answer> {
+    let sha = daemon.unused_sha();
+    let first = daemon.deployment_of(service, &sha);
+    daemon.registry.hold().expect("holds");
+    let accepted = first.clone().with("Prefer", "respond-async").to_bytes();
+    assert_eq!(daemon.ask(&accepted).await.status, 202);
+    let second = match same {
+        Same::Delivery => first,
+        Same::Service => daemon.deployment_of(service, &sha),
+    };
+    let answer = daemon.ask(&second.to_bytes()).await;
+    daemon.registry.go_on().expect("goes on");
+    while !daemon
+        .journal
+        .unfinished()
+        .await
+        .expect("a list")
+        .is_empty()
+    {
+        tokio::task::yield_now().await;
+    }
+    Some(answer)
+}
+
+/// What two requests have in common.
+#[derive(Clone, Copy)]
+enum Same {
+    Delivery,
+    Service,
+}
+
+fn meanwhile(daemon: &mut Daemon) -> Play<'_> {
+    Box::pin(async {
+        let answer = while_pulling(daemon, "app", Same::Delivery).await?;
+        assert!(answer.header("location").is_some(), "{}", answer.head);
+        Some(answer)
+    })
+}
+
+fn busy(daemon: &mut Daemon) -> Play<'_> {
+    Box::pin(while_pulling(daemon, "busy", Same::Service))
+}
+
+fn marked(daemon: &mut Daemon) -> Play<'_> {
+    Box::pin(async {
+        let service = ServiceName::new("marked").expect("a name");
+        let why = Some("of the test");
+        let set = daemon.journal.set_needs_operator(&service, why).await;
+        set.expect("sets");
+        deploy(daemon, "marked", &ImageSpec::new("next")).await
+    })
+}
+
+fn no_docker(_daemon: &mut Daemon) -> Play<'_> {
+    Box::pin(async {
+        let wishes = Wishes {
+            docker: Reach::Missing,
+            ..Wishes::default()
+        };
+        let mut daemon = Daemon::start(&wishes).await;
+        let sha = daemon.unused_sha();
+        Some(daemon.ask(&daemon.deployment(&sha).to_bytes()).await)
+    })
+}
+
+fn unknown_image(daemon: &mut Daemon) -> Play<'_> {
+    Box::pin(async {
+        let sha = daemon.unused_sha();
+        Some(daemon.ask(&daemon.deployment(&sha).to_bytes()).await)
+    })
+}
+
+fn denied(_daemon: &mut Daemon) -> Play<'_> {
+    Box::pin(async {
+        let wishes = Wishes {
+            auth: Auth::Basic(Password::Plain),
+            ..Wishes::default()
+        };
+        let mut daemon = Daemon::start(&wishes).await;
+        let answer = deploy(&mut daemon, "app", &ImageSpec::new("one")).await?;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let before = daemon.containers();
+        daemon.forget_login();
+        let answer = deploy(&mut daemon, "app", &ImageSpec::new("two")).await;
+        assert_eq!(daemon.containers(), before);
+        answer
+    })
+}
+
+fn no_registry(daemon: &mut Daemon) -> Play<'_> {
+    Box::pin(async {
+        let sha = daemon.push(&ImageSpec::new("next"));
+        daemon.registry.stop().expect("stops");
+        let answer = daemon.ask(&daemon.deployment(&sha).to_bytes()).await;
+        daemon.registry.restart().expect("starts again");
+        assert_eq!(answer.json()["retriable"], json!(true));
+        Some(answer)
+    })
+}
+
+fn foreign(daemon: &mut Daemon) -> Play<'_> {
+    let other = if cfg!(target_arch = "x86_64") {
+        "arm64"
+    } else {
+        "amd64"
+    };
+    Box::pin(async move {
+        let spec = ImageSpec::new("foreign").architecture(other);
+        deploy(daemon, "app", &spec).await
+    })
+}
+
+fn too_large(daemon: &mut Daemon) -> Play<'_> {
+    Box::pin(async {
+        let spec = ImageSpec::new("large").extra_layer_bytes(9 << 20);
+        deploy(daemon, "large", &spec).await
+    })
+}
+
+fn unsigned(daemon: &mut Daemon) -> Play<'_> {
+    Box::pin(async { deploy(daemon, "signed", &ImageSpec::new("unsigned")).await })
+}
+
+fn missigned(daemon: &mut Daemon) -> Play<'_> {
+    Box::pin(async {
+        let sha = daemon.push(&ImageSpec::new("signed by somebody else"));
+        let somebody = Signer::new().expect("a key pair");
+        somebody
+            .sign(&daemon.registry, "shop", &sha)
+            .expect("signs");
+        Some(
+            daemon
+                .ask(&daemon.deployment_of("signed", &sha).to_bytes())
+                .await,
+        )
+    })
+}
+
+fn unlabeled(daemon: &mut Daemon) -> Play<'_> {
+    Box::pin(async { deploy(daemon, "labeled", &ImageSpec::new("unlabeled")).await })
+}
+
+fn mislabeled(daemon: &mut Daemon) -> Play<'_> {
+    Box::pin(async {
+        let spec = ImageSpec::new("mislabeled").label(REVISION, super::SHA);
+        deploy(daemon, "labeled", &spec).await
+    })
+}
+
+fn broken_compose(daemon: &mut Daemon) -> Play<'_> {
+    Box::pin(async { with_compose_file(daemon, |_| "services: [".to_owned()).await })
+}
+
+fn elsewhere(daemon: &mut Daemon) -> Play<'_> {
+    Box::pin(async {
+        with_compose_file(daemon, |fine| fine.replace("/shop:", "/elsewhere:")).await
+    })
+}
+
+/// Deploys while the Compose file of `app` is another one.
+async fn with_compose_file(daemon: &mut Daemon, change: impl Fn(&str) -> String) -> Option<Answer> {
+    let file = daemon.compose_file();
+    let fine = std::fs::read_to_string(&file).expect("a file");
+    std::fs::write(&file, change(&fine)).expect("writes");
+    let answer = deploy(daemon, "app", &ImageSpec::new("next")).await;
+    std::fs::write(&file, fine).expect("writes");
+    answer
+}
