@@ -9,6 +9,8 @@ use crate::docker::{Docker, credentials};
 use crate::driver::ComposeDriver;
 use crate::driver::command::Compose;
 use crate::driver::project::ServiceModel;
+use crate::http::Identity;
+use crate::registry::{self, Cosign};
 use crate::settings::{Service, Settings};
 
 /// Less free disk than this is worth a word before it is too little for a pull.
@@ -74,6 +76,8 @@ pub async fn check(settings: &Settings) -> Vec<Finding> {
     let mut findings = vec![look_at_docker(settings, &docker).await];
     findings.push(look_at_disk(&docker).await);
     findings.push(look_at_state_directory(settings));
+    findings.extend(look_at_tls(settings));
+    findings.extend(look_at_cosign(settings));
     let (compose, finding) = look_at_compose(settings).await;
     findings.push(finding);
     let Some(compose) = compose else {
@@ -137,6 +141,32 @@ fn look_at_state_directory(settings: &Settings) -> Finding {
             "make it writable for the user that runs cutover, or set `server.state_directory`",
         ),
     }
+}
+
+fn look_at_tls(settings: &Settings) -> Option<Finding> {
+    let files = settings.server.tls.as_ref()?;
+    Some(match Identity::load(&files.cert, &files.key) {
+        Ok(_) => Finding::fine("tls", files.cert.display().to_string()),
+        Err(error) => Finding::mistake(
+            "tls",
+            error.to_string(),
+            "give `server.tls` a certificate and the key that belongs to it; the daemon does not start without",
+        ),
+    })
+}
+
+/// Only where a service wants signatures.
+fn look_at_cosign(settings: &Settings) -> Option<Finding> {
+    let mut services = settings.services.values();
+    services.find(|service| service.image.signature.is_some())?;
+    Some(match Cosign::new(&settings.docker).program() {
+        Some(program) => Finding::fine("cosign", program.display().to_string()),
+        None => Finding::mistake(
+            "cosign",
+            "there is no `cosign` in PATH, and a service wants its images signed",
+            "install cosign 2 or newer, or set `docker.cosign`",
+        ),
+    })
 }
 
 async fn look_at_compose(settings: &Settings) -> (Option<Compose>, Finding) {
@@ -204,6 +234,10 @@ async fn look_at_service(
         }
     };
     let mut findings = vec![look_at_strategy(&subject, &model)];
+    let repository = service.image_repository.as_deref();
+    if let Err(cause) = registry::allowed_repository(&model.image, repository) {
+        findings.push(Finding::mistake(&subject, cause.detail, cause.code.hint()));
+    }
     findings.extend(look_at_credentials(settings, &subject, &model).await);
     findings.push(look_at_env_file(&subject, service, &model));
     match driver.present(&model).await.map(|present| present.current) {

@@ -11,6 +11,7 @@ use crate::docker::{Container, Docker};
 use crate::driver::project::ServiceModel;
 use crate::driver::{ComposeDriver, docker_cause, env_file};
 use crate::probe::verify::Checks;
+use crate::registry;
 use crate::settings::{Service, Settings};
 
 /// What would happen.
@@ -74,6 +75,13 @@ pub async fn plan(
             ("refused", Vec::new())
         }
     };
+    if let Err(allowed) = service.allows_tag(tag) {
+        refused_because.push(format!("invalid_image_sha: the tag must be {allowed}"));
+    }
+    let repository = service.image_repository.as_deref();
+    if let Err(cause) = registry::allowed_repository(&model.image, repository) {
+        refused_because.push(format!("{}: {}", cause.code.as_str(), cause.detail));
+    }
     let (image_found, obstacle) = look_for_image(settings, docker, &model).await;
     refused_because.extend(obstacle);
     if let Some(container) = &current

@@ -1,5 +1,6 @@
 //! What an operator does by hand: roll back, pause, cancel, plan, check.
 
+use cutover_testkit::engine::packages::ComposeVersion;
 use cutover_testkit::images::ImageSpec;
 use cutover_testkit::scene::Scene;
 
@@ -112,4 +113,39 @@ fn a_plan_touches_nothing_and_a_check_finds_everything_in_order() {
     assert_eq!(check.exit, 0, "{check:#?}");
     assert_eq!(identity(&scene), before);
     assert_eq!(scene.containers().len(), 1);
+}
+
+#[test]
+fn what_init_writes_is_in_order() {
+    let mut scene = Scene::usual(CUTOVER);
+    let one = scene.push(&ImageSpec::new("one"));
+    drop(scene.deploy(&one).expect("succeeded"));
+    let output = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| output.path().join(name).display().to_string();
+    let project = scene.project_directory().display().to_string();
+    let world = cutover_testkit::world();
+    let compose = world.compose(ComposeVersion::Newest);
+    std::os::unix::fs::symlink(&compose, at("docker-compose")).expect("a link");
+    let init = std::process::Command::new(CUTOVER)
+        .args(["init", "--directory", &project, "--output", &at("etc")])
+        .env("PATH", output.path())
+        .output();
+    let init = init.expect("it runs");
+    assert_eq!(init.status.code(), Some(0), "{init:#?}");
+    // Docker is where nobody would look for it, and so is the state of this test.
+    let written = output.path().join("etc/cutover.toml");
+    let mut text = std::fs::read_to_string(&written).expect("a configuration");
+    let state = format!("[server]\nstate_directory = {:?}\n", at("state"));
+    text = text.replace("[server]\n", &state);
+    let socket = world.socket();
+    text += &format!("\n[docker]\nsocket = {socket:?}\ncompose = {compose:?}\n");
+    std::fs::write(&written, text).expect("writes");
+    let configuration = written.display().to_string();
+    let check = scene.run(&["check", "--config", &configuration]);
+    assert_eq!(check.exit, 0, "{check:#?}");
+    assert!(check.stdout.contains("stop-first"), "{}", check.stdout);
+    // What `check` is for: a project that cannot be deployed is not in order.
+    scene.write_compose("services: [");
+    let check = scene.run(&["check", "--config", &configuration]);
+    assert_eq!(check.exit, 2, "{check:#?}");
 }

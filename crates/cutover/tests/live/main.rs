@@ -6,11 +6,15 @@ mod outcomes;
 mod fidelity;
 mod recovery;
 mod power;
+mod disk;
 mod turns;
 mod by_hand;
 mod github;
 mod operator;
 
+use std::path::Path;
+
+use cutover_testkit::engine::Engine;
 use cutover_testkit::scene::Scene;
 use serde_json::Value;
 
@@ -24,6 +28,25 @@ fn identity(scene: &Scene) -> (Value, Value) {
         container["Id"].clone(),
         container["State"]["StartedAt"].clone(),
     )
+}
+
+/// Runs `test` on an engine of its own, in a network of its own.
+fn on_own_engine(test: impl FnOnce(&mut Engine) + Send) {
+    let directory = tempfile::Builder::new().prefix("cut").tempdir_in("/tmp");
+    on_own_engine_in(directory.expect("a directory").path(), test);
+}
+
+/// The same with everything that the engine writes in `directory`, whose path must be short.
+fn on_own_engine_in(directory: &Path, test: impl FnOnce(&mut Engine) + Send) {
+    let world = cutover_testkit::world();
+    let namespace = world.new_namespace().expect("a network namespace");
+    let inside = namespace.clone();
+    namespace
+        .run(|| {
+            let engine = Engine::start(&world.packages, &inside, &directory.join("e"));
+            test(&mut engine.expect("an engine"));
+        })
+        .expect("the namespace can be entered");
 }
 
 /// The kinds of a deployment's events, in order.

@@ -6,7 +6,7 @@ use cutover_testkit::images::ImageSpec;
 use cutover_testkit::scene::{Scene, Wishes};
 use serde_json::Value;
 
-use crate::CUTOVER;
+use crate::{CUTOVER, on_own_engine};
 
 /// A scene on an engine of its own, where `old` runs and `slow` is being verified.
 struct Trial {
@@ -61,24 +61,6 @@ impl Trial {
         self.scene
             .wait_until("the service answers", || self.scene.serves() == "old");
     }
-}
-
-/// Runs `test` on an engine of its own, in a network of its own.
-fn on_own_engine(test: impl FnOnce(&mut Engine) + Send) {
-    let world = cutover_testkit::world();
-    let namespace = world.new_namespace().expect("a network namespace");
-    let directory = tempfile::Builder::new()
-        .prefix("cut")
-        .tempdir_in("/tmp")
-        .expect("a directory");
-    let inside = namespace.clone();
-    namespace
-        .run(|| {
-            let mut engine = Engine::start(&world.packages, &inside, &directory.path().join("e"))
-                .expect("an engine");
-            test(&mut engine);
-        })
-        .expect("the namespace can be entered");
 }
 
 #[test]

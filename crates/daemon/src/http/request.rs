@@ -109,15 +109,8 @@ fn check_policy(
             format!("this key may not deploy `{service}`; nothing was changed"),
         ));
     }
-    let widened = settings.tag_pattern.as_ref();
-    if tag.is_commit_sha() || widened.is_some_and(|pattern| pattern.matches(tag)) {
+    let Err(allowed) = settings.allows_tag(tag) else {
         return Ok(());
-    }
-    let allowed = match widened {
-        None => "40 or 64 lower-case hexadecimal digits".to_owned(),
-        Some(pattern) => {
-            format!("40 or 64 lower-case hexadecimal digits, or match `{pattern}`")
-        }
     };
     Err(ApiError::new(
         RequestCode::InvalidImageSha,

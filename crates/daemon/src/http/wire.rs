@@ -189,7 +189,7 @@ fn message(event: &Event) -> String {
         Event::StageStarted {
             previous: Some(previous),
         } => format!(
-            "creating the new container; {} runs {} and was found {}",
+            "creating the new container; {}, of {}, was found {}",
             previous.name,
             previous.image,
             previous.condition.as_str()

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cutover_core::admission::WhenBusy;
 use cutover_core::image::ImageRef;
-use cutover_core::names::{ServiceName, TagPattern};
+use cutover_core::names::{ServiceName, Tag, TagPattern};
 
 use super::auth::Names;
 use super::compose_files;
@@ -168,6 +168,23 @@ impl Service {
             when_busy: WhenBusy::default(),
             image: ImagePolicy::default(),
         }
+    }
+
+    /// Whether a release with this tag may be deployed; if not, which may, as a sentence fragment.
+    ///
+    /// # Errors
+    /// What is allowed.
+    pub fn allows_tag(&self, tag: &Tag) -> Result<(), String> {
+        let widened = self.tag_pattern.as_ref();
+        if tag.is_commit_sha() || widened.is_some_and(|pattern| pattern.matches(tag)) {
+            return Ok(());
+        }
+        Err(match widened {
+            None => "40 or 64 lower-case hexadecimal digits".to_owned(),
+            Some(pattern) => {
+                format!("40 or 64 lower-case hexadecimal digits, or match `{pattern}`")
+            }
+        })
     }
 
     /// Where relative paths in the Compose files start from, and where `.env` is.
