@@ -67,6 +67,11 @@ read_inputs() {
     while [[ $secret == *[$'\r\n'] ]]; do secret=${secret%?}; done
     [[ -z $secret ]] || mask "$secret"
 
+    local tool
+    for tool in curl openssl grep; do
+        command -v "$tool" >/dev/null ||
+            wrong_usage "there is no $tool on this runner" "Install $tool before this step."
+    done
     local minutes=${CUTOVER_TIMEOUT_MINUTES:-30}
     patience=${CUTOVER_PATIENCE_SECONDS:-120}
     url=${url%/}
@@ -90,10 +95,14 @@ read_inputs() {
         wrong_usage 'CUTOVER_PATIENCE_SECONDS is not a number of seconds' 'Give a whole number, 1 to 9999.'
     deadline=$((SECONDS + minutes * 60))
 
-    # One attempt of one run deploys a service once, however often the request is sent; running the
-    # job again is a new attempt, and a new deployment.
-    delivery=github.${GITHUB_REPOSITORY_ID-}.${GITHUB_RUN_ID-}.${GITHUB_RUN_ATTEMPT-}.$service
-    [[ $delivery =~ ^github\.[0-9]+\.[0-9]+\.[0-9]+\..{1,63}$ ]] ||
+    # One attempt of one run deploys a release once, however often the request is sent; running the
+    # job again is a new attempt, and a new deployment. Service and tag go in as a hash, for an id has
+    # a bounded length.
+    local run=github.${GITHUB_REPOSITORY_ID-}.${GITHUB_RUN_ID-}.${GITHUB_RUN_ATTEMPT-}
+    local release
+    release=$(printf '%s %s' "$service" "$sha" | openssl dgst -sha256 | grep -oE '[0-9a-f]{64}$')
+    delivery=$run.${release:0:32}
+    [[ $run =~ ^github\.[0-9]+\.[0-9]+\.[0-9]+$ ]] ||
         wrong_usage 'GITHUB_REPOSITORY_ID, GITHUB_RUN_ID or GITHUB_RUN_ATTEMPT is not a number' \
             'Runners set these; elsewhere, set them so that no two deployments have the same.'
 }
@@ -203,6 +212,8 @@ refused() {
     fi
     json_text code
     code=$REPLY
+    # It stands in the heading, which the runner reads: nothing but a code may.
+    [[ $code =~ ^[a-z_]{1,64}$ ]] || code=unknown
     heading="❌ Refused, nothing was changed: $code (HTTP status $http_status)"
     if [[ $code == operator_action_required ]]; then
         heading="🚨 An operator is needed before $service can be deployed; nothing was changed"
@@ -259,6 +270,7 @@ finish() {
 
     json_text deployment.nothing_changed
     nothing_changed=$REPLY
+    [[ $nothing_changed == true || $nothing_changed == false ]] || nothing_changed=
     case $2 in
         unknown) nothing_changed='' ;;
         failed) nothing_changed=${nothing_changed:-true} ;;

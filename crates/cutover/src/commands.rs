@@ -108,7 +108,8 @@ fn converse(
     if let (Format::Json, Err(error)) = (format, &ended)
         && let Some(Failure::Refused { body, .. }) = error.downcast_ref()
     {
-        render::print_body(body)?;
+        // Nobody may be reading any more. The refusal is what the exit code tells.
+        drop(render::print_body(body));
     }
     ended.map(ExitCode::from)
 }

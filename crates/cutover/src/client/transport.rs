@@ -169,6 +169,12 @@ fn explain_certificate(problem: &CertificateError, endpoint: &Endpoint) -> (Stri
             format!("the certificate of {endpoint} was revoked"),
             renew.to_owned(),
         ),
+        // What `openssl req -x509` makes unless it is told otherwise.
+        other if other.to_string().contains("CaUsedAsEndEntity") => (
+            format!("the certificate of {endpoint} is that of an authority, not of a server"),
+            "make it with `-addext basicConstraints=CA:FALSE`, or let the authority issue one for the server"
+                .to_owned(),
+        ),
         other => (
             format!("the certificate of {endpoint} was refused: {other}"),
             renew.to_owned(),

@@ -12,6 +12,7 @@ use cutover_daemon::plan::{Plan, plan};
 use cutover_daemon::settings::{self, Ink, Settings};
 
 use super::block_on;
+use crate::client::failure::Failure;
 use crate::exit::Exit;
 use crate::render::deployment::fields;
 
@@ -62,18 +63,22 @@ pub(crate) fn run(args: PlanArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn look(settings: &Settings, args: &PlanArgs) -> anyhow::Result<Plan> {
-    let name = ServiceName::new(&args.service)?;
+    let wrong = |what: String| Failure::usage(what, "nothing was touched");
+    let name = ServiceName::new(&args.service)
+        .map_err(|error| wrong(format!("`{}` is not a service name: {error}", args.service)))?;
     let known = settings
         .services
         .keys()
         .map(ServiceName::as_str)
         .collect::<Vec<_>>()
         .join(", ");
-    let service = settings
-        .services
-        .get(&name)
-        .with_context(|| format!("service `{name}` is not configured; configured are: {known}"))?;
-    let tag = Tag::new(&args.sha)?;
+    let service = settings.services.get(&name).ok_or_else(|| {
+        wrong(format!(
+            "service `{name}` is not configured; configured are: {known}"
+        ))
+    })?;
+    let tag = Tag::new(&args.sha)
+        .map_err(|error| wrong(format!("`{}` is not an image tag: {error}", args.sha)))?;
     let docker = Docker::new(&settings.docker.socket);
     let driver = ComposeDriver::new(
         docker,

@@ -211,7 +211,12 @@ impl<W: Write> View for GithubView<W> {
             clean(&failure.to_string()),
             clean(failure.hint())
         );
-        self.annotate(&format!("{}: not deployed", clean(service)), &message);
+        let what = match failure {
+            // The daemon may have acted on it, or goes on without us.
+            Failure::Lost { .. } | Failure::Interrupted { .. } => "outcome not known",
+            _ => "not deployed",
+        };
+        self.annotate(&format!("{}: {what}", clean(service)), &message);
         self.summarize(&summary::of_failure(service, failure));
     }
 }

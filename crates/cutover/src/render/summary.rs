@@ -57,8 +57,12 @@ pub(crate) fn of_deployment(deployment: &Deployment) -> String {
 
 /// Why nothing is known of a deployment.
 pub(crate) fn of_failure(service: &str, failure: &Failure) -> String {
+    let sign = match failure {
+        Failure::Lost { .. } | Failure::Interrupted { .. } => "❓",
+        _ => "❌",
+    };
     let mut text = format!(
-        "### ❌ {}: {}\n\n",
+        "### {sign} {}: {}\n\n",
         inert(service),
         inert(&failure.to_string())
     );

@@ -126,13 +126,7 @@ async fn bring_in(run: &mut Run) -> Result<Option<Incoming>, Cause> {
     let image = pull(run, deadline, &model, present_image).await?;
     run.forward(Step::Pull, Event::ImagePinned(image.clone()))
         .await?;
-    // A release that is gone back to was accepted when it came, and the way back needs no network.
-    if request.rollback_to.is_none() {
-        let (docker, cosign) = (driver.docker(), run.cosign.clone());
-        let tag = request.tag.as_str();
-        let accepted = registry::accept(docker, &image, tag, &service.image, &cosign);
-        run.unless_given_up(deadline, Step::Pull, accepted).await?;
-    }
+    accept(run, deadline, &image).await?;
 
     if let Some(container) = &current
         && container.condition().is_good()
@@ -149,23 +143,8 @@ async fn bring_in(run: &mut Run) -> Result<Option<Incoming>, Cause> {
         return Ok(None);
     }
 
-    let previous = current.as_ref().map(as_previous);
-    run.forward(
-        Step::Stage,
-        Event::StageStarted {
-            previous: previous.clone(),
-        },
-    )
-    .await?;
-    driver.clear(&leftovers).await?;
-    let stage = driver.stage(target, &image, previous.as_ref());
-    let staged = run.unless_given_up(deadline, Step::Stage, stage).await;
-    let known = Mask::new(model.secrets.iter().cloned());
-    let staging = staged.map_err(|cause| masked(cause, &known))?;
-    run.forward(Step::Stage, Event::Staged(staging.staged.clone()))
-        .await?;
-    unchanged_since(&driver, previous.as_ref()).await?;
-
+    let present = Present { current, leftovers };
+    let staging = stage(run, deadline, target, &image, present).await?;
     let secrets = model
         .secrets
         .iter()
@@ -179,6 +158,47 @@ async fn bring_in(run: &mut Run) -> Result<Option<Incoming>, Cause> {
         checks,
         mask,
     }))
+}
+
+/// Compose creates the new container, and what runs now is remembered.
+async fn stage(
+    run: &mut Run,
+    deadline: Instant,
+    target: Target<'_>,
+    image: &PinnedImage,
+    present: Present,
+) -> Result<Staging, Cause> {
+    let driver = run.driver.clone();
+    let previous = present.current.as_ref().map(as_previous);
+    run.forward(
+        Step::Stage,
+        Event::StageStarted {
+            previous: previous.clone(),
+        },
+    )
+    .await?;
+    driver.clear(&present.leftovers).await?;
+    let stage = driver.stage(target, image, previous.as_ref());
+    let staged = run.unless_given_up(deadline, Step::Stage, stage).await;
+    // Compose may quote what the project keeps secret.
+    let known = Mask::new(target.model.secrets.iter().cloned());
+    let staging = staged.map_err(|cause| masked(cause, &known))?;
+    run.forward(Step::Stage, Event::Staged(staging.staged.clone()))
+        .await?;
+    unchanged_since(&driver, previous.as_ref()).await?;
+    Ok(staging)
+}
+
+/// Whether the service lets this image run. A release that is gone back to was accepted when it came, and the
+/// way back needs no network.
+async fn accept(run: &Run, deadline: Instant, image: &PinnedImage) -> Result<(), Cause> {
+    let request = &run.record.deployment().request;
+    if request.rollback_to.is_some() {
+        return Ok(());
+    }
+    let (docker, policy) = (run.driver.docker(), &run.service.image);
+    let accepted = registry::accept(docker, image, request.tag.as_str(), policy, &run.cosign);
+    run.unless_given_up(deadline, Step::Pull, accepted).await
 }
 
 /// The image on the machine, with no doubt left about which one it is.

@@ -102,21 +102,7 @@ impl ComposeDriver {
         let failed = |error: DockerError| {
             Cause::new(Code::RollbackFailed, Step::RollBack, error.to_string())
         };
-        for new in self.created_by(deployment).await? {
-            self.docker
-                .ensure_stopped(&new.id, None)
-                .await
-                .map_err(failed)?;
-            if let Some(old) = previous
-                && new.name == old.name
-            {
-                let parked = parked_name(&old.name, deployment);
-                self.docker
-                    .ensure_name(&new.id, &format!("{parked}{FAILED_SUFFIX}"))
-                    .await
-                    .map_err(failed)?;
-            }
-        }
+        self.make_way(deployment, previous).await?;
         let Some(old) = previous else {
             return Ok(Restored::default());
         };
@@ -168,6 +154,33 @@ impl ComposeDriver {
             outage_ms,
             may_end_within,
         })
+    }
+
+    /// Stops the new container, and gives its name free.
+    async fn make_way(
+        &self,
+        deployment: &DeploymentId,
+        previous: Option<&Previous>,
+    ) -> Result<(), Cause> {
+        let failed = |error: DockerError| {
+            Cause::new(Code::RollbackFailed, Step::RollBack, error.to_string())
+        };
+        for new in self.created_by(deployment).await? {
+            self.docker
+                .ensure_stopped(&new.id, None)
+                .await
+                .map_err(failed)?;
+            if let Some(old) = previous
+                && new.name == old.name
+            {
+                let parked = parked_name(&old.name, deployment);
+                self.docker
+                    .ensure_name(&new.id, &format!("{parked}{FAILED_SUFFIX}"))
+                    .await
+                    .map_err(failed)?;
+            }
+        }
+        Ok(())
     }
 
     /// After the commit: the new container runs and gets its restart policy, and the old one goes.

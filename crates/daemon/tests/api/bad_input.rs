@@ -8,6 +8,7 @@
 mod heads;
 mod bodies;
 mod deployments;
+mod images;
 
 use std::collections::BTreeSet;
 

@@ -1,18 +1,17 @@
-//! Inputs that need something to happen first: an earlier request, an image that is not as it should be, a
-//! registry or a Docker that is away, a client that is slow.
+//! Inputs that need something to happen first: an earlier request, a Docker that is away, a client that is
+//! slow.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use cutover_core::names::ServiceName;
 use cutover_testkit::images::ImageSpec;
-use cutover_testkit::registry::{Auth, Login as Password};
 use cutover_testkit::signer::Signer;
 use futures_util::future::BoxFuture;
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
-use super::{Row, Sent, right};
+use super::{Row, Sent, images, right};
 use crate::daemon::{Daemon, PROBE, Reach, Wishes, now, signed};
 use crate::wire::{Answer, PATIENCE};
 
@@ -20,7 +19,7 @@ use crate::wire::{Answer, PATIENCE};
 pub(super) const STRICT: [&str; 5] = ["large", "labeled", "signed", "busy", "marked"];
 
 /// The label that says what an image was built from.
-const REVISION: &str = "org.opencontainers.image.revision";
+pub(super) const REVISION: &str = "org.opencontainers.image.revision";
 
 /// A daemon with one service that takes everything and several that are strict, all of them running.
 pub(super) async fn daemon() -> Daemon {
@@ -53,147 +52,98 @@ pub(super) async fn daemon() -> Daemon {
     daemon
 }
 
+/// Number, name, status and code of each row, and what is played for it.
+pub(super) type Listed = (
+    &'static str,
+    &'static str,
+    u16,
+    &'static str,
+    fn(&mut Daemon) -> Play<'_>,
+);
+
+const ROWS: &[Listed] = &[
+    (
+        "A1",
+        "plain HTTP to a TLS port",
+        400,
+        "bad_request",
+        plain_http,
+    ),
+    (
+        "A6",
+        "a head that trickles in",
+        408,
+        "request_timeout",
+        slow_head,
+    ),
+    (
+        "A7",
+        "a body that trickles in",
+        408,
+        "request_timeout",
+        slow_body,
+    ),
+    (
+        "A25",
+        "fields of a foreign payload",
+        200,
+        "",
+        foreign_fields,
+    ),
+    (
+        "A35",
+        "fields that would choose",
+        422,
+        "image_not_found",
+        choosing,
+    ),
+    ("A39", "a repetition", 422, "image_not_found", repeated),
+    (
+        "A40",
+        "a repetition meanwhile",
+        409,
+        "in_progress",
+        meanwhile,
+    ),
+    ("A41", "the id again", 422, "delivery_id_reused", reused),
+    (
+        "A44",
+        "while it is busy",
+        409,
+        "deployment_in_progress",
+        busy,
+    ),
+    (
+        "A46",
+        "it needs somebody",
+        409,
+        "operator_action_required",
+        marked,
+    ),
+    (
+        "A47",
+        "without Docker",
+        503,
+        "docker_unavailable",
+        no_docker,
+    ),
+];
+
 pub(super) fn rows() -> Vec<Row> {
-    let row = |id, name, status, code, play| Row {
+    let row = |&(id, name, status, code, play): &Listed| Row {
         id,
         name,
         sent: Sent::Scene(play),
         status,
         code,
     };
-    vec![
-        row(
-            "A1",
-            "plain HTTP to a TLS port",
-            400,
-            "bad_request",
-            plain_http,
-        ),
-        row(
-            "A6",
-            "a head that trickles in",
-            408,
-            "request_timeout",
-            slow_head,
-        ),
-        row(
-            "A7",
-            "a body that trickles in",
-            408,
-            "request_timeout",
-            slow_body,
-        ),
-        row(
-            "A25",
-            "fields of a foreign payload",
-            200,
-            "",
-            foreign_fields,
-        ),
-        row("A31", "another digest", 422, "digest_mismatch", moved),
-        row(
-            "A35",
-            "fields that would choose",
-            422,
-            "image_not_found",
-            choosing,
-        ),
-        row("A39", "a repetition", 422, "image_not_found", repeated),
-        row(
-            "A40",
-            "a repetition meanwhile",
-            409,
-            "in_progress",
-            meanwhile,
-        ),
-        row("A41", "the id again", 422, "delivery_id_reused", reused),
-        row(
-            "A44",
-            "while it is busy",
-            409,
-            "deployment_in_progress",
-            busy,
-        ),
-        row(
-            "A46",
-            "it needs somebody",
-            409,
-            "operator_action_required",
-            marked,
-        ),
-        row(
-            "A47",
-            "without Docker",
-            503,
-            "docker_unavailable",
-            no_docker,
-        ),
-        row(
-            "A48",
-            "no such image",
-            422,
-            "image_not_found",
-            unknown_image,
-        ),
-        row("A49", "a login is missing", 424, "registry_denied", denied),
-        row(
-            "A50",
-            "no registry",
-            424,
-            "registry_unavailable",
-            no_registry,
-        ),
-        row(
-            "A51",
-            "for other processors",
-            422,
-            "platform_mismatch",
-            foreign,
-        ),
-        row("A52", "a large image", 422, "image_too_large", too_large),
-        row(
-            "A53",
-            "no signature",
-            422,
-            "signature_verification_failed",
-            unsigned,
-        ),
-        row(
-            "A53",
-            "another's signature",
-            422,
-            "signature_verification_failed",
-            missigned,
-        ),
-        row("A54", "no revision", 422, "revision_mismatch", unlabeled),
-        row(
-            "A54",
-            "another revision",
-            422,
-            "revision_mismatch",
-            mislabeled,
-        ),
-        row(
-            "A55",
-            "a broken Compose file",
-            422,
-            "invalid_compose",
-            broken_compose,
-        ),
-        row(
-            "A55",
-            "another repository",
-            422,
-            "policy_violation",
-            elsewhere,
-        ),
-    ]
+    ROWS.iter().chain(images::ROWS).map(row).collect()
 }
 
-type Play<'a> = BoxFuture<'a, Option<Answer>>;
+pub(super) type Play<'a> = BoxFuture<'a, Option<Answer>>;
 
 /// Deploys `spec` to `service`.
-async fn deploy(daemon: &mut Daemon, service: &str, spec: &ImageSpec) -> Option<Answer> {
+pub(super) async fn deploy(daemon: &mut Daemon, service: &str, spec: &ImageSpec) -> Option<Answer> {
     let sha = daemon.push(spec);
     Some(
         daemon
@@ -281,17 +231,6 @@ fn choosing(daemon: &mut Daemon) -> Play<'_> {
             "{shown}"
         );
         Some(answer)
-    })
-}
-
-fn moved(daemon: &mut Daemon) -> Play<'_> {
-    Box::pin(async {
-        let sha = daemon.push(&ImageSpec::new("moved"));
-        let request = signed(&json!({
-            "service": "app", "image_sha": sha, "delivery_id": "moved", "timestamp": now(),
-            "image_digest": format!("sha256:{}", "0".repeat(64)),
-        }));
-        Some(daemon.ask(&request.to_bytes()).await)
     })
 }
 
@@ -386,108 +325,4 @@ fn no_docker(_daemon: &mut Daemon) -> Play<'_> {
         let sha = daemon.unused_sha();
         Some(daemon.ask(&daemon.deployment(&sha).to_bytes()).await)
     })
-}
-
-fn unknown_image(daemon: &mut Daemon) -> Play<'_> {
-    Box::pin(async {
-        let sha = daemon.unused_sha();
-        Some(daemon.ask(&daemon.deployment(&sha).to_bytes()).await)
-    })
-}
-
-fn denied(_daemon: &mut Daemon) -> Play<'_> {
-    Box::pin(async {
-        let wishes = Wishes {
-            auth: Auth::Basic(Password::Plain),
-            ..Wishes::default()
-        };
-        let mut daemon = Daemon::start(&wishes).await;
-        let answer = deploy(&mut daemon, "app", &ImageSpec::new("one")).await?;
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        let before = daemon.containers();
-        daemon.forget_login();
-        let answer = deploy(&mut daemon, "app", &ImageSpec::new("two")).await;
-        assert_eq!(daemon.containers(), before);
-        answer
-    })
-}
-
-fn no_registry(daemon: &mut Daemon) -> Play<'_> {
-    Box::pin(async {
-        let sha = daemon.push(&ImageSpec::new("next"));
-        daemon.registry.stop().expect("stops");
-        let answer = daemon.ask(&daemon.deployment(&sha).to_bytes()).await;
-        daemon.registry.restart().expect("starts again");
-        assert_eq!(answer.json()["retriable"], json!(true));
-        Some(answer)
-    })
-}
-
-fn foreign(daemon: &mut Daemon) -> Play<'_> {
-    let other = if cfg!(target_arch = "x86_64") {
-        "arm64"
-    } else {
-        "amd64"
-    };
-    Box::pin(async move {
-        let spec = ImageSpec::new("foreign").architecture(other);
-        deploy(daemon, "app", &spec).await
-    })
-}
-
-fn too_large(daemon: &mut Daemon) -> Play<'_> {
-    Box::pin(async {
-        let spec = ImageSpec::new("large").extra_layer_bytes(9 << 20);
-        deploy(daemon, "large", &spec).await
-    })
-}
-
-fn unsigned(daemon: &mut Daemon) -> Play<'_> {
-    Box::pin(async { deploy(daemon, "signed", &ImageSpec::new("unsigned")).await })
-}
-
-fn missigned(daemon: &mut Daemon) -> Play<'_> {
-    Box::pin(async {
-        let sha = daemon.push(&ImageSpec::new("signed by somebody else"));
-        let somebody = Signer::new().expect("a key pair");
-        somebody
-            .sign(&daemon.registry, "shop", &sha)
-            .expect("signs");
-        Some(
-            daemon
-                .ask(&daemon.deployment_of("signed", &sha).to_bytes())
-                .await,
-        )
-    })
-}
-
-fn unlabeled(daemon: &mut Daemon) -> Play<'_> {
-    Box::pin(async { deploy(daemon, "labeled", &ImageSpec::new("unlabeled")).await })
-}
-
-fn mislabeled(daemon: &mut Daemon) -> Play<'_> {
-    Box::pin(async {
-        let spec = ImageSpec::new("mislabeled").label(REVISION, super::SHA);
-        deploy(daemon, "labeled", &spec).await
-    })
-}
-
-fn broken_compose(daemon: &mut Daemon) -> Play<'_> {
-    Box::pin(async { with_compose_file(daemon, |_| "services: [".to_owned()).await })
-}
-
-fn elsewhere(daemon: &mut Daemon) -> Play<'_> {
-    Box::pin(async {
-        with_compose_file(daemon, |fine| fine.replace("/shop:", "/elsewhere:")).await
-    })
-}
-
-/// Deploys while the Compose file of `app` is another one.
-async fn with_compose_file(daemon: &mut Daemon, change: impl Fn(&str) -> String) -> Option<Answer> {
-    let file = daemon.compose_file();
-    let fine = std::fs::read_to_string(&file).expect("a file");
-    std::fs::write(&file, change(&fine)).expect("writes");
-    let answer = deploy(daemon, "app", &ImageSpec::new("next")).await;
-    std::fs::write(&file, fine).expect("writes");
-    answer
 }
