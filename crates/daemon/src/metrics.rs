@@ -25,7 +25,7 @@ const OUTAGE_BOUNDS: [f64; 10] = [0.0, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0
 /// Labels of an answered request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
-    method: String,
+    method: &'static str,
     route: String,
     status: u16,
 }
@@ -33,7 +33,7 @@ struct RequestLabels {
 /// Labels of a refused request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CodeLabels {
-    code: String,
+    code: &'static str,
 }
 
 /// Labels of what belongs to a service.
@@ -62,10 +62,16 @@ pub struct ServiceGauges {
     pub paused: bool,
 }
 
-/// All metrics; cheap to clone.
+/// All metrics; cheap to clone, which every request does.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
+    counted: Arc<Counted>,
+}
+
+/// What is fed, of which the registry holds clones.
+#[derive(Debug)]
+struct Counted {
     requests: Family<RequestLabels, Counter>,
     refusals: Family<CodeLabels, Counter>,
     handshakes_failed: Counter,
@@ -88,8 +94,7 @@ impl Metrics {
     /// Metrics of which nothing has happened yet.
     #[must_use]
     pub fn new() -> Self {
-        let mut metrics = Self {
-            registry: Arc::default(),
+        let counted = Counted {
             requests: Family::default(),
             refusals: Family::default(),
             handshakes_failed: Counter::default(),
@@ -101,11 +106,94 @@ impl Metrics {
             needs_operator: Family::default(),
             paused: Family::default(),
         };
-        metrics.certificate_usable.set(1);
-        metrics.registry = Arc::new(metrics.register());
-        metrics
+        counted.certificate_usable.set(1);
+        Self {
+            registry: Arc::new(counted.register()),
+            counted: Arc::new(counted),
+        }
     }
 
+    /// A request was answered.
+    pub fn answered(&self, method: &'static str, route: &str, status: u16) {
+        let labels = RequestLabels {
+            method,
+            route: route.to_owned(),
+            status,
+        };
+        self.counted.requests.get_or_create(&labels).inc();
+    }
+
+    /// A request was refused with this code.
+    pub fn refused(&self, code: &'static str) {
+        self.counted
+            .refusals
+            .get_or_create(&CodeLabels { code })
+            .inc();
+    }
+
+    /// A TLS handshake did not come about.
+    pub fn handshake_failed(&self) {
+        self.counted.handshakes_failed.inc();
+    }
+
+    /// Whether the certificate files can be used as they are.
+    pub fn certificate_usable(&self, usable: bool) {
+        self.counted.certificate_usable.set(i64::from(usable));
+    }
+
+    /// A deployment has ended; called once for each.
+    pub fn deployment_ended(&self, deployment: &Deployment) {
+        let labels = OutcomeLabels {
+            service: deployment.request.service.as_str().to_owned(),
+            outcome: deployment.status().as_str().to_owned(),
+        };
+        self.counted.deployments.get_or_create(&labels).inc();
+        if let Some(finished_at) = deployment.finished_at {
+            let seconds = seconds(finished_at.since(deployment.started_at));
+            self.counted
+                .durations
+                .get_or_create(&labels)
+                .observe(seconds);
+        }
+        if let Some(outage_ms) = deployment.outage_ms {
+            let service = labels.service;
+            self.counted
+                .outages
+                .get_or_create(&ServiceLabels { service })
+                .observe(seconds(outage_ms));
+        }
+    }
+
+    /// The text of `/metrics`, with `services` as they are now.
+    ///
+    /// # Errors
+    /// Never in practice: writing to a string does not fail.
+    pub fn encode(&self, services: &[ServiceGauges]) -> Result<String, std::fmt::Error> {
+        for gauges in services {
+            let labels = ServiceLabels {
+                service: gauges.service.clone(),
+            };
+            let unfinished = i64::try_from(gauges.unfinished).unwrap_or(i64::MAX);
+            self.counted
+                .unfinished
+                .get_or_create(&labels)
+                .set(unfinished);
+            self.counted
+                .needs_operator
+                .get_or_create(&labels)
+                .set(i64::from(gauges.needs_operator));
+            self.counted
+                .paused
+                .get_or_create(&labels)
+                .set(i64::from(gauges.paused));
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+impl Counted {
     fn register(&self) -> Registry {
         let mut registry = Registry::with_prefix("cutover");
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
@@ -163,74 +251,6 @@ impl Metrics {
             self.paused.clone(),
         );
         registry
-    }
-
-    /// A request was answered.
-    pub fn answered(&self, method: &str, route: &str, status: u16) {
-        let labels = RequestLabels {
-            method: method.to_owned(),
-            route: route.to_owned(),
-            status,
-        };
-        self.requests.get_or_create(&labels).inc();
-    }
-
-    /// A request was refused with this code.
-    pub fn refused(&self, code: &str) {
-        let code = code.to_owned();
-        self.refusals.get_or_create(&CodeLabels { code }).inc();
-    }
-
-    /// A TLS handshake did not come about.
-    pub fn handshake_failed(&self) {
-        self.handshakes_failed.inc();
-    }
-
-    /// Whether the certificate files can be used as they are.
-    pub fn certificate_usable(&self, usable: bool) {
-        self.certificate_usable.set(i64::from(usable));
-    }
-
-    /// A deployment has ended; called once for each.
-    pub fn deployment_ended(&self, deployment: &Deployment) {
-        let labels = OutcomeLabels {
-            service: deployment.request.service.as_str().to_owned(),
-            outcome: deployment.status().as_str().to_owned(),
-        };
-        self.deployments.get_or_create(&labels).inc();
-        if let Some(finished_at) = deployment.finished_at {
-            let seconds = seconds(finished_at.since(deployment.started_at));
-            self.durations.get_or_create(&labels).observe(seconds);
-        }
-        if let Some(outage_ms) = deployment.outage_ms {
-            let service = labels.service;
-            self.outages
-                .get_or_create(&ServiceLabels { service })
-                .observe(seconds(outage_ms));
-        }
-    }
-
-    /// The text of `/metrics`, with `services` as they are now.
-    ///
-    /// # Errors
-    /// Never in practice: writing to a string does not fail.
-    pub fn encode(&self, services: &[ServiceGauges]) -> Result<String, std::fmt::Error> {
-        for gauges in services {
-            let labels = ServiceLabels {
-                service: gauges.service.clone(),
-            };
-            let unfinished = i64::try_from(gauges.unfinished).unwrap_or(i64::MAX);
-            self.unfinished.get_or_create(&labels).set(unfinished);
-            self.needs_operator
-                .get_or_create(&labels)
-                .set(i64::from(gauges.needs_operator));
-            self.paused
-                .get_or_create(&labels)
-                .set(i64::from(gauges.paused));
-        }
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
-        Ok(text)
     }
 }
 

@@ -45,10 +45,8 @@ async fn no_method() -> ApiError {
 async fn watch_over(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let method = method_name(request.method());
-    let route = match request.extensions().get::<MatchedPath>() {
-        Some(path) => path.as_str().to_owned(),
-        None => NO_ROUTE.to_owned(),
-    };
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
     let peer = request.extensions().get::<Peer>().copied();
     // No address needs percent-encoding. One that has it is a way to write another address twice.
     let response = if request.uri().path().contains('%') {
@@ -64,7 +62,7 @@ async fn watch_over(State(metrics): State<Metrics>, request: Request, next: Next
     let response = with_headers(response);
     let status = response.status().as_u16();
     let code = response.extensions().get::<AnswerCode>().map(|code| code.0);
-    metrics.answered(method, &route, status);
+    metrics.answered(method, route, status);
     if let Some(code) = code {
         metrics.refused(code);
     }
