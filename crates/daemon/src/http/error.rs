@@ -5,8 +5,11 @@
 
 use std::borrow::Cow;
 use std::error::Error;
+use std::sync::LazyLock;
 
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use cutover_api::deployment::Deployment;
 use cutover_api::problem::{PROBLEM_CONTENT_TYPE, Problem};
 use http::header::{CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -204,8 +207,15 @@ pub struct ApiError {
     source: Option<Box<dyn Error + Send + Sync>>,
     deployment: Option<Box<Deployment>>,
     watch_token: Option<String>,
+    /// What the resource wants of the unknown. Only [`Self::unauthorized`] sets it, and nothing is added
+    /// to such a refusal.
     challenge: Option<&'static str>,
 }
+
+/// The body that everybody who is not known gets, whatever the resource. It is made once: strangers can
+/// ask for it as often as they like.
+static UNAUTHORIZED: LazyLock<Bytes> =
+    LazyLock::new(|| body(&ApiError::unauthorized("").into_problem()));
 
 impl ApiError {
     /// A refusal with what happened, as a sentence fragment for the caller.
@@ -304,7 +314,11 @@ impl IntoResponse for ApiError {
             .deployment
             .as_ref()
             .and_then(|deployment| HeaderValue::try_from(location(&deployment.id)).ok());
-        let mut response = problem_response(&self.into_problem());
+        let body = match challenge {
+            Some(_) => UNAUTHORIZED.clone(),
+            None => body(&self.into_problem()),
+        };
+        let mut response = with_body(code.status(), body);
         response.extensions_mut().insert(AnswerCode(code.as_str()));
         let headers = response.headers_mut();
         if let Some(location) = location {
@@ -352,11 +366,17 @@ pub(super) fn problem(
 /// A problem as an answer.
 pub(super) fn problem_response(problem: &Problem) -> Response {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let body = serde_json::to_vec(problem).unwrap_or_default();
-    (
-        status,
-        [(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_CONTENT_TYPE))],
-        body,
-    )
-        .into_response()
+    with_body(status, body(problem))
+}
+
+fn body(problem: &Problem) -> Bytes {
+    serde_json::to_vec(problem).unwrap_or_default().into()
+}
+
+fn with_body(status: StatusCode, body: Bytes) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let content_type = HeaderValue::from_static(PROBLEM_CONTENT_TYPE);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
 }
