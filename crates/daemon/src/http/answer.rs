@@ -10,13 +10,17 @@
 //!
 //! Never 502 or 504: those come from a proxy in front, and the two must not be confused.
 
+use std::convert::Infallible;
+
 use axum::Json;
+use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use cutover_api::deploy::DeployAnswer;
 use cutover_api::deployment::{Deployment as Wire, Outcome};
 use cutover_core::cause::Code;
 use cutover_core::deployment::Deployment;
 use http::header::{LOCATION, RETRY_AFTER};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::Front;
@@ -49,7 +53,7 @@ pub(super) enum Wanted {
 
 impl Wanted {
     /// What the request's `Prefer` headers ask for.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    fn of(headers: &HeaderMap) -> Self {
         let preferred = headers
             .get_all(PREFER)
             .iter()
@@ -62,6 +66,14 @@ impl Wanted {
         } else {
             Self::Outcome
         }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Wanted {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.headers))
     }
 }
 

@@ -6,7 +6,6 @@ use axum::extract::{FromRequest, Request, State};
 use axum::response::Response;
 use cutover_api::deploy::{DeployAnswer, DeployRequest};
 use cutover_core::admission::Asker;
-use http::HeaderMap;
 
 use super::Front;
 use super::answer::{self, Wanted};
@@ -44,10 +43,9 @@ use crate::settings::Freshness;
 )]
 pub(super) async fn deploy(
     State(front): State<Front>,
-    headers: HeaderMap,
+    wanted: Wanted,
     Authentic(new): Authentic,
 ) -> Result<Response, ApiError> {
-    let wanted = Wanted::of(&headers);
     match front.deployer().deploy(new).await {
         Ok(accepted) => answer::accepted(&front, accepted, wanted).await,
         Err(refused) => Err(front.refusal(refused).await),

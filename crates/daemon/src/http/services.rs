@@ -6,7 +6,6 @@ use axum::response::Response;
 use cutover_api::deploy::{DeployAnswer, PauseRequest, RollbackRequest};
 use cutover_api::service::{Service, ServiceList};
 use cutover_core::names::DeploymentId;
-use http::HeaderMap;
 use serde_json::Value;
 
 use super::answer::{self, Wanted};
@@ -87,7 +86,7 @@ pub(super) async fn roll_back(
     State(front): State<Front>,
     operator: Operator,
     Path(service): Path<String>,
-    headers: HeaderMap,
+    wanted: Wanted,
     OptionalFields(fields): OptionalFields,
 ) -> Result<Response, ApiError> {
     let service = known_service(&front, &service)?;
@@ -100,7 +99,7 @@ pub(super) async fn roll_back(
     };
     let deployer = front.deployer();
     match deployer.roll_back(&service, to, operator.actor).await {
-        Ok(accepted) => answer::accepted(&front, accepted, Wanted::of(&headers)).await,
+        Ok(accepted) => answer::accepted(&front, accepted, wanted).await,
         Err(refused) => Err(front.refusal(refused).await),
     }
 }
