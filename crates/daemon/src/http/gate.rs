@@ -86,7 +86,8 @@ pub(super) struct Gate<IO> {
     /// Whether hyper has written something that the peer has not taken.
     unflushed: bool,
     timer: Pin<Box<Sleep>>,
-    /// Whether the timer is that of an earlier request and must begin anew once it is answered.
+    /// Whether the timer is that of an earlier phase and must begin anew before it is waited for. A head
+    /// that comes in one piece is not waited for, and setting a timer costs more than looking at one.
     timer_stale: bool,
     head_time: Duration,
     idle_time: Duration,
@@ -220,12 +221,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Gate<IO> {
             }
             return Poll::Pending;
         }
-        if std::mem::take(&mut self.timer_stale) {
-            self.set_timer(match self.buffer.len() {
-                0 => self.idle_time,
-                _ => self.head_time,
-            });
-        }
         loop {
             let began = !self.buffer.is_empty();
             if began && self.try_release() == Progress::Made {
@@ -236,9 +231,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Gate<IO> {
                     self.phase = Phase::Ended;
                     return Poll::Ready(Ok(()));
                 }
-                Poll::Ready(_) if !began => self.set_timer(self.head_time),
+                Poll::Ready(_) if !began => self.timer_stale = true,
                 Poll::Ready(_) => {}
                 Poll::Pending => {
+                    if std::mem::take(&mut self.timer_stale) {
+                        let time = if began {
+                            self.head_time
+                        } else {
+                            self.idle_time
+                        };
+                        self.set_timer(time);
+                    }
                     ready!(self.timer.as_mut().poll(cx));
                     if began {
                         self.refuse(ApiError::new(

@@ -27,6 +27,21 @@ async fn a_head_that_trickles_in_is_answered_when_its_time_is_over() {
 }
 
 #[tokio::test]
+async fn a_later_request_has_no_more_time_for_its_head_than_the_first() {
+    let served = Served::plain(Limits {
+        idle_time: PATIENCE * 4,
+        ..short_limits()
+    });
+    let mut raw = served.connect().await;
+    raw.send(REQUEST).await;
+    assert_eq!(raw.answer().await.expect("an answer").status, 200);
+    raw.send(b"GET / HTTP/1.1\r\n").await;
+    let answer = raw.answer().await.expect("the head's time is over");
+    assert_eq!(answer.code(), "request_timeout");
+    assert!(raw.ended().await);
+}
+
+#[tokio::test]
 async fn a_connection_that_says_nothing_ends_without_an_answer() {
     let served = Served::plain(short_limits());
     let mut silent = served.connect().await;
