@@ -10,9 +10,9 @@
 //! A benchmark reports. It fails only when it could not measure, or with `--check`.
 
 mod chart;
+mod debian;
 mod endpoint;
 mod http;
-mod load;
 mod observe;
 mod report;
 mod resources;
@@ -24,6 +24,7 @@ mod steps;
 mod switch;
 mod target;
 mod webhook;
+mod wrk;
 
 use std::env;
 use std::ffi::OsString;
@@ -54,11 +55,14 @@ pub(crate) struct Arguments {
     #[arg(long)]
     check: bool,
     /// The binary to measure, from inside a test world
-    #[arg(long, hide = true, requires = "webhook")]
+    #[arg(long, hide = true, requires_all = ["webhook", "wrk"])]
     inside: Option<PathBuf>,
     /// The program of adnanh/webhook, from inside a test world
     #[arg(long, hide = true)]
     webhook: Option<PathBuf>,
+    /// The directory that wrk is in, from inside a test world
+    #[arg(long, hide = true)]
+    wrk: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -79,16 +83,21 @@ impl Part {
 
 /// Prepares outside, where there is a network, and measures inside.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    if let (Some(cutover), Some(webhook)) = (&arguments.inside, &arguments.webhook) {
-        return measure(arguments, cutover, webhook);
+    if let (Some(cutover), Some(webhook), Some(wrk)) =
+        (&arguments.inside, &arguments.webhook, &arguments.wrk)
+    {
+        return measure(arguments, cutover, webhook, wrk);
     }
     let binary = dist::build()?;
-    let webhook = webhook::fetch(&world::target_dir().join("bench"))?;
+    let fetched = world::target_dir().join("bench");
+    let webhook = webhook::fetch(&fetched)?;
+    let wrk = wrk::fetch(&fetched)?;
     raise_priority();
     let mut command: Vec<OsString> = vec![env::current_exe()?.into(), "bench".into()];
     command.extend(env::args_os().skip(2));
     command.extend(["--inside".into(), binary.path.into()]);
     command.extend(["--webhook".into(), webhook.into()]);
+    command.extend(["--wrk".into(), wrk.into()]);
     world::run(&command)
 }
 
@@ -102,7 +111,7 @@ fn raise_priority() {
     }
 }
 
-fn measure(arguments: &Arguments, cutover: &Path, webhook: &Path) -> Result<ExitCode> {
+fn measure(arguments: &Arguments, cutover: &Path, webhook: &Path, wrk: &Path) -> Result<ExitCode> {
     let parts = match arguments.parts.as_slice() {
         [] => &Part::ALL,
         parts => parts,
@@ -113,7 +122,9 @@ fn measure(arguments: &Arguments, cutover: &Path, webhook: &Path) -> Result<Exit
         match part {
             Part::Switch => switch::run(cutover, arguments.rounds, &mut report)?,
             Part::Rollback => rollback::run(cutover, arguments.rounds, &mut report)?,
-            Part::Endpoint => endpoint::run(cutover, webhook, arguments.rounds, &mut report)?,
+            Part::Endpoint => {
+                endpoint::run(cutover, webhook, wrk, arguments.rounds, &mut report)?;
+            }
             Part::Size => size::run(cutover, &mut report)?,
         }
     }

@@ -2,29 +2,29 @@
 //! adnanh/webhook with a hook that checks the same signature. Both speak plain HTTP on loopback.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use cutover_api::signature;
 use cutover_testkit::images::ImageSpec;
 
 use super::chart::{Bar, Chart, Whose};
-use super::http::{self, Client};
-use super::load::{self, Load, Throughput};
+use super::http;
 use super::report::{Report, Table};
 use super::resources::{Memory, memory};
 use super::stage::{SECRET, Stage};
 use super::statistics::Summary;
 use super::target::Target;
 use super::webhook::{self, Webhook};
+use super::wrk::{CONNECTIONS, Refused, Throughput, Wrk};
 
 /// A payload as large as those that GitHub sends.
 const BODY_BYTES: usize = 7 * 1024;
-const CONNECTIONS: u32 = 16;
-/// So many requests in each turn.
-const REQUESTS: u32 = 20_000;
+/// So long does each turn send what is to be refused. cutover logs every request, some ten megabytes in
+/// this time.
+const TURN: Duration = Duration::from_secs(2);
 /// Before the first turn, for what servers do only once.
-const WARM_UP: u32 = 2_000;
+const WARM_UP: Duration = Duration::from_secs(1);
 /// So many accepted requests; each is a whole deployment that finds nothing to do.
 const UNCHANGED: u32 = 20;
 
@@ -60,7 +60,14 @@ impl Server {
 }
 
 /// Measures, and writes `endpoint.csv` and `endpoint.svg`.
-pub(super) fn run(cutover: &Path, webhook: &Path, rounds: u32, report: &mut Report) -> Result<()> {
+pub(super) fn run(
+    cutover: &Path,
+    webhook: &Path,
+    wrk: &Path,
+    rounds: u32,
+    report: &mut Report,
+) -> Result<()> {
+    let wrk = Wrk::open(wrk)?;
     let mut stage = Stage::set(cutover)?;
     let tag = stage.push(&ImageSpec::new("one"))?;
     stage.compose(&tag, &["up", "-d"])?;
@@ -70,7 +77,7 @@ pub(super) fn run(cutover: &Path, webhook: &Path, rounds: u32, report: &mut Repo
         server("cutover", "cutover", stage.daemon()?)?,
         server("adnanh/webhook", "webhook", hook.pid())?,
     ];
-    refuse(&mut servers, &stage, &hook, rounds)?;
+    refuse(&mut servers, &stage, &hook, &wrk, rounds)?;
     // The first finds a container that cutover did not make, and deploys.
     let (status, answer) = stage.deploy(&tag)?;
     ensure!(status == 200, "cutover answers {status}: {answer}");
@@ -97,23 +104,30 @@ fn server(title: &'static str, name: &'static str, pid: u32) -> Result<Server> {
 }
 
 /// The same body with a signature by somebody who does not know the secret.
-fn refuse(servers: &mut [Server; 2], stage: &Stage, hook: &Webhook, rounds: u32) -> Result<()> {
-    let body = vec![b'x'; BODY_BYTES];
-    let forged = signature::sign(b"not the secret", &body);
+fn refuse(
+    servers: &mut [Server; 2],
+    stage: &Stage,
+    hook: &Webhook,
+    wrk: &Wrk,
+    rounds: u32,
+) -> Result<()> {
+    let body = "x".repeat(BODY_BYTES);
+    let forged = signature::sign(b"not the secret", body.as_bytes());
     let contestants = [
         (stage.endpoint(), "/deploy", stage.daemon()?),
         (hook.address(), webhook::PATH, hook.pid()),
     ];
-    let turn = |which: usize, requests: u32| {
+    let turn = |which: usize, duration: Duration| {
         let (address, path, pid) = contestants[which];
-        let load = Load {
+        let refused = Refused {
             address,
-            request: &http::post(path, &forged, &body),
-            expected: 401,
-            connections: CONNECTIONS,
-            requests,
+            path,
+            signature: &forged,
+            body: &body,
+            status: 401,
         };
-        load::run(load, pid).with_context(|| format!("http://{address}{path}"))
+        wrk.run(refused, duration, pid, stage.dir())
+            .with_context(|| format!("http://{address}{path}"))
     };
     for which in [0, 1] {
         turn(which, WARM_UP)?;
@@ -121,7 +135,7 @@ fn refuse(servers: &mut [Server; 2], stage: &Stage, hook: &Webhook, rounds: u32)
     for round in 0..rounds {
         for place in [0, 1] {
             let which = (place + round as usize) % 2;
-            servers[which].refused.push(turn(which, REQUESTS)?);
+            servers[which].refused.push(turn(which, TURN)?);
         }
         eprintln!("endpoint: round {} of {rounds}", round + 1);
     }
@@ -135,7 +149,7 @@ fn unchanged(stage: &mut Stage, tag: &str) -> Result<Vec<f64>> {
     for _ in 0..UNCHANGED {
         let request = stage.request(tag, BODY_BYTES)?;
         let began = Instant::now();
-        let answer = Client::new(stage.endpoint()).send(&request)?;
+        let answer = http::send(stage.endpoint(), &request)?;
         rates.push(1.0 / began.elapsed().as_secs_f64());
         let text = String::from_utf8_lossy(&answer.body);
         ensure!(
@@ -155,7 +169,7 @@ fn started(hook: &Webhook) -> Result<Vec<f64>> {
     let mut rates = Vec::new();
     for _ in 0..UNCHANGED {
         let began = Instant::now();
-        let answer = Client::new(hook.address()).send(&request)?;
+        let answer = http::send(hook.address(), &request)?;
         rates.push(1.0 / began.elapsed().as_secs_f64());
         ensure!(answer.status == 200, "webhook answers {}", answer.status);
     }
@@ -173,7 +187,7 @@ fn csv(servers: &[Server; 2]) -> String {
                 turn.processor_micros
             );
             text += &format!(
-                "{name},processors_of_load_generator,{round},{:.2}\n",
+                "{name},processors_of_wrk,{round},{:.2}\n",
                 turn.generator_share
             );
         }
@@ -201,7 +215,7 @@ fn print(servers: &[Server; 2], report: &mut Report) -> Result<()> {
     };
     row("refused requests per second", Server::rate)?;
     row("processor time per refused request, us", Server::processor)?;
-    row("processors that the load generator used", Server::generator)?;
+    row("processors that wrk used", Server::generator)?;
     row("accepted, nothing to do, per second", Server::accepted)?;
     report.say(&table.to_string());
     let mut table = Table::new(&["memory, MB", "RSS", "PSS"]);
@@ -222,8 +236,8 @@ fn chart(servers: &[Server; 2], rounds: u32) -> Result<Chart> {
     let mut chart = Chart::new(
         "The endpoint beside adnanh/webhook",
         &format!(
-            "median of {rounds} rounds, each {thousands},000 requests of 7 KB over {CONNECTIONS} connections; the line spans all rounds",
-            thousands = REQUESTS / 1000
+            "median of {rounds} rounds, in each {} s of requests of 7 KB by wrk over {CONNECTIONS} connections; the line spans all rounds",
+            TURN.as_secs()
         ),
     );
     let exactly = |value: f64| Summary {

@@ -1,5 +1,5 @@
-//! A small HTTP client for measuring: requests as bytes made beforehand, connections that stay open,
-//! and nothing between the caller and the socket.
+//! A small HTTP client for measuring: requests as bytes made beforehand, and nothing between
+//! the caller and the socket.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -32,81 +32,27 @@ pub(super) fn get(path: &str) -> Vec<u8> {
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Vec<u8>,
-    connection: Connection,
+    /// How long it is, with its head.
+    pub(super) bytes: usize,
 }
 
-/// What the server does with the connection after an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Connection {
-    Stays,
-    Closes,
-}
-
-/// A client with one connection, which is made when it is needed.
-#[derive(Debug)]
-pub(super) struct Client {
-    address: SocketAddr,
-    stream: Option<TcpStream>,
-    received: Vec<u8>,
-}
-
-impl Client {
-    pub(super) fn new(address: SocketAddr) -> Self {
-        Self {
-            address,
-            stream: None,
-            received: Vec::new(),
-        }
-    }
-
-    /// Sends one request and reads the whole answer.
-    pub(super) fn send(&mut self, request: &[u8]) -> Result<Answer> {
-        self.begin(request)?;
-        loop {
-            if let Some(answer) = self.receive()? {
-                return Ok(answer);
-            }
-        }
-    }
-
-    /// Sends one request; its answer is to be received before the next.
-    pub(super) fn begin(&mut self, request: &[u8]) -> Result<()> {
-        let mut stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => self.connect()?,
-        };
-        stream.write_all(request)?;
-        self.received.clear();
-        self.stream = Some(stream);
-        Ok(())
-    }
-
-    /// Waits for the next part of the answer, and returns the answer once it is whole.
-    pub(super) fn receive(&mut self) -> Result<Option<Answer>> {
-        let mut stream = self.stream.take().context("nothing was asked")?;
+/// Sends one request on a connection of its own and reads the whole answer.
+pub(super) fn send(address: SocketAddr, request: &[u8]) -> Result<Answer> {
+    let mut stream =
+        TcpStream::connect(address).with_context(|| format!("{address} cannot be reached"))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    stream.write_all(request)?;
+    let mut received = Vec::new();
+    loop {
         let mut buffer = [0_u8; 4096];
         let count = stream.read(&mut buffer)?;
-        self.received.extend_from_slice(&buffer[..count]);
-        let answer = parse(&self.received)?;
-        match &answer {
-            Some(answer) if answer.connection == Connection::Closes => {}
+        received.extend_from_slice(&buffer[..count]);
+        match parse(&received)? {
+            Some(answer) => return Ok(answer),
             None if count == 0 => bail!("the connection ended before the answer was whole"),
-            _ => self.stream = Some(stream),
+            None => {}
         }
-        Ok(answer)
-    }
-
-    /// The connection, to be waited for.
-    pub(super) fn stream(&self) -> Option<&TcpStream> {
-        self.stream.as_ref()
-    }
-
-    fn connect(&self) -> Result<TcpStream> {
-        let stream = TcpStream::connect(self.address)
-            .with_context(|| format!("{} cannot be reached", self.address))?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-        Ok(stream)
     }
 }
 
@@ -133,14 +79,10 @@ fn parse(received: &[u8]) -> Result<Option<Answer>> {
     let Some(body) = received.get(end + 4..end + 4 + length) else {
         return Ok(None);
     };
-    let connection = match field("connection") {
-        Some(value) if value.eq_ignore_ascii_case("close") => Connection::Closes,
-        _ => Connection::Stays,
-    };
     Ok(Some(Answer {
         status,
         body: body.to_vec(),
-        connection,
+        bytes: end + 4 + length,
     }))
 }
 
@@ -160,6 +102,6 @@ mod tests {
         }
         let answer = parse(whole).expect("HTTP").expect("whole");
         assert_eq!((answer.status, answer.body.as_slice()), (401, &b"no\n"[..]));
-        assert_eq!(answer.connection, Connection::Closes);
+        assert_eq!(answer.bytes, whole.len());
     }
 }

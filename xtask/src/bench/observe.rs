@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use cutover_testkit::engine::wait::wait_for;
 use cutover_testkit::prober::{Observations, Prober};
 
-use super::http::{self, Client};
+use super::http;
 use super::stage::{PATIENCE, Stage};
 
 /// So many answers are awaited after the end, that the prober has certainly seen one of them.
@@ -82,9 +82,7 @@ pub(super) fn observe<T>(
 
 /// The version that the service answers, if it answers.
 pub(super) fn serves(stage: &Stage) -> Option<String> {
-    let answer = Client::new(stage.service())
-        .send(&http::get("/version"))
-        .ok()?;
+    let answer = http::send(stage.service(), &http::get("/version")).ok()?;
     let text = String::from_utf8(answer.body).ok()?;
     (answer.status == 200).then(|| text.trim().to_owned())
 }

@@ -35,13 +35,24 @@ pub(super) fn memory(pid: u32) -> Result<Memory> {
 
 /// The processor time that a process has used so far, in itself and in the kernel.
 pub(super) fn processor_time(pid: u32) -> Result<Duration> {
+    ticks(pid, 11)
+}
+
+/// The same for all of a process's children that have ended.
+pub(super) fn processor_time_of_ended_children(pid: u32) -> Result<Duration> {
+    ticks(pid, 13)
+}
+
+/// The sum of two neighboring numbers of the kernel's account of a process, of which the first is this
+/// far behind the process's name.
+fn ticks(pid: u32, first: usize) -> Result<Duration> {
     let path = format!("/proc/{pid}/stat");
     let text = fs::read_to_string(&path).with_context(|| format!("{path} cannot be read"))?;
     // The name in parentheses may hold anything; what follows it are numbers.
     let (_, fields) = text.rsplit_once(')').context("an unexpected form")?;
     let ticks: u64 = fields
         .split_whitespace()
-        .skip(11)
+        .skip(first)
         .take(2)
         .map(str::parse::<u64>)
         .sum::<Result<u64, _>>()?;

@@ -20,7 +20,7 @@ use cutover_testkit::world;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::http::{self, Client};
+use super::http;
 
 /// The longest that anything is waited for.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -161,7 +161,7 @@ impl Stage {
             if let Some(status) = child.try_wait()? {
                 bail!("the daemon ended: {status}");
             }
-            let answer = Client::new(endpoint).send(&http::get("/readyz"));
+            let answer = http::send(endpoint, &http::get("/readyz"));
             Ok(answer.ok().filter(|answer| answer.status == 200))
         })
         .with_context(|| tail_of(&log))?;
@@ -194,7 +194,7 @@ impl Stage {
     /// Asks the daemon to deploy and returns status and body of its answer.
     pub(super) fn deploy(&mut self, tag: &str) -> Result<(u16, Value)> {
         let request = self.request(tag, 0)?;
-        let answer = Client::new(self.endpoint).send(&request)?;
+        let answer = http::send(self.endpoint, &request)?;
         Ok((answer.status, serde_json::from_slice(&answer.body)?))
     }
 

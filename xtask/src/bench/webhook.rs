@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
-use cutover_testkit::engine::apt::Apt;
-use cutover_testkit::engine::command::output_of;
 use cutover_testkit::engine::wait::wait_for;
 use cutover_testkit::scene::free_port;
 use serde_json::json;
 
-use super::http::{self, Client};
+use super::debian;
+use super::http;
 use super::stage::{PATIENCE, SECRET};
 
 /// The package and its release. It links nothing but the C library.
@@ -23,34 +22,8 @@ pub(super) const PATH: &str = "/hooks/deploy";
 
 /// Downloads and unpacks it into `dir`, unless it is there, and returns the program.
 pub(super) fn fetch(dir: &Path) -> Result<PathBuf> {
-    let place = dir.join("webhook");
-    let program = place.join("usr/bin/webhook");
-    if program.exists() {
-        return Ok(program);
-    }
-    eprintln!("fetching Debian's package of adnanh/webhook");
-    unpack(&dir.join("staging"), &place)
-        .context("the package `webhook` cannot be had; it comes from the Debian mirror of this machine's apt")?;
-    Ok(program)
-}
-
-fn unpack(staging: &Path, place: &Path) -> Result<()> {
-    if staging.exists() {
-        fs::remove_dir_all(staging)?;
-    }
-    let apt = Apt::prepare(&staging.join("apt"))?;
-    apt.update()?;
-    let archives = staging.join("archives");
-    apt.download(&archives, &[PACKAGE.to_owned()])?;
-    let unpacked = staging.join("unpacked");
-    fs::create_dir(&unpacked)?;
-    for archive in fs::read_dir(&archives)? {
-        let mut unpack = Command::new("/usr/bin/dpkg-deb");
-        output_of(unpack.arg("-x").arg(archive?.path()).arg(&unpacked))?;
-    }
-    fs::rename(&unpacked, place)?;
-    fs::remove_dir_all(staging)?;
-    Ok(())
+    let place = debian::fetch(dir, "webhook", &[PACKAGE])?;
+    Ok(place.join("usr/bin/webhook"))
 }
 
 /// A running webhook. Dropping it ends it.
@@ -94,7 +67,7 @@ impl Webhook {
             if let Some(status) = webhook.child.try_wait()? {
                 bail!("webhook ended: {status}");
             }
-            Ok(Client::new(address).send(&http::get("/")).ok())
+            Ok(http::send(address, &http::get("/")).ok())
         })?;
         Ok(webhook)
     }
