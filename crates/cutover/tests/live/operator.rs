@@ -22,9 +22,19 @@ fn a_rollback_without_the_previous_container_asks_for_an_operator() {
     scene.wait_until("it is being verified", || {
         scene.history()[0]["status"] == "verifying"
     });
+    let waits = scene.begin(&good);
+    scene.wait_until("another one waits", || scene.history().len() == 3);
     scene.call_docker("DELETE", &format!("/containers/{old}?force=1"));
     let ended = Ended::of(&client.wait_with_output().expect("an end")).expect("rollback_failed");
     assert_eq!(ended.cause(), "rollback_failed");
+    // Nothing goes on by itself, not even what was accepted before.
+    let waited = Ended::of(&waits.wait_with_output().expect("an end")).expect("cancelled");
+    assert!(
+        waited.deployment()["cause"]["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains("needs an operator")),
+        "{waited:#?}"
+    );
     let (_, ready) = scene.get("/readyz").expect("an answer");
     assert_eq!(ready["needs_operator"][0], "app", "{ready:#}");
     assert!(

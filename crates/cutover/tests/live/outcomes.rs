@@ -353,3 +353,32 @@ fn what_is_not_supported_yet_is_refused_with_nothing_changed() {
         assert_eq!(identity(&scene), before, "{deploy}");
     }
 }
+
+#[test]
+fn a_release_that_runs_and_does_not_answer_any_more_is_not_unchanged() {
+    let mut scene = Scene::usual(CUTOVER);
+    let sick = scene.push(&ImageSpec::new("sick").env("UNHEALTHY_AFTER_MS", "3000"));
+    drop(scene.deploy(&sick).expect("succeeded"));
+    let (before, _) = identity(&scene);
+    let healthy = scene.ask("/healthz");
+    scene.wait_until("it is not healthy any more", || {
+        scene.ask("/healthz") != healthy
+    });
+    let ended = scene.deploy(&sick).expect("succeeded");
+    assert_eq!(ended.deployment()["previous"]["container"], before);
+}
+
+#[test]
+fn a_restart_policy_that_docker_lacks_is_refused_with_nothing_changed() {
+    let mut scene = Scene::usual(CUTOVER);
+    let good = scene.push(&ImageSpec::new("good"));
+    let next = scene.push(&ImageSpec::new("next"));
+    drop(scene.deploy(&good).expect("succeeded"));
+    let before = identity(&scene);
+    let service = cutover_testkit::scene::SERVICE;
+    assert!(service.contains("restart: unless-stopped"), "{service}");
+    scene.write_compose(&service.replace("unless-stopped", "unless-stoped"));
+    let ended = scene.deploy(&next).expect("failed");
+    assert_eq!(ended.cause(), "unsupported_strategy");
+    assert_eq!(identity(&scene), before);
+}

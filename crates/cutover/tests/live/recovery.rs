@@ -5,7 +5,7 @@
 
 use cutover_testkit::faults::Fault;
 use cutover_testkit::images::ImageSpec;
-use cutover_testkit::scene::{Ended, Scene};
+use cutover_testkit::scene::{Ended, Scene, Wishes};
 use serde_json::Value;
 
 use crate::{CUTOVER, kinds};
@@ -188,4 +188,59 @@ fn a_client_attaches_again_after_the_daemon_was_restarted() {
     let ended = Ended::of(&client.wait_with_output().expect("an end")).expect("rolled_back");
     assert_eq!(ended.cause(), "interrupted");
     assert_eq!(stage.scene.serves(), "old");
+}
+
+#[test]
+fn an_old_container_that_was_being_stopped_when_the_daemon_died_runs_on_after_the_rollback() {
+    let compose =
+        cutover_testkit::scene::SERVICE.replace("stop_grace_period: 5s", "stop_grace_period: 8s");
+    let wishes = Wishes {
+        compose: &compose,
+        ..Wishes::default()
+    };
+    let mut scene = Scene::new(CUTOVER, &wishes);
+    let old = scene.push(&ImageSpec::new("old").env("STOP_DELAY_MS", "4000"));
+    let new = scene.push(&ImageSpec::new("new"));
+    drop(scene.deploy(&old).expect("succeeded"));
+    let before = scene.container();
+    drop(scene.begin(&new));
+    let id = before["Id"].as_str().expect("an id").to_owned();
+    scene.wait_until("the old container is told to stop", || was_signalled(&id));
+    scene.kill_daemon();
+    scene.start_daemon();
+    scene.wait_until("the deployment ends", || {
+        scene.history()[0]["outcome"].is_string()
+    });
+    assert_eq!(scene.history()[0]["outcome"], "rolled_back");
+    let found = scene.container();
+    assert_eq!(found["Id"], before["Id"]);
+    assert_eq!(found["State"]["Running"], true, "{found:#}");
+    // It did end, after it was looked at and found running.
+    assert_ne!(found["State"]["StartedAt"], before["State"]["StartedAt"]);
+    scene.wait_until("it answers", || scene.serves() == "old");
+}
+
+/// Whether Docker has sent the container a signal.
+fn was_signalled(id: &str) -> bool {
+    let world = cutover_testkit::world();
+    let told = world
+        .packages
+        .command("docker")
+        .args([
+            "--host",
+            &world.docker_host,
+            "events",
+            "--since",
+            "10m",
+            "--until",
+            "0s",
+        ])
+        .args([
+            "--filter",
+            &format!("container={id}"),
+            "--filter",
+            "event=kill",
+        ])
+        .output();
+    !told.expect("docker runs").stdout.is_empty()
 }
