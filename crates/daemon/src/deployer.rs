@@ -35,6 +35,7 @@ use crate::driver::ComposeDriver;
 use crate::journal::{Journal, JournalError};
 use crate::registry::Cosign;
 use crate::settings::{self, Settings};
+use crate::systemd;
 
 /// How many committed releases are looked through for one to go back to.
 const RELEASES_MAX: u32 = 100;
@@ -371,6 +372,10 @@ impl Deployer {
     }
 
     fn set_readiness(&self, readiness: Readiness) {
+        systemd::status(match &readiness {
+            Readiness::Ready => "taking deployments",
+            Readiness::NotReady { why } => why,
+        });
         *self
             .inner
             .readiness

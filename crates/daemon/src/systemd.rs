@@ -13,6 +13,12 @@ pub(crate) fn stopping() {
     notify(&[NotifyState::Stopping]);
 }
 
+/// What `systemctl status` shows beside the state: one line.
+pub(crate) fn status(text: &str) {
+    let line = text.lines().next().unwrap_or_default();
+    notify(&[NotifyState::Status(line)]);
+}
+
 /// Feeds the watchdog, if one is set, as long as the runtime turns, whatever Docker does.
 pub(crate) fn feed_watchdog() -> JoinHandle<()> {
     tokio::spawn(async {
