@@ -13,6 +13,9 @@ use rustix::fs::{Gid, Uid};
 use super::project::ServiceModel;
 use crate::settings;
 
+/// An env file holds secrets as often as not.
+const NEW_FILE_MODE: u32 = 0o600;
+
 /// The env file could not be changed; it is as it was.
 #[derive(Debug, thiserror::Error)]
 #[error("{} could not be changed and is as it was: {source}", path.display())]
@@ -25,8 +28,9 @@ pub struct EnvFileError {
 
 /// Sets the service's tag variable to `tag` in the env file that Compose reads last.
 ///
-/// One line is changed or added; the file is replaced atomically and keeps its mode and owner. Nothing is
-/// written if the variable has this value already.
+/// One line is changed or added; the file is replaced atomically and keeps its mode and owner. A new one
+/// belongs to whom its directory belongs to, who could not read it otherwise. Nothing is written if the
+/// variable has this value already.
 ///
 /// # Errors
 /// [`EnvFileError`]; the file is as it was.
@@ -80,15 +84,22 @@ fn replace(path: &Path, change: impl FnOnce(&str) -> Option<String>) -> std::io:
 
 fn write_beside(path: &Path, text: &str, like: Option<&fs::Metadata>) -> std::io::Result<()> {
     let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    // An env file holds secrets as often as not.
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    // A file that a killed daemon left goes; a link that somebody else put there is not followed.
+    drop(fs::remove_file(path));
+    options.write(true).create_new(true);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, NEW_FILE_MODE);
     let mut file = options.open(path)?;
     file.write_all(text.as_bytes())?;
-    if let Some(like) = like {
-        let (owner, group) = (Uid::from_raw(like.uid()), Gid::from_raw(like.gid()));
-        rustix::fs::fchown(&file, Some(owner), Some(group))?;
-        file.set_permissions(fs::Permissions::from_mode(like.mode() & 0o7777))?;
+    let above = path.parent().unwrap_or(Path::new("/"));
+    let (owner, mode) = match like {
+        Some(like) => (like.clone(), like.mode() & 0o7777),
+        None => (fs::metadata(above)?, NEW_FILE_MODE),
+    };
+    let made = file.metadata()?;
+    if (made.uid(), made.gid()) != (owner.uid(), owner.gid()) {
+        let (user, group) = (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid()));
+        rustix::fs::fchown(&file, Some(user), Some(group))?;
     }
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.sync_all()
 }
