@@ -71,6 +71,10 @@ fn unreadable(path: &Path, error: &std::io::Error) -> String {
 pub(super) fn read_secret(path: &Path, surroundings: &Surroundings) -> Result<Secret, Unusable> {
     let file = files::open(path).map_err(|error| {
         let help = match error.kind() {
+            std::io::ErrorKind::NotFound if surroundings.is_credential(path) => {
+                "systemd provides it while the daemon runs, by a line `LoadCredential=` of the unit"
+                    .to_owned()
+            }
             std::io::ErrorKind::NotFound => recipe(path),
             std::io::ErrorKind::PermissionDenied => {
                 "run this as the user of the daemon, or as root".to_owned()
