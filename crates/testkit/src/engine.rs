@@ -12,7 +12,7 @@
 //! What ends with the namespaces needs no cleaning up: processes, mounts, network interfaces.
 
 pub mod apt;
-mod cgroup;
+pub(crate) mod cgroup;
 pub mod command;
 pub(crate) mod http;
 mod machine;

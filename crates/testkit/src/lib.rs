@@ -1,5 +1,5 @@
 //! Real parts for the tests of cutover: a private Docker Engine, a registry, images of an example
-//! service, and a prober that measures what clients of a service see.
+//! service, a server with systemd, and a prober that measures what clients of a service see.
 //!
 //! Tests that need them run inside a world that `cargo xtask test` prepares; see [`world`].
 
@@ -10,6 +10,7 @@ pub mod registry;
 pub mod signer;
 pub mod faults;
 pub mod scene;
+pub mod server;
 
 use std::sync::OnceLock;
 

@@ -33,6 +33,7 @@ use crate::images::ImageSpec;
 use crate::registry::{Auth, Registry};
 
 pub use ended::Ended;
+pub use look::ask;
 
 /// The longest that a test waits for something that takes well under a second on an idle machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where Linux distributions mount the control groups.
-pub(super) const ROOT: &str = "/sys/fs/cgroup";
+pub(crate) const ROOT: &str = "/sys/fs/cgroup";
 
 /// Lets groups with controllers be made under a version 2 root that is itself only part of a
 /// bigger tree, as in a container: such a root must hold no process when its groups get controllers,
@@ -12,7 +12,7 @@ pub(super) const ROOT: &str = "/sys/fs/cgroup";
 /// there is nothing to do.
 ///
 /// What does not succeed is left: Docker says more clearly what it misses than we could.
-pub(super) fn make_room(root: &Path) {
+pub(crate) fn make_room(root: &Path) {
     let is_partial_root = root.join("cgroup.type").exists();
     let Ok(controllers) = fs::read_to_string(root.join("cgroup.controllers")) else {
         return;
@@ -37,7 +37,7 @@ pub(super) fn make_room(root: &Path) {
 }
 
 /// The control group of the engine in this directory: a name that no other engine has.
-pub(super) fn name_of(dir: &Path) -> String {
+pub(crate) fn name_of(dir: &Path) -> String {
     let name: String = dir
         .to_string_lossy()
         .chars()
@@ -51,7 +51,7 @@ pub(super) fn name_of(dir: &Path) -> String {
 
 /// Removes the empty groups of engines in this directory or below it, which Docker leaves behind
 /// when it is killed.
-pub(super) fn remove(root: &Path, dir: &Path) {
+pub(crate) fn remove(root: &Path, dir: &Path) {
     let own = name_of(dir);
     let below = format!("{own}-");
     // Version 1 has one tree for each controller, version 2 a single one.

@@ -1,4 +1,4 @@
-//! Debian's own packages of Docker Engine, Compose and the registry, downloaded and unpacked
+//! Debian's own packages of Docker Engine, Compose, the registry and systemd, downloaded and unpacked
 //! under one directory without being installed.
 //!
 //! ```text
@@ -24,7 +24,8 @@ use super::recipe::{PROGRAMS, RECIPE, Wanted, recipe_line};
 
 /// What to tell somebody on whose machine the packages cannot be had.
 const ADVICE: &str = "the private Docker is made of Debian's packages (docker.io, docker-cli, \
-    docker-compose, docker-registry, containerd, runc, iptables, tini, busybox-static, cosign), which are \
+    docker-compose, docker-registry, containerd, runc, iptables, tini, busybox-static, cosign, \
+    systemd), which are \
     downloaded with the machine's own apt from the mirror that it already uses. \
     Run this on Debian 12 or newer, or in a `debian:12` container started with `--privileged`, with \
     the mirror reachable. Trying cutover by hand needs no private Docker: install Docker Engine 23 \
@@ -104,6 +105,28 @@ impl Packages {
             ComposeVersion::Newest => "docker-compose",
             ComposeVersion::Oldest => "docker-compose-oldest",
         })
+    }
+
+    /// Where an unpacked package has a file or directory, given without the `usr/` that packages of
+    /// earlier releases leave out.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub(crate) fn file(&self, package: &str, inside: &str) -> Result<PathBuf> {
+        let package = self.dir.join("unpacked").join(package);
+        [package.join("usr").join(inside), package.join(inside)]
+            .into_iter()
+            .find(|path| path.exists())
+            .with_context(|| format!("{} holds no {inside}", package.display()))
+    }
+
+    /// The libraries of all packages: files, and directories of libraries that belong to one program.
+    ///
+    /// # Errors
+    /// If they cannot be listed.
+    pub(crate) fn libraries(&self) -> Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(self.dir.join("lib"))?;
+        Ok(entries.flatten().map(|entry| entry.path()).collect())
     }
 
     /// A command that runs one of the programs in an environment in which the programs find each
@@ -203,12 +226,12 @@ impl Packages {
     }
 }
 
-/// Where an unpacked package has its libraries: `usr/lib/MACHINE-linux-gnu`.
+/// Where an unpacked package has its libraries: `usr/lib/MACHINE-linux-gnu`, or the same without `usr`.
 fn library_dir(package: &Path) -> Option<PathBuf> {
-    fs::read_dir(package.join("usr/lib"))
-        .ok()?
-        .flatten()
-        .map(|entry| entry.path())
+    ["usr/lib", "lib"]
+        .iter()
+        .filter_map(|inside| fs::read_dir(package.join(inside)).ok())
+        .flat_map(|entries| entries.flatten().map(|entry| entry.path()))
         .find(|path| path.to_string_lossy().contains("-linux-"))
 }
 

@@ -1,4 +1,4 @@
-//! Which packages make a private Docker, and which of their programs are used.
+//! Which packages make a private Docker and a systemd, and which of their programs are used.
 
 /// One package: which Debian releases to take it from, best first, and how to see that it runs
 /// here (a package of a later release may need a newer C library than the machine has).
@@ -43,7 +43,7 @@ const fn compose(slot: &'static str, releases: &'static [&'static str]) -> Wante
 
 /// Everything that a private Docker needs. `runc` and the libraries come from the oldest release:
 /// they run on it and on every later one.
-pub(super) const RECIPE: [Wanted; 21] = [
+pub(super) const RECIPE: [Wanted; 27] = [
     tried("docker.io", &["sid", "trixie"], "usr/sbin/dockerd"),
     tried("docker-cli", &["sid", "trixie"], "usr/bin/docker"),
     compose("compose-newest", &["sid", "trixie"]),
@@ -74,6 +74,14 @@ pub(super) const RECIPE: [Wanted; 21] = [
     // For tests that make the disk fail.
     wanted("strace", &["bookworm", "trixie"]),
     wanted("libunwind8", &["bookworm", "trixie"]),
+    // For tests under systemd: what a machine has when it was installed, and an image of a container
+    // has not.
+    wanted("systemd", &["bookworm", "trixie"]),
+    wanted("libsystemd-shared", &["bookworm", "trixie"]),
+    wanted("libapparmor1", &["bookworm", "trixie"]),
+    wanted("libcap2", &["bookworm", "trixie"]),
+    wanted("libkmod2", &["bookworm", "trixie"]),
+    wanted("libssl3", &["bookworm"]),
 ];
 
 /// The programs of `DIR/bin`: the name by which they are called, and where they are.

@@ -1,7 +1,7 @@
 //! What is there: what the service answers, which containers Docker has, what Compose says by hand.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
@@ -19,20 +19,7 @@ impl Scene {
     /// What `GET path` on the published port answers; empty if nothing does.
     #[must_use]
     pub fn ask(&self, path: &str) -> String {
-        let Ok(mut stream) = TcpStream::connect(self.address()) else {
-            return String::new();
-        };
-        drop(stream.set_read_timeout(Some(Duration::from_secs(2))));
-        let request = format!("GET {path} HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n");
-        let mut text = String::new();
-        if stream.write_all(request.as_bytes()).is_err()
-            || stream.read_to_string(&mut text).is_err()
-        {
-            return String::new();
-        }
-        text.split_once("\r\n\r\n")
-            .map(|(_, body)| body.to_owned())
-            .unwrap_or_default()
+        ask(self.address(), path)
     }
 
     /// The containers of the project, as Docker describes each.
@@ -141,4 +128,21 @@ impl Scene {
         );
         text
     }
+}
+
+/// What `GET path` at an address answers; empty if nothing does.
+#[must_use]
+pub fn ask(address: SocketAddr, path: &str) -> String {
+    let Ok(mut stream) = TcpStream::connect(address) else {
+        return String::new();
+    };
+    drop(stream.set_read_timeout(Some(Duration::from_secs(2))));
+    let request = format!("GET {path} HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n");
+    let mut text = String::new();
+    if stream.write_all(request.as_bytes()).is_err() || stream.read_to_string(&mut text).is_err() {
+        return String::new();
+    }
+    text.split_once("\r\n\r\n")
+        .map(|(_, body)| body.to_owned())
+        .unwrap_or_default()
 }
