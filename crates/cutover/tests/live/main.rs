@@ -11,6 +11,7 @@ mod turns;
 mod by_hand;
 mod github;
 mod operator;
+mod systemd;
 
 use std::path::Path;
 
