@@ -297,6 +297,18 @@ fn the_workflow_has_a_job_for_each_service() {
 }
 
 #[test]
+fn the_workflow_names_the_registry_in_full_and_asks_for_its_login() {
+    let place = Place::new();
+    let hub = String::from_utf8_lossy(PROJECT).replace("ghcr.io/acme/shop", "acme/shop");
+    assert_ne!(hub.as_bytes(), PROJECT);
+    let text = workflow::text(&place.project(hub.as_bytes()), workflow::Front::Proxy);
+    assert!(text.contains("image: docker.io/acme/shop\n"), "{text}");
+    assert!(text.contains("REGISTRY_PASSWORD: ${{"), "{text}");
+    let github = workflow::text(&place.project(PROJECT), workflow::Front::Proxy);
+    assert!(!github.contains("REGISTRY_PASSWORD: ${{"), "{github}");
+}
+
+#[test]
 fn the_workflow_is_the_one_in_the_documentation() {
     let document = include_str!("../../../../../docs/github-actions.md");
     let (_, example) = document.split_once("```yaml\n").expect("an example");

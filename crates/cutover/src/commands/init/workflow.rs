@@ -1,5 +1,7 @@
 //! The workflow for GitHub Actions as text: the one that is shipped, with a job for each service.
 
+use cutover_core::image::ImageRef;
+
 use super::project::{Deployable, Project};
 
 /// The workflow as shipped, with one job; also the first example of `docs/github-actions.md`.
@@ -10,6 +12,15 @@ const SERVICE: &str = "app";
 
 /// The image that it builds.
 const IMAGE: &str = "ghcr.io/acme/app";
+
+/// The registry to which the token of a job can push.
+const GITHUB_REGISTRY: &str = "ghcr.io/";
+
+/// The secret that the job passes on.
+const SECRET: &str = "      CUTOVER_SECRET: ${{ secrets.CUTOVER_SECRET }}\n";
+
+/// What it passes on for any other registry.
+const REGISTRY_SECRETS: &str = "      REGISTRY_USERNAME: ${{ secrets.REGISTRY_USERNAME }}\n      REGISTRY_PASSWORD: ${{ secrets.REGISTRY_PASSWORD }}\n";
 
 /// The port that it calls.
 const PORT: &str = ":8443\n";
@@ -66,7 +77,16 @@ fn block_for(shipped: &str, service: &Deployable, id: &str, previous: Option<&st
             ),
         )
     } else {
-        block.replace(IMAGE, &service.repository)
+        // In full: the workflow logs in to what stands before the first slash.
+        let repository = service.repository.parse::<ImageRef>();
+        let repository = repository.map_or_else(|_| service.repository.clone(), |it| it.name());
+        let block = block.replace(IMAGE, &repository);
+        if repository.starts_with(GITHUB_REGISTRY) {
+            block
+        } else {
+            // The job's own token is for GitHub's registry only.
+            block.replace(SECRET, &format!("{SECRET}{REGISTRY_SECRETS}"))
+        }
     }
 }
 

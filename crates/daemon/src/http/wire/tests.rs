@@ -122,7 +122,7 @@ fn a_rolled_back_deployment_says_everything() {
     1 requested "queued": ci asked for 0123456789abcdef0123456789abcdef01234567
     2 pull_started "pulling": making sure that ghcr.io/acme/shop:0123456789abcdef0123456789abcdef01234567 is on the machine
     3 image_pinned "pulling": ghcr.io/acme/shop:0123456789abcdef0123456789abcdef01234567 is on the machine, digest sha256:d
-    4 stage_started "staging": creating the new container; shop-app-1 runs ghcr.io/acme/shop:old and was found healthy
+    4 stage_started "staging": creating the new container; shop-app-1, of ghcr.io/acme/shop:old, was found healthy
     5 staged "staging": container bbbbbbbbbbbb was created and is not started yet
     6 switch_started "switching": switching to the new container
     7 switched "switching": the new container was started; no container of the service ran for 240 ms
@@ -184,7 +184,7 @@ fn a_deployment_that_succeeded_names_no_cause() {
     1 requested "queued": ci asked for 0123456789abcdef0123456789abcdef01234567
     2 pull_started "pulling": making sure that ghcr.io/acme/shop:0123456789abcdef0123456789abcdef01234567 is on the machine
     3 image_pinned "pulling": ghcr.io/acme/shop:0123456789abcdef0123456789abcdef01234567 is on the machine, digest sha256:d
-    4 stage_started "staging": creating the new container; shop-app-1 runs ghcr.io/acme/shop:old and was found healthy
+    4 stage_started "staging": creating the new container; shop-app-1, of ghcr.io/acme/shop:old, was found healthy
     5 staged "staging": container bbbbbbbbbbbb was created and is not started yet
     6 switch_started "switching": switching to the new container
     7 switched "switching": the new container was started; no container of the service ran for 240 ms
