@@ -51,12 +51,13 @@ fn the_example_loads_as_it_is_and_with_all_that_is_commented_out() {
             "abcdefghijklmnopqrstuvwxyz012345\n",
         ),
         ("docker-compose", ""),
+        ("cosign", ""),
     ] {
         fs::create_dir_all(place.path(name).parent().expect("a directory")).expect(name);
         place.write(
             name,
             text,
-            if name == "docker-compose" {
+            if ["docker-compose", "cosign"].contains(&name) {
                 0o755
             } else {
                 0o600
@@ -70,6 +71,7 @@ fn the_example_loads_as_it_is_and_with_all_that_is_commented_out() {
             "/usr/libexec/docker/cli-plugins/docker-compose",
             "$DIR/docker-compose",
         )
+        .replace("/usr/local/bin/cosign", "$DIR/cosign")
         .replace("\"/root/.docker\"", "\"$DIR\"");
     let settings = place
         .read(&example)
