@@ -19,7 +19,7 @@ mod groups;
 mod root;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -93,6 +93,12 @@ impl Server {
             .wait_for_docker()
             .with_context(|| tail_of(&server.dir.path().join("boot.log")))?;
         Ok(server)
+    }
+
+    /// The directory of its log, by whose name its control groups are called.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Where a path of the server is found from outside.
