@@ -66,9 +66,6 @@ async fn what_is_unfinished(deployer: &Deployer) -> Option<Vec<Deployment>> {
     }
 }
 
-/// How often starting a committed container is tried before an operator is asked.
-const START_ATTEMPTS: u32 = 3;
-
 /// How often the removal of a container that was never started is tried.
 const DISCARD_ATTEMPTS: u32 = 10;
 
@@ -159,7 +156,7 @@ async fn roll_forward(run: &mut Run) {
     let driver = run.driver.clone();
     let mut attempt = 1;
     while let Err(why) = start_committed(run, &deployment, staged).await {
-        if attempt == START_ATTEMPTS {
+        if attempt == roll_forward::START_ATTEMPTS {
             return ask_operator(run, interrupted(why)).await;
         }
         let what = format!("attempt {attempt} to start the committed container failed: {why}");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cutover_core::cause::Cause;
+use cutover_core::cause::{Cause, Code};
 use cutover_core::deployment::{Event, Previous, Staged};
 
 use super::roll_back::ask_operator;
@@ -20,6 +20,10 @@ const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// How often what was committed is tried to be finished while Docker answers, about two minutes in all:
 /// after that it is something that only a person can put right.
 const SETTLE_ATTEMPTS: u32 = 15;
+
+/// How often a committed container that does not run is started: each attempt stops the previous one, which
+/// runs in its place.
+pub(super) const START_ATTEMPTS: u32 = 3;
 
 /// After the commit point: finish.
 pub(super) async fn roll_forward(run: &mut Run, model: Option<&ServiceModel>) {
@@ -51,11 +55,15 @@ enum Settled {
 async fn settle(run: &mut Run, previous: Option<&Previous>, staged: &Staged) -> Settled {
     let mut pause = RETRY_PAUSE;
     let mut attempts = 0;
+    let mut starts = 0;
     while let Err(cause) = run.driver.settle(previous, staged).await {
         if run.driver.docker().ping().await.is_ok() {
             attempts += 1;
         }
-        if attempts == SETTLE_ATTEMPTS {
+        if cause.code == Code::SwitchFailed {
+            starts += 1;
+        }
+        if attempts == SETTLE_ATTEMPTS || starts == START_ATTEMPTS {
             return Settled::Never(cause);
         }
         run.record

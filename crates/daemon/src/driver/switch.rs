@@ -186,15 +186,15 @@ impl ComposeDriver {
     /// After the commit: the new container runs and gets its restart policy, and the old one goes.
     ///
     /// # Errors
-    /// [`Code::DockerUnavailable`]; calling again goes on where it ended.
+    /// [`Code::DockerUnavailable`], or as [`Self::ensure_committed_runs`]; calling again goes on where it ended.
     pub async fn settle(&self, previous: Option<&Previous>, staged: &Staged) -> Result<(), Cause> {
         let failed = |error: DockerError| docker_cause(Step::CleanUp, &error);
+        // The old one is the only other container there is: it goes when the new one is seen to run.
+        self.ensure_committed_runs(previous, staged).await?;
         self.docker
             .ensure_restart_policy(&staged.container, &staged.restart_policy)
             .await
             .map_err(failed)?;
-        // The old one is the only other container there is: it goes when the new one is seen to run.
-        self.ensure_committed_runs(previous, staged).await?;
         if let Some(old) = previous {
             // The new container has taken the anonymous volumes over.
             self.docker
@@ -209,45 +209,44 @@ impl ComposeDriver {
     /// the new one was proven, and starts the old one then.
     ///
     /// # Errors
-    /// [`Code::DockerUnavailable`] with Docker's own words. If the new container could not be started, the old
-    /// one runs again, where it ran before.
+    /// [`Code::DockerUnavailable`] while Docker does not answer. [`Code::SwitchFailed`] if the new container is
+    /// gone or does not start: then the old one runs, where it ran before.
     pub async fn ensure_committed_runs(
         &self,
         previous: Option<&Previous>,
         staged: &Staged,
     ) -> Result<(), Cause> {
         let failed = |error: DockerError| docker_cause(Step::CleanUp, &error);
-        let runs = |container: Option<crate::docker::Container>| {
-            container.is_some_and(|container| container.state.running)
-        };
         let old = match previous {
-            Some(old) => runs(
-                self.docker
-                    .container(&old.container)
-                    .await
-                    .map_err(failed)?,
-            ),
-            None => false,
-        };
-        let new = self.docker.container(&staged.container).await;
-        if !old && runs(new.map_err(failed)?) {
-            return Ok(());
-        }
-        if let Some(previous) = previous.filter(|_| old) {
-            self.docker
-                .ensure_stopped(&previous.container, None)
+            Some(old) => self
+                .docker
+                .container(&old.container)
                 .await
-                .map_err(failed)?;
-        }
-        let Err(error) = self.docker.ensure_started(&staged.container).await else {
-            return Ok(());
+                .map_err(failed)?,
+            None => None,
+        };
+        let old_runs = old.is_some_and(|old| old.state.running);
+        let new = self.docker.container(&staged.container).await;
+        let why = match new.map_err(failed)? {
+            Some(new) if new.state.running && !old_runs => return Ok(()),
+            Some(_) => {
+                if let Some(previous) = previous.filter(|_| old_runs) {
+                    let stopped = self.docker.ensure_stopped(&previous.container, None).await;
+                    stopped.map_err(failed)?;
+                }
+                match self.docker.ensure_started(&staged.container).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) => error.to_string(),
+                }
+            }
+            None => "the new container is gone: somebody removed it".to_owned(),
         };
         if let Some(previous) = previous.filter(|previous| previous.condition.ran())
             && let Err(error) = self.docker.ensure_started(&previous.container).await
         {
             tracing::error!(container = previous.container, %error, "the previous container could not be started either");
         }
-        Err(failed(error))
+        Err(Cause::new(Code::SwitchFailed, Step::CleanUp, why))
     }
 }
 
