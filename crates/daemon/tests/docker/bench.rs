@@ -83,13 +83,16 @@ impl Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         let label = format!("label=bench={}", self.name);
+        // Images by their references: images of the same content have one id, and removing that takes
+        // them from the tests beside this one.
+        let named = ["images", "--format", "{{.Repository}}:{{.Tag}}", &self.name];
         for (list, remove) in [
-            (["ps", "-aq", "--filter", &label], ["rm", "-fv"]),
-            (["images", "-q", &self.name, "--no-trunc"], ["rmi", "-f"]),
+            (&["ps", "-aq", "--filter", &label][..], ["rm", "-fv"]),
+            (&named[..], ["rmi", "-f"]),
         ] {
-            let found = self.try_cli(&list).unwrap_or_default();
-            for id in found.lines() {
-                let _ = self.try_cli(&[remove[0], remove[1], id]);
+            let found = self.try_cli(list).unwrap_or_default();
+            for name in found.lines() {
+                let _ = self.try_cli(&[remove[0], remove[1], name]);
             }
         }
     }
@@ -116,4 +119,14 @@ pub(crate) fn eventually<C: AsyncFn() -> bool>(
         });
         assert!(waited.await.is_ok(), "{location}: {what} did not happen");
     }
+}
+
+#[test]
+fn a_test_that_ends_removes_only_what_it_made() {
+    let (ended, beside) = (Bench::new(), Bench::new());
+    let spec = ImageSpec::new("the same");
+    let (gone, kept) = (ended.image(&spec), beside.image(&spec));
+    drop(ended);
+    assert!(beside.try_cli(&["image", "inspect", &gone]).is_err());
+    beside.create(&kept, &[]);
 }
