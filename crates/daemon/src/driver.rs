@@ -5,6 +5,7 @@
 //! the same functions.
 
 pub mod command;
+mod present;
 pub mod project;
 pub mod stage;
 mod staging;
@@ -20,6 +21,8 @@ use cutover_core::deployment::PinnedImage;
 use cutover_core::names::{DeploymentId, ServiceName, Tag};
 
 use self::command::Compose;
+pub use self::present::Present;
+use self::present::sort_out;
 use self::project::ServiceModel;
 use self::staging::rewrite::DEPLOYMENT_LABEL;
 use crate::docker::{AnonymousVolumes, Container, Docker, DockerError};
@@ -38,15 +41,6 @@ pub struct ComposeDriver {
     compose: Compose,
     staging_directory: PathBuf,
     tag_variables: Arc<Mutex<BTreeMap<ServiceName, String>>>,
-}
-
-/// The containers of a service, sorted out.
-#[derive(Debug)]
-pub struct Present {
-    /// The one that the service runs in; none before its first deployment.
-    pub current: Option<Container>,
-    /// What earlier deployments left; none of it runs.
-    pub leftovers: Vec<Container>,
 }
 
 /// One service of a project, for one tag: what every step is about.
@@ -131,12 +125,12 @@ impl ComposeDriver {
         })
     }
 
-    /// Removes what earlier deployments left, so that Compose does not take it for the service's own.
+    /// Removes what earlier deployments left: [`Present::leftovers`], or, after the commit, [`Present::parked`].
     ///
     /// # Errors
     /// [`Code::StageFailed`] with Docker's own words.
-    pub async fn clear(&self, leftovers: &[Container]) -> Result<(), Cause> {
-        for leftover in leftovers {
+    pub async fn clear(&self, containers: &[Container]) -> Result<(), Cause> {
+        for leftover in containers {
             self.docker
                 .ensure_removed(&leftover.id, AnonymousVolumes::Keep)
                 .await
@@ -187,35 +181,6 @@ impl ComposeDriver {
             .containers_labeled(DEPLOYMENT_LABEL, Some(deployment.as_str()))
             .await
             .map_err(|error| docker_cause(Step::Recover, &error))
-    }
-}
-
-/// Tells the service's container from what cutover left of earlier deployments: new containers that were
-/// staged or failed, and, beside another one, an old one that was put aside. The number of containers, if
-/// more than one is left.
-fn sort_out(found: Vec<Container>) -> Result<Present, usize> {
-    let is_failed = |container: &Container| {
-        let staged = container.labels.contains_key(DEPLOYMENT_LABEL);
-        let never_started = staged && container.state.started_at.is_none();
-        let put_aside =
-            container.name.contains(PARKED_INFIX) && container.name.ends_with(FAILED_SUFFIX);
-        !container.state.running && (never_started || put_aside)
-    };
-    let (mut leftovers, mut rest): (Vec<_>, Vec<_>) = found.into_iter().partition(is_failed);
-    if rest.len() > 1 {
-        let is_parked = |container: &Container| {
-            !container.state.running && container.name.contains(PARKED_INFIX)
-        };
-        let (parked, others) = rest.into_iter().partition(is_parked);
-        leftovers.extend::<Vec<_>>(parked);
-        rest = others;
-    }
-    match rest.len() {
-        0 | 1 => Ok(Present {
-            current: rest.pop(),
-            leftovers,
-        }),
-        count => Err(count),
     }
 }
 

@@ -47,7 +47,16 @@ struct Shared {
 #[derive(Default)]
 struct Plan {
     calls: Vec<String>,
-    fault: Option<(usize, Fault)>,
+    fault: Option<(Which, Fault)>,
+    struck: usize,
+}
+
+/// Which of the changing calls get the fault.
+enum Which {
+    /// The one with this number.
+    Nth(usize),
+    /// Every one that ends like this, as [`FaultyDocker::calls`] writes it.
+    Ending(String),
 }
 
 /// The socket in front of Docker.
@@ -105,9 +114,23 @@ impl FaultyDocker {
     /// Forgets what was called; the `number`th changing call from now on (from 0) gets `fault`.
     pub fn arm(&self, number: usize, fault: Fault) {
         *self.plan() = Plan {
-            calls: Vec::new(),
-            fault: Some((number, fault)),
+            fault: Some((Which::Nth(number), fault)),
+            ..Plan::default()
         };
+    }
+
+    /// Forgets what was called; every changing call from now on that ends like this gets `fault`.
+    pub fn arm_every(&self, ending: &str, fault: Fault) {
+        *self.plan() = Plan {
+            fault: Some((Which::Ending(ending.to_owned()), fault)),
+            ..Plan::default()
+        };
+    }
+
+    /// How many calls got the fault since it was armed.
+    #[must_use]
+    pub fn struck(&self) -> usize {
+        self.plan().struck
     }
 
     /// Forgets what was called and lets everything pass.
@@ -154,12 +177,15 @@ fn fault_of(shared: &Shared, request: &Request<Incoming>) -> Option<Fault> {
         return None;
     }
     let mut plan = shared.plan.lock().unwrap_or_else(PoisonError::into_inner);
-    plan.calls
-        .push(format!("{} {}", request.method(), request.uri().path()));
-    let number = plan.calls.len() - 1;
-    plan.fault
-        .filter(|(at, _)| *at == number)
-        .map(|(_, fault)| fault)
+    let call = format!("{} {}", request.method(), request.uri().path());
+    let fault = match &plan.fault {
+        Some((Which::Nth(number), fault)) if *number == plan.calls.len() => Some(*fault),
+        Some((Which::Ending(ending), fault)) if call.ends_with(ending) => Some(*fault),
+        _ => None,
+    };
+    plan.struck += usize::from(fault.is_some());
+    plan.calls.push(call);
+    fault
 }
 
 async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<Body>, Broken> {

@@ -1,5 +1,6 @@
 //! When the way back is gone: an operator is asked, everybody is told, and nothing goes on by itself.
 
+use cutover_testkit::faults::Fault;
 use cutover_testkit::images::ImageSpec;
 use cutover_testkit::scene::{Ended, Network, Scene, Wishes};
 
@@ -63,6 +64,49 @@ fn a_rollback_without_the_previous_container_asks_for_an_operator() {
     assert_eq!(scene.serves(), "good");
     let (_, ready) = scene.get("/readyz").expect("an answer");
     assert_eq!(ready["services_needing_operator"], 0, "{ready:#}");
+}
+
+/// Docker does not stop the new container, so that the old one cannot be put back: it stays, put aside, and is
+/// the only one that was ever proven.
+#[test]
+fn a_container_that_was_put_aside_stays_until_a_newer_one_is_proven() {
+    let mut scene = Scene::usual(CUTOVER);
+    let good = scene.push(&ImageSpec::new("good"));
+    let sick = ImageSpec::new("bad").env("NEVER_HEALTHY", "1");
+    let (bad, worse) = (scene.push(&sick), scene.push(&sick.env("VERSION", "worse")));
+    let better = scene.push(&ImageSpec::new("better"));
+    drop(scene.deploy(&good).expect("succeeded"));
+    let proven = scene.container()["Id"].as_str().expect("an id").to_owned();
+
+    let client = scene.begin(&bad);
+    scene.wait_until("it is being verified", || {
+        scene.history()[0]["status"] == "verifying"
+    });
+    scene.docker.arm_every("/stop", Fault::Error);
+    let ended = Ended::of(&client.wait_with_output().expect("an end")).expect("rollback_failed");
+    assert_eq!(ended.cause(), "rollback_failed");
+    assert_eq!(scene.docker.struck(), 3, "{:#?}", scene.docker.calls());
+    scene.docker.disarm();
+    let container = |id: &str| {
+        scene
+            .ask_docker(&format!("/containers/{id}/json"))
+            .unwrap_or_default()
+    };
+    assert!(
+        container(&proven)["Name"]
+            .as_str()
+            .is_some_and(|name| name.contains("_cutover-")),
+        "{}",
+        container(&proven)["Name"]
+    );
+
+    // What fails now goes back to what ran, which was never healthy, and takes nothing away.
+    drop(scene.deploy(&worse).expect("rollback_failed"));
+    assert_eq!(scene.serves(), "bad");
+    assert_eq!(container(&proven)["Id"], *proven, "it is still there");
+    drop(scene.deploy(&better).expect("succeeded"));
+    assert_eq!(scene.serves(), "better");
+    assert_eq!(scene.containers().len(), 1, "{:#?}", scene.containers());
 }
 
 #[test]

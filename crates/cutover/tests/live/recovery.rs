@@ -160,6 +160,7 @@ fn a_call_whose_answer_is_lost_or_that_fails_ends_in_one_of_both_releases() {
             let context = format!("{fault:?} at call {number}, {call}");
             stage.scene.docker.arm(number, fault);
             let ended = stage.scene.deploy(&stage.new);
+            assert_eq!(stage.scene.docker.struck(), 1, "{context}");
             stage.scene.docker.disarm();
             assert!(!ended.outcome().is_empty(), "{context}: {ended:#?}");
             let deployment = stage.newest_ended();

@@ -35,10 +35,13 @@ pub(super) async fn roll_forward(run: &mut Run, model: Option<&ServiceModel>) {
             Settled::Never(cause) => return ask_operator(run, cause).await,
         }
     }
-    if let Some(model) = model
-        && let Err(what) = remember_tag(run, model).await
-    {
-        run.record.warn(what).await;
+    if let Some(model) = model {
+        if let Err(what) = remember_tag(run, model).await {
+            run.record.warn(what).await;
+        }
+        if let Err(what) = clear_parked(run, model).await {
+            run.record.warn(what).await;
+        }
     }
     run.record.anyway(Event::Succeeded).await;
 }
@@ -75,6 +78,21 @@ async fn settle(run: &mut Run, previous: Option<&Previous>, staged: &Staged) -> 
         }
     }
     Settled::Yes
+}
+
+/// Removes what a failed rollback had put aside: now something newer is proven, and `docker compose` by hand
+/// would take it for a second container of the service.
+async fn clear_parked(run: &Run, model: &ServiceModel) -> Result<(), String> {
+    let cleared = async {
+        let present = run.driver.present(model).await?;
+        run.driver.clear(&present.parked).await
+    };
+    cleared.await.map_err(|cause| {
+        format!(
+            "a container that was put aside before could not be removed: {}",
+            cause.detail
+        )
+    })
 }
 
 /// Writes the tag into the env file, where a `docker compose up` by hand finds it.

@@ -119,8 +119,9 @@ async fn bring_in(run: &mut Run) -> Result<Option<Incoming>, Cause> {
         },
     )
     .await?;
-    let Present { current, leftovers } = driver.present(&model).await?;
-    let present_image = current
+    let present = driver.present(&model).await?;
+    let present_image = present
+        .current
         .as_ref()
         .map(|container| container.image_id.as_str());
     let image = pull(run, deadline, &model, present_image).await?;
@@ -128,7 +129,7 @@ async fn bring_in(run: &mut Run) -> Result<Option<Incoming>, Cause> {
         .await?;
     accept(run, deadline, &image).await?;
 
-    if let Some(container) = &current
+    if let Some(container) = &present.current
         && container.condition().is_good()
         && driver.is_same_release(target, container, &image).await?
         && answers(&driver, &service, container).await?
@@ -143,7 +144,6 @@ async fn bring_in(run: &mut Run) -> Result<Option<Incoming>, Cause> {
         return Ok(None);
     }
 
-    let present = Present { current, leftovers };
     let staging = stage(run, deadline, target, &image, present).await?;
     let secrets = model
         .secrets
@@ -178,7 +178,7 @@ async fn stage(
     )
     .await?;
     driver.clear(&present.leftovers).await?;
-    let stage = driver.stage(target, image, previous.as_ref());
+    let stage = driver.stage(target, image, previous.as_ref(), &present.parked);
     let staged = run.unless_given_up(deadline, Step::Stage, stage).await;
     // Compose may quote what the project keeps secret.
     let known = Mask::new(target.model.secrets.iter().cloned());

@@ -175,7 +175,7 @@ impl Container {
     }
 
     /// Reads Docker's description; none if it lacks an id.
-    pub(super) fn from_docker(answer: ContainerInspectResponse) -> Option<Self> {
+    pub(crate) fn from_docker(answer: ContainerInspectResponse) -> Option<Self> {
         let id = answer.id?;
         let config = answer.config.unwrap_or_default();
         let host = answer.host_config.unwrap_or_default();

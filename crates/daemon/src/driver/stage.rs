@@ -8,6 +8,7 @@ use cutover_core::deployment::{PinnedImage, Previous, Staged};
 
 use super::command::Project;
 use super::staging::rewrite::Mark;
+use super::staging::view::{OldContainer, View};
 use super::staging::{Arrival, HeldStart, StagingSocket};
 use super::{ComposeDriver, Target, docker_cause};
 use crate::docker::Container;
@@ -31,7 +32,8 @@ pub struct Staging {
 }
 
 impl ComposeDriver {
-    /// Lets Compose create the new container, up to the call that would start it.
+    /// Lets Compose create the new container, up to the call that would start it. It does not get to see the
+    /// `parked` ones.
     ///
     /// # Errors
     /// [`Code::StageFailed`] with Compose's own words, or [`Code::OutsideChange`]. A container may have
@@ -41,6 +43,7 @@ impl ComposeDriver {
         target: Target<'_>,
         image: &PinnedImage,
         previous: Option<&Previous>,
+        parked: &[Container],
     ) -> Result<Staging, Cause> {
         let model = target.model;
         let mark = Mark {
@@ -52,9 +55,13 @@ impl ComposeDriver {
         let path = self
             .staging_directory
             .join(format!("{}.sock", target.deployment.short()));
-        let old = previous.map(|old| (old.container.clone(), old.name.clone()));
+        let old = previous.map(|old| OldContainer {
+            id: old.container.clone(),
+            name: old.name.clone(),
+        });
+        let view = View::new(old, parked.iter().map(|one| one.id.clone()).collect());
         let mut socket =
-            StagingSocket::open(&path, self.docker.socket(), mark, old).map_err(|error| {
+            StagingSocket::open(&path, self.docker.socket(), mark, view).map_err(|error| {
                 stage_failed(format!("the staging socket could not be opened: {error}"))
             })?;
         let variables = BTreeMap::from([(model.tag_variable.clone(), target.tag.to_string())]);

@@ -12,7 +12,7 @@
 //! Everything else that would change something is refused, and the deployment fails with nothing changed.
 //! What may pass is decided in [`view`]; bodies are changed in [`rewrite`]; bytes move in [`forward`].
 
-mod view;
+pub(super) mod view;
 pub(super) mod rewrite;
 mod forward;
 
@@ -34,7 +34,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use self::rewrite::Mark;
-use self::view::{Call, Decision, OldContainer, View};
+use self::view::{Call, Decision, View};
 
 type Body = BoxBody<Bytes, hyper::Error>;
 
@@ -92,12 +92,12 @@ struct State {
 }
 
 impl StagingSocket {
-    /// Opens a socket at `path` for one deployment in which `old`, if any, is to be replaced.
+    /// Opens a socket at `path` for one deployment of which Compose gets to see this `view`.
     pub(super) fn open(
         path: &Path,
         docker: &Path,
         mark: Mark,
-        old: Option<(String, String)>,
+        view: View,
     ) -> std::io::Result<Self> {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
@@ -106,12 +106,11 @@ impl StagingSocket {
         // The directory is the state directory: only root can reach into it.
         let listener = UnixListener::bind(path)?;
         let (sender, arrivals) = mpsc::channel(4);
-        let old = old.map(|(id, name)| OldContainer { id, name });
         let shared = Arc::new(Shared {
             docker: docker.to_owned(),
             mark,
             state: Mutex::new(State {
-                view: View::new(old),
+                view,
                 restart_policy: RestartPolicy::default(),
             }),
             arrivals: sender,

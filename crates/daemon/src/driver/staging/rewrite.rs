@@ -47,12 +47,12 @@ pub(super) fn create_body(body: &mut Value, mark: &Mark) -> Result<RestartPolicy
     Ok(policy)
 }
 
-/// Leaves the old container out once Compose believes that it is gone, and shows the new one's name.
+/// Leaves out what is hidden, and shows the new container's name.
 pub(super) fn list(containers: &mut Value, view: &View) {
     let Some(items) = containers.as_array_mut() else {
         return;
     };
-    items.retain(|item| item["Id"].as_str() != view.hidden());
+    items.retain(|item| !item["Id"].as_str().is_some_and(|id| view.is_hidden(id)));
     if let Some(new) = view.new_container() {
         for item in items {
             if item["Id"].as_str() == Some(&new.id) {
@@ -129,15 +129,17 @@ mod tests {
     #[test]
     fn the_list_shows_what_compose_believes() {
         let (old, new) = ("aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb");
-        let mut view = View::new(Some(OldContainer {
+        let replaced = OldContainer {
             id: old.into(),
             name: "shop-app-1".into(),
-        }));
+        };
+        let mut view = View::new(Some(replaced), vec!["parked".into()]);
         view.created(new, "tmp_shop-app-1");
         let shown = |view: &View| {
             let mut containers = json!([
                 { "Id": old, "Names": ["/shop-app-1"] },
                 { "Id": new, "Names": ["/tmp_shop-app-1"] },
+                { "Id": "parked", "Names": ["/shop-app-1_cutover-1234"] },
                 { "Id": "other", "Names": ["/shop-db-1"] }
             ]);
             list(&mut containers, view);

@@ -9,9 +9,9 @@ use std::collections::HashSet;
 
 /// A container that exists before Compose begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct OldContainer {
-    pub(super) id: String,
-    pub(super) name: String,
+pub(in crate::driver) struct OldContainer {
+    pub(in crate::driver) id: String,
+    pub(in crate::driver) name: String,
 }
 
 /// The container that Compose created.
@@ -26,8 +26,10 @@ pub(super) struct NewContainer {
 
 /// What Compose has been led to believe so far.
 #[derive(Debug)]
-pub(super) struct View {
+pub(in crate::driver) struct View {
     old: Option<OldContainer>,
+    /// The ids of containers that Compose never gets to see.
+    parked: Vec<String>,
     new: Option<NewContainer>,
     old_is_gone: bool,
     execs: HashSet<String>,
@@ -77,10 +79,12 @@ pub(super) struct Call<'a> {
 }
 
 impl View {
-    /// A view in which `old`, if any, is the container to be replaced.
-    pub(super) fn new(old: Option<OldContainer>) -> Self {
+    /// A view in which `old`, if any, is the container to be replaced, and those with the ids `parked` do
+    /// not exist.
+    pub(in crate::driver) fn new(old: Option<OldContainer>, parked: Vec<String>) -> Self {
         Self {
             old,
+            parked,
             new: None,
             old_is_gone: false,
             execs: HashSet::new(),
@@ -109,12 +113,11 @@ impl View {
         })
     }
 
-    /// The id of the old container once Compose believes that it is gone.
-    pub(super) fn hidden(&self) -> Option<&str> {
-        self.old
-            .as_ref()
-            .filter(|_| self.old_is_gone)
-            .map(|old| old.id.as_str())
+    /// Whether the container with this id is not to be seen: one that is put aside, or the old one once
+    /// Compose believes that it is gone.
+    pub(super) fn is_hidden(&self, id: &str) -> bool {
+        let gone = self.old.as_ref().filter(|_| self.old_is_gone);
+        gone.is_some_and(|old| old.id == id) || self.parked.iter().any(|parked| parked == id)
     }
 
     fn is_old(&self, reference: &str) -> bool {
@@ -239,10 +242,11 @@ mod tests {
     }
 
     fn replacing() -> View {
-        let mut view = View::new(Some(OldContainer {
+        let old = OldContainer {
             id: OLD.into(),
             name: "shop-app-1".into(),
-        }));
+        };
+        let mut view = View::new(Some(old), Vec::new());
         let decision = ask(
             &mut view,
             "POST",
@@ -262,7 +266,7 @@ mod tests {
     #[test]
     fn replacing_a_container_is_believed_until_the_start() {
         let mut view = replacing();
-        assert_eq!(view.hidden(), None);
+        assert!(!view.is_hidden(OLD));
         let stop = format!("/containers/{OLD}/stop");
         assert_eq!(ask(&mut view, "POST", &stop, ""), Decision::Believed);
         let old = format!("/containers/{OLD}");
@@ -270,7 +274,7 @@ mod tests {
             ask(&mut view, "DELETE", &old, "force=1"),
             Decision::Believed
         );
-        assert_eq!(view.hidden(), Some(OLD));
+        assert!(view.is_hidden(OLD) && !view.is_hidden(NEW));
         let rename = format!("/containers/{NEW}/rename");
         assert_eq!(
             ask(&mut view, "POST", &rename, "name=shop-app-1"),
@@ -305,7 +309,7 @@ mod tests {
             ("POST", format!("/containers/{OLD}/rename")),
             ("DELETE", format!("/containers/{OLD}")),
         ] {
-            let mut view = View::new(Some(old.clone()));
+            let mut view = View::new(Some(old.clone()), Vec::new());
             let decision = ask(&mut view, method, &path, "");
             assert!(
                 matches!(decision, Decision::Refuse { .. }),
