@@ -43,6 +43,9 @@ const RELEASES_MAX: u32 = 100;
 /// Watchers that fall further behind than this read the journal again.
 const LIVE_EVENTS_MAX: usize = 512;
 
+/// Between two attempts to record what could not be written.
+const FLUSH_PAUSE: Duration = Duration::from_secs(1);
+
 /// An authenticated, parsed, not yet admitted deployment.
 #[derive(Debug, Clone)]
 pub struct NewDeployment {
@@ -269,6 +272,14 @@ impl Deployer {
         self.deployment(id).await
     }
 
+    /// How a deployment ended, if it has and that is not recorded yet.
+    #[must_use]
+    pub fn ended_unrecorded(&self, id: &DeploymentId) -> Option<Deployment> {
+        let underway = self.underway();
+        let ended = underway.get(id)?.end.borrow();
+        ended.clone().filter(|ended| ended.status().is_end())
+    }
+
     /// What happens in a deployment from now on; `None` once it has ended (or never was).
     #[must_use]
     pub fn watch(&self, id: &DeploymentId) -> Option<broadcast::Receiver<Live>> {
@@ -405,13 +416,26 @@ impl Deployer {
         }
     }
 
-    /// Tells everybody who waits how a deployment ended.
-    fn remember_end(&self, deployment: &Deployment) {
-        // Nobody may be counting.
-        drop(self.inner.endings.send(deployment.clone()));
-        if let Some(underway) = self.underway().remove(&deployment.id) {
-            underway.end.send_replace(Some(deployment.clone()));
+    /// Tells everybody who waits how a deployment ended, and returns when that is recorded, or when the daemon
+    /// stops: nothing else may be begun before, because the next start would take it for unfinished.
+    async fn finish(&self, run: &mut Run) {
+        let ended = run.record.deployment().clone();
+        // Nobody may be counting, and nobody watching.
+        drop(self.inner.endings.send(ended.clone()));
+        if let Some(underway) = self.underway().get(&ended.id) {
+            underway.end.send_replace(Some(ended.clone()));
+            drop(underway.live.send(Live::Recorded));
         }
+        while let Err(error) = run.record.flush().await {
+            tracing::error!(
+                deployment.id = %ended.id, %error,
+                "how the deployment ended is not recorded yet; trying again every second"
+            );
+            if !self.rest(FLUSH_PAUSE).await {
+                break;
+            }
+        }
+        self.underway().remove(&ended.id);
     }
 }
 

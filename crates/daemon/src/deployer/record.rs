@@ -1,11 +1,16 @@
 //! One deployment under way: what has happened so far, recorded before and told to those who watch.
 
+use std::time::Duration;
+
 use cutover_core::deployment::{Deployment, Event, UnixMillis};
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
 use super::Live;
 use crate::journal::{Journal, JournalError};
+
+/// How long an event that must not hold anything up waits for the disk.
+const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The moment, by the machine's clock: for people, never for deciding how long something took.
 pub(super) fn now() -> UnixMillis {
@@ -66,18 +71,42 @@ impl Record {
     /// never wait for a disk. What could not be written is tried again with the next event.
     pub(super) async fn anyway(&mut self, event: Event) {
         let at = now();
+        let before = self.deployment.clone();
         if let Err(illegal) = self.deployment.apply(&event, at) {
             tracing::error!(deployment.id = %self.deployment.id, %illegal, "an event was left out of the journal");
             return;
         }
         self.tell(&event);
+        let is_warning = matches!(event, Event::Warned { .. });
         self.unwritten.push((self.deployment.events, event, at));
-        if let Err(error) = self.write_unwritten().await {
-            tracing::error!(
-                deployment.id = %self.deployment.id, %error,
-                "the journal could not be written; going on, because going back must not wait for it"
-            );
-        }
+        let written = tokio::time::timeout(WRITE_PATIENCE, self.write_unwritten()).await;
+        let why = match written {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => {
+                // What comes after it must not wait behind a warning, which stands in the log as well.
+                if is_warning && self.unwritten.len() == 1 {
+                    self.unwritten.clear();
+                    self.deployment = before;
+                }
+                error.to_string()
+            }
+            Err(_) => format!(
+                "the disk did not confirm it within {} s",
+                WRITE_PATIENCE.as_secs()
+            ),
+        };
+        tracing::error!(
+            deployment.id = %self.deployment.id, why,
+            "the journal could not be written; going on, because going back must not wait for it"
+        );
+    }
+
+    /// Writes what could not be written before.
+    ///
+    /// # Errors
+    /// Something of it is still not written.
+    pub(super) async fn flush(&mut self) -> Result<(), JournalError> {
+        self.write_unwritten().await
     }
 
     /// Says something that does not change the outcome.
@@ -88,9 +117,12 @@ impl Record {
 
     async fn write_unwritten(&mut self) -> Result<(), JournalError> {
         while let Some((seq, event, at)) = self.unwritten.first() {
-            self.journal
-                .record(&self.deployment.id, *seq, event, *at)
-                .await?;
+            let written = self.journal.record(&self.deployment.id, *seq, event, *at);
+            match written.await {
+                // It was handed over before, and written after the wait for it was given up.
+                Err(JournalError::Sequence { found, .. }) if found > *seq => {}
+                written => written?,
+            }
             self.unwritten.remove(0);
         }
         Ok(())

@@ -96,12 +96,19 @@ impl Deployer {
                 ))
             });
         }
-        let mut releases = releases.into_iter();
-        let present = releases
-            .next()
-            .and_then(|present| present.image)
-            .map(|image| image.id);
+        // What runs now is not always what was committed last: a rollback may have failed since.
+        let present = match self.running(service).await {
+            Ok(running) => running
+                .filter(|container| container.state.running)
+                .map(|container| container.image_id),
+            Err(why) => {
+                tracing::warn!(service.name = %service, why, "what runs is not known; taking what was committed last");
+                let last = releases.first();
+                last.and_then(|last| Some(last.image.as_ref()?.id.clone()))
+            }
+        };
         releases
+            .into_iter()
             .find(|release| release.image.as_ref().map(|image| &image.id) != present.as_ref())
             .ok_or_else(|| {
                 none(format!(
@@ -216,7 +223,7 @@ impl Deployer {
                 run::run_deployment(&mut run).await;
                 run
             });
-            let run = match story.await {
+            let mut run = match story.await {
                 Ok(run) => run,
                 Err(panic) => {
                     // Nobody knows how far it came but the journal: the next start puts it right.
@@ -225,7 +232,7 @@ impl Deployer {
                 }
             };
             let deployment = run.record.deployment().clone();
-            deployer.remember_end(&deployment);
+            deployer.finish(&mut run).await;
             if deployment.image.is_some() && deployment.status() != Status::Unchanged {
                 tidy_up::prune_images(&run, &deployer.inner.services).await;
             }
@@ -271,7 +278,7 @@ impl Deployer {
         };
         let mut run = self.run_of(deployment, service);
         run.record.anyway(event).await;
-        self.remember_end(run.record.deployment());
+        self.finish(&mut run).await;
     }
 
     /// Cancels `deployment` if it waits for its turn.

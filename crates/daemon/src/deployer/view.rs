@@ -74,7 +74,10 @@ impl Deployer {
         };
         Ok(ServiceView {
             name: service.clone(),
-            running: self.running(service).await,
+            running: self
+                .running(service)
+                .await
+                .map(|running| running.as_ref().map(as_running)),
             paused: flags.paused,
             needs_operator: flags.needs_operator,
             current: view(current).await?,
@@ -111,10 +114,7 @@ impl Deployer {
     }
 
     /// The service's container, as Docker has it now; or why that is not known.
-    async fn running(
-        &self,
-        name: &ServiceName,
-    ) -> Result<Option<cutover_api::service::Running>, String> {
+    pub(super) async fn running(&self, name: &ServiceName) -> Result<Option<Container>, String> {
         let Some(service) = self.configured(name) else {
             return Ok(None);
         };
@@ -132,17 +132,15 @@ impl Deployer {
                 .map_err(|cause| cause.detail)?,
         };
         self.remember_project(name, &project);
-        let containers = self
+        let mut containers = self
             .driver()
             .docker()
             .service_containers(&project, &service.compose_service)
             .await
             .map_err(|error| error.to_string())?;
-        let container = containers
-            .iter()
-            .find(|container| container.state.running)
-            .or(containers.first());
-        Ok(container.map(as_running))
+        // One that runs before one that does not; the sort keeps Docker's order otherwise.
+        containers.sort_by_key(|container| !container.state.running);
+        Ok(containers.into_iter().next())
     }
 
     fn remember_project(&self, service: &ServiceName, project: &str) {

@@ -164,6 +164,9 @@ impl Feed {
         if self.live.is_none() {
             self.live = self.front.deployer().watch(&self.id);
         }
+        // A disk that fails must not keep anybody waiting for an outcome that is known. Asked before the journal
+        // is read, so that no event is left out that is there.
+        let unrecorded = self.front.deployer().ended_unrecorded(&self.id);
         let journal = self.front.journal();
         let found = journal.deployment(&self.id).await.map_err(unreadable)?;
         let deployment = found.ok_or_else(no_deployment)?;
@@ -175,7 +178,8 @@ impl Feed {
             self.sent = line.seq;
         }
         // An event may have been recorded after the deployment was read: then there is another turn.
-        if deployment.status().is_end() && self.sent >= deployment.events {
+        let is_whole = deployment.status().is_end() && self.sent >= deployment.events;
+        if let Some(deployment) = unrecorded.or(is_whole.then_some(deployment)) {
             let view = self.front.view(&deployment).await?;
             self.pending.push_back(event(OUTCOME_EVENT, &view)?);
             self.next = Next::End;

@@ -45,18 +45,20 @@ enum Room {
     Ample,
     /// It neither goes forward nor ends anything: what there is.
     Usual,
-    /// It is about what has been changed already, or it ends a deployment: the ballast too.
+    /// It is about what has been changed already, it ends a deployment, or it comes before what does: the
+    /// ballast too.
     Last,
 }
 
 impl Room {
-    /// The room for an event that leads from `before` to `after`.
+    /// The room for `event`, which leads from `before` to `after`.
     ///
     /// Nothing may begin that could not be ended on paper, so up to the start of the switch the ballast
     /// is kept. From then on it is there to be used, for the commit as well: the new release has proved
-    /// itself, and taking it back for want of a page would be a second outage.
-    fn of(before: Status, after: Status) -> Self {
-        if after.is_end() || !before.is_before_switch() {
+    /// itself, and taking it back for want of a page would be a second outage. That a recovery has begun comes
+    /// before its end, which must not wait behind it.
+    fn of(before: Status, event: &Event, after: Status) -> Self {
+        if matches!(event, Event::RecoveryStarted) || after.is_end() || !before.is_before_switch() {
             Self::Last
         } else {
             Self::Ample
@@ -161,7 +163,7 @@ impl Writer {
         let after = next_status(Some(before), event)?;
         let body = to_body(event)?;
         let ended_at = after.is_end().then_some(at.0);
-        self.transact(Room::of(before, after), |transaction| {
+        self.transact(Room::of(before, event, after), |transaction| {
             insert_event(transaction, id, seq, at, &body)?;
             transaction
                 .prepare_cached("UPDATE deployments SET status = ?2, ended_at = ?3 WHERE id = ?1")?

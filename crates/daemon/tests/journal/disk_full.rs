@@ -123,6 +123,11 @@ async fn a_full_disk_refuses_to_begin_but_not_to_end() {
     let repeated = journal.create(&id(4), &known, UnixMillis(4000)).await;
     assert_eq!(repeated, Ok(Created::KnownDelivery { deployment: ended }));
 
+    // A restart finds it so: that it was taken up comes before its end.
+    let taken_up = Event::RecoveryStarted;
+    add(&journal, &mut staged, &taken_up)
+        .await
+        .expect("recorded");
     let end = Event::Failed(long_failure());
     add(&journal, &mut staged, &end).await.expect("recorded");
     assert!(!has_ballast(&directory));
