@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use cutover_core::env_file::{set_variable, variable};
 use cutover_core::names::Tag;
@@ -12,6 +13,9 @@ use rustix::fs::{Gid, Uid};
 
 use super::project::ServiceModel;
 use crate::settings;
+
+/// Two services of one project may be committed in the same moment, and share the file.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// An env file holds secrets as often as not.
 const NEW_FILE_MODE: u32 = 0o600;
@@ -39,6 +43,7 @@ pub fn remember_tag(
     model: &ServiceModel,
     tag: &Tag,
 ) -> Result<(), EnvFileError> {
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let path = env_file(service, model);
     replace(&path, |text| {
         (variable(text, &model.tag_variable).as_deref() != Some(tag.as_str()))
