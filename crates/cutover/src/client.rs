@@ -17,7 +17,7 @@
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
-use reqwest::{Method, RequestBuilder, Url, redirect};
+use reqwest::{Method, RequestBuilder, Response, Url, redirect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -155,12 +155,17 @@ impl Client {
 
     /// Sends a request and reads its whole answer, whatever it is.
     async fn transmit(&self, request: RequestBuilder) -> Result<Reply, Failure> {
-        let explain = |error: reqwest::Error| transport::explain(&error, &self.endpoint);
-        let mut response = request
+        let response = request
             .timeout(ANSWER_TIMEOUT)
             .send()
             .await
-            .map_err(explain)?;
+            .map_err(|error| transport::explain(&error, &self.endpoint))?;
+        self.receive(response).await
+    }
+
+    /// Reads an answer to its end, at most [`BODY_LEN_MAX`] of it. For how long is up to the caller.
+    async fn receive(&self, mut response: Response) -> Result<Reply, Failure> {
+        let explain = |error: reqwest::Error| transport::explain(&error, &self.endpoint);
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(explain)? {
             body.extend_from_slice(&chunk);

@@ -9,8 +9,8 @@ use cutover_api::deployment::{Deployment, EventLine};
 use cutover_api::event::{
     JOURNAL_EVENT, OUTCOME_EVENT, OUTPUT_EVENT, OutputLine, PROGRESS_EVENT, PullProgress,
 };
-use reqwest::header::ACCEPT;
-use reqwest::{Method, StatusCode};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+use reqwest::{Method, Response, StatusCode};
 
 use crate::client::credentials::Secret;
 use crate::client::failure::Failure;
@@ -21,6 +21,9 @@ use crate::client::{Answer, Client, transport};
 
 /// A stream that is silent for longer is taken for lost: the daemon sends a comment every 15 s.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
+
+/// An answer that is no stream is read for at most this long: a refusal is short and comes in one piece.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is told while a deployment is watched.
 #[derive(Debug)]
@@ -117,9 +120,12 @@ impl<'a> Follower<'a> {
             Err(_) => return End::Cut(silent()),
         };
         if response.status() != StatusCode::OK {
-            let (status, headers) = (response.status(), response.headers().clone());
-            let body = response.bytes().await.map(Vec::from).unwrap_or_default();
-            return refusal(Reply::new(status, &headers, body));
+            return self.read_refusal(response).await;
+        }
+        if !is_event_stream(response.headers()) {
+            // A maintenance page is no sign of life from the daemon, however many bytes it has.
+            let page = Reply::new(response.status(), response.headers(), Vec::new());
+            return End::Cut(page.foreign());
         }
         let mut parser = EventParser::default();
         loop {
@@ -136,6 +142,19 @@ impl<'a> Follower<'a> {
                     return End::Outcome(Box::new(outcome));
                 }
             }
+        }
+    }
+
+    /// Reads an answer that is no stream. Whoever gave it need not end it.
+    async fn read_refusal(&self, response: Response) -> End {
+        let status = response.status();
+        match tokio::time::timeout(REFUSAL_TIMEOUT, self.client.receive(response)).await {
+            Ok(Ok(reply)) => refusal(reply),
+            Ok(Err(failure)) => End::Cut(failure),
+            Err(_) => End::Cut(Failure::Lost {
+                what: format!("an answer with the status {status} did not come to its end"),
+                hint: String::new(),
+            }),
         }
     }
 
@@ -234,6 +253,15 @@ fn refusal(reply: Reply) -> End {
     }
 }
 
+/// Whether an answer is a stream of events, as cutover's are.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    let essence = kind.and_then(|kind| kind.split(';').next());
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream"))
+}
+
 /// A stream without a sign of life.
 fn silent() -> Failure {
     Failure::Lost {
@@ -250,5 +278,24 @@ fn ended_early() -> Failure {
     Failure::Lost {
         what: "the daemon's stream of events ended early".to_owned(),
         hint: String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_of_events_is_known_by_its_type_alone() {
+        let of = |kind: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, kind.parse().expect("a value"));
+            is_event_stream(&headers)
+        };
+        assert!(of("text/event-stream"));
+        assert!(of("Text/Event-Stream ; charset=utf-8"));
+        assert!(!of("text/html"));
+        assert!(!of("text/event-stream-like"));
+        assert!(!is_event_stream(&HeaderMap::new()));
     }
 }

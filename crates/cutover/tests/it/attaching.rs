@@ -128,6 +128,58 @@ fn a_deployment_that_may_not_be_watched_ends_with_5_at_once() {
 }
 
 #[test]
+fn a_maintenance_page_is_no_contact() {
+    let server = accepting();
+    let page = Act::page(200, "<html>back soon</html>");
+    server.always(EVENTS, page.clone()).always(VIEW, page);
+    let ended = Cutover::local(&server, &["deploy", "app", SHA, "--give-up-after", "1"]).run();
+    let ended = ended.with_code(5);
+    assert!(
+        ended
+            .stderr
+            .contains("something other than cutover answered 200"),
+        "{}",
+        ended.stderr
+    );
+    assert!(
+        ended.stderr.contains(&format!("`cutover show {ID}`")),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn an_answer_that_never_ends_does_not_hold_it_up() {
+    let server = accepting();
+    server
+        .always(EVENTS, Act::Stall(502))
+        .always(VIEW, Act::Drop);
+    let ended = Cutover::local(&server, &["deploy", "app", SHA, "--give-up-after", "1"]).run();
+    let ended = ended.with_code(5);
+    assert!(
+        ended
+            .stderr
+            .contains("an answer with the status 502 Bad Gateway did not come to its end"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn an_answer_that_is_too_long_is_not_read() {
+    let server = accepting();
+    let page = Act::page(502, "x".repeat((16 << 20) + 1));
+    server.always(EVENTS, page).always(VIEW, Act::Drop);
+    let ended = Cutover::local(&server, &["deploy", "app", SHA, "--give-up-after", "1"]).run();
+    let ended = ended.with_code(5);
+    assert!(
+        ended.stderr.contains("answers more than 16777216 bytes"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
 fn an_interrupted_command_says_that_the_deployment_goes_on() {
     for signal in [Signal::INT, Signal::TERM] {
         let server = accepting();

@@ -32,6 +32,8 @@ pub(crate) enum Act {
     },
     /// Answers 200 with a stream of events, and ends it like this.
     Stream(Vec<String>, End),
+    /// Answers with this status and the beginning of a page that never ends.
+    Stall(u16),
     /// Reads the request and closes the connection without an answer.
     Drop,
 }
@@ -58,6 +60,15 @@ impl Act {
         Self::Reply {
             status,
             headers: vec![("content-type", kind.to_owned())],
+            body: body.into(),
+        }
+    }
+
+    /// A page for people, as proxies answer.
+    pub(crate) fn page(status: u16, body: impl Into<String>) -> Self {
+        Self::Reply {
+            status,
+            headers: vec![("content-type", "text/html".to_owned())],
             body: body.into(),
         }
     }
@@ -285,7 +296,15 @@ async fn answer(
             let body = Full::from(body).map_err(|never: Infallible| match never {});
             Ok(response.body(body.boxed_unsync()).expect("a response"))
         }
-        Some(Act::Stream(parts, end)) => Ok(stream_of(parts, end)),
+        Some(Act::Stream(parts, end)) => {
+            let head = Response::builder().header("content-type", "text/event-stream");
+            Ok(stream_of(head, parts, end))
+        }
+        Some(Act::Stall(status)) => {
+            let head = Response::builder().status(status);
+            let parts = vec!["<html>".to_owned()];
+            Ok(stream_of(head, parts, End::Hang))
+        }
         Some(Act::Drop) => Err(io::Error::other("dropped as scripted")),
         None => {
             let body = Full::from(format!("not scripted: {line}"));
@@ -298,7 +317,7 @@ async fn answer(
     }
 }
 
-fn stream_of(parts: Vec<String>, end: End) -> Response<Body> {
+fn stream_of(head: http::response::Builder, parts: Vec<String>, end: End) -> Response<Body> {
     let sent = parts
         .into_iter()
         .map(|part| Ok(Frame::data(Bytes::from(part))));
@@ -312,8 +331,6 @@ fn stream_of(parts: Vec<String>, end: End) -> Response<Body> {
         }
     };
     let frames = stream::iter(sent).chain(stream::once(last).filter_map(std::future::ready));
-    Response::builder()
-        .header("content-type", "text/event-stream")
-        .body(StreamBody::new(frames).boxed_unsync())
+    head.body(StreamBody::new(frames).boxed_unsync())
         .expect("a response")
 }
