@@ -24,7 +24,8 @@ use self::command::Compose;
 pub use self::present::Present;
 use self::present::sort_out;
 use self::project::ServiceModel;
-use self::staging::rewrite::DEPLOYMENT_LABEL;
+pub use self::staging::rewrite::DEPLOYMENT_LABEL;
+pub use self::switch::Found;
 use crate::docker::{AnonymousVolumes, Container, Docker, DockerError};
 use crate::settings;
 
@@ -128,13 +129,23 @@ impl ComposeDriver {
     /// Removes what earlier deployments left: [`Present::leftovers`], or, after the commit, [`Present::parked`].
     ///
     /// # Errors
-    /// [`Code::StageFailed`] with Docker's own words.
+    /// [`Code::Interfered`] if one of them runs by now; [`Code::StageFailed`] with Docker's own words.
     pub async fn clear(&self, containers: &[Container]) -> Result<(), Cause> {
+        let failed = |error| docker_cause(Step::Stage, &error);
         for leftover in containers {
+            let now = self.docker.container(&leftover.id).await.map_err(failed)?;
+            if now.is_some_and(|now| now.state.running) {
+                let name = &leftover.name;
+                let detail = format!(
+                    "somebody started the container {name}, which an earlier deployment had left; cutover changed nothing"
+                );
+                return Err(Cause::new(Code::Interfered, Step::Stage, detail));
+            }
+            self.stays_down(&leftover.id).await.map_err(failed)?;
             self.docker
                 .ensure_removed(&leftover.id, AnonymousVolumes::Keep)
                 .await
-                .map_err(|error| docker_cause(Step::Stage, &error))?;
+                .map_err(failed)?;
         }
         Ok(())
     }

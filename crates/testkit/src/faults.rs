@@ -55,8 +55,8 @@ struct Plan {
 enum Which {
     /// The one with this number.
     Nth(usize),
-    /// Every one that ends like this, as [`FaultyDocker::calls`] writes it.
-    Ending(String),
+    /// Every one that this says of, as [`FaultyDocker::calls`] writes it.
+    Matching(Box<dyn Fn(&str) -> bool + Send>),
 }
 
 /// The socket in front of Docker.
@@ -119,10 +119,11 @@ impl FaultyDocker {
         };
     }
 
-    /// Forgets what was called; every changing call from now on that ends like this gets `fault`.
-    pub fn arm_every(&self, ending: &str, fault: Fault) {
+    /// Forgets what was called; every changing call from now on that `matches`, written as
+    /// [`Self::calls`] does, gets `fault`.
+    pub fn arm_every(&self, matches: impl Fn(&str) -> bool + Send + 'static, fault: Fault) {
         *self.plan() = Plan {
-            fault: Some((Which::Ending(ending.to_owned()), fault)),
+            fault: Some((Which::Matching(Box::new(matches)), fault)),
             ..Plan::default()
         };
     }
@@ -180,7 +181,7 @@ fn fault_of(shared: &Shared, request: &Request<Incoming>) -> Option<Fault> {
     let call = format!("{} {}", request.method(), request.uri().path());
     let fault = match &plan.fault {
         Some((Which::Nth(number), fault)) if *number == plan.calls.len() => Some(*fault),
-        Some((Which::Ending(ending), fault)) if call.ends_with(ending) => Some(*fault),
+        Some((Which::Matching(matches), fault)) if matches(&call) => Some(*fault),
         _ => None,
     };
     plan.struck += usize::from(fault.is_some());

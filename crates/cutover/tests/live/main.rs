@@ -11,6 +11,8 @@ mod turns;
 mod by_hand;
 mod github;
 mod operator;
+mod committed;
+mod previous;
 mod systemd;
 
 use std::path::Path;

@@ -7,7 +7,6 @@ use cutover_core::mask;
 use super::run::Run;
 use crate::docker::container::EnvVar;
 use crate::docker::{Container, ContainerEvents, DockerError};
-use crate::driver::project::ServiceModel;
 use crate::driver::{ComposeDriver, docker_cause};
 use crate::probe::verify::{self, Checks};
 use crate::settings;
@@ -48,16 +47,29 @@ pub(super) async fn answers(
     }
     let failed = |error| docker_cause(Step::Pull, &error);
     let events = watch(driver, &container.id).await.map_err(failed)?;
-    let checks = checks(service, None, container).for_rollback();
+    let checks = Checks::new(service, None, container).for_rollback();
     let verified = verify::verify(driver.docker(), events, &container.id, &checks).await;
     Ok(verified.is_ok())
 }
 
-/// After Compose's last hook and before the commit: the new container was proven before the hooks ended.
-pub(super) async fn still_runs(driver: &ComposeDriver, container: &str) -> Result<(), Cause> {
+/// After Compose's last hook and before the commit: the new container was proven before the hooks ended, and
+/// a restart of Docker may have started the previous one beside it.
+pub(super) async fn still_runs(
+    driver: &ComposeDriver,
+    previous: Option<&Previous>,
+    container: &str,
+) -> Result<(), Cause> {
+    let failed = |error| docker_cause(Step::Verify, &error);
+    if let Some(old) = previous {
+        let old = driver.docker().container(&old.container).await;
+        if old.map_err(failed)?.is_some_and(|old| old.state.running) {
+            let what =
+                "the previous container was started again meanwhile, by Docker or by somebody";
+            return Err(Cause::new(Code::Interfered, Step::Verify, what));
+        }
+    }
     let found = driver.docker().container(container).await;
-    let found = found.map_err(|error| docker_cause(Step::Verify, &error))?;
-    let (code, what) = match found {
+    let (code, what) = match found.map_err(failed)? {
         Some(now) if !now.state.running || now.state.restarting => {
             (Code::ContainerExited, "it ended after it was healthy")
         }
@@ -91,16 +103,7 @@ pub(super) fn as_previous(container: &Container) -> Previous {
 /// The checks for a container of which only the id is known; `None` if it is gone.
 pub(super) async fn checks_of(run: &Run, container: &str) -> Result<Option<Checks>, DockerError> {
     let found = run.driver.docker().container(container).await?;
-    Ok(found.map(|container| checks(&run.service, None, &container)))
-}
-
-/// How a container of the service is proven: by the service's settings and its own health check.
-pub(super) fn checks(
-    service: &settings::Service,
-    model: Option<&ServiceModel>,
-    container: &Container,
-) -> Checks {
-    Checks::new(service, model.and_then(|model| model.monitor), container)
+    Ok(found.map(|container| Checks::new(&run.service, None, &container)))
 }
 
 pub(super) fn secret_values(container: &Container) -> Vec<String> {

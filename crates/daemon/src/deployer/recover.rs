@@ -3,41 +3,60 @@
 //! The journal says how far each deployment had come and `core::recovery` decides; Docker is looked at
 //! afresh, because the journal cannot know which of the last effects took place.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::{Deployment, Event, Failure, Staged, Status};
-use cutover_core::recovery::{Recovery, recover};
+use cutover_core::deployment::{Deployment, Event, Failure, Status};
+use cutover_core::names::ServiceName;
+use cutover_core::recovery::{RECOVERIES_MAX, Recovery, recover};
+use tokio::task::JoinSet;
 
-use super::observe::checks_of;
 use super::record::now;
 use super::roll_back::{self, ask_operator};
-use super::roll_forward;
+use super::roll_forward::{Known, roll_forward};
 use super::run::Run;
 use super::{Deployer, Readiness};
 use crate::docker::Docker;
-use crate::probe::verify;
+use crate::settings;
 
 /// Between two looks whether Docker is back.
 const DOCKER_PAUSE: Duration = Duration::from_secs(1);
 
 /// Finishes, puts back or takes up again every unfinished deployment; then the daemon is ready.
 ///
-/// A daemon that is told to stop meanwhile ends the one that it is at, and leaves the rest to the next start.
+/// Services do not wait for each other: one whose container does not become healthy takes its time. A daemon
+/// that is told to stop meanwhile ends what it is at, and leaves the rest to the next start.
 pub(super) async fn recover_all(deployer: &Deployer) {
     let Some(unfinished) = what_is_unfinished(deployer).await else {
         return;
     };
+    let mut by_service: BTreeMap<ServiceName, Vec<Deployment>> = BTreeMap::new();
+    for deployment in unfinished {
+        let service = deployment.request.service.clone();
+        by_service.entry(service).or_default().push(deployment);
+    }
+    let mut services = JoinSet::new();
+    for deployments in by_service.into_values() {
+        services.spawn(recover_service(deployer.clone(), deployments));
+    }
+    let again = services.join_all().await;
+    deployer
+        .accept_work(again.into_iter().flatten().collect())
+        .await;
+}
+
+/// Returns those of one service that are to be run from their beginning, in their order.
+async fn recover_service(deployer: Deployer, unfinished: Vec<Deployment>) -> Vec<Deployment> {
     let mut again = Vec::new();
     for deployment in unfinished {
         if deployer.is_stopping() {
-            return;
+            break;
         }
-        if let Some(later) = recover_one(deployer, deployment).await {
-            again.push(later);
-        }
+        again.extend(recover_one(&deployer, deployment).await);
     }
-    deployer.accept_work(again).await;
+    again
 }
 
 /// What the journal has, once Docker and the journal answer; nothing if the daemon is told to stop first.
@@ -72,46 +91,61 @@ const DISCARD_ATTEMPTS: u32 = 10;
 /// Returns a deployment that is to be run from its beginning.
 async fn recover_one(deployer: &Deployer, deployment: Deployment) -> Option<Deployment> {
     let id = deployment.id.clone();
-    let Some(service) = deployer.configured(&deployment.request.service) else {
-        tracing::error!(
-            deployment.id = %id, service.name = %deployment.request.service,
-            "an unfinished deployment belongs to a service that is not configured any more; its containers were left alone"
-        );
-        return None;
-    };
+    let name = &deployment.request.service;
+    let configured = deployer.configured(name);
+    let is_configured = configured.is_some();
+    // What was begun is put right all the same: that takes the containers, and no Compose file.
+    let service =
+        configured.unwrap_or_else(|| Arc::new(settings::Service::new(name.clone(), Vec::new())));
     let decision = recover(&deployment, now(), service.progress_deadline)?;
     tracing::warn!(
-        deployment.id = %id, service.name = %deployment.request.service,
-        status = deployment.status().as_str(), ?decision, "recovering"
+        deployment.id = %id, service.name = %name,
+        status = deployment.status().as_str(), ?decision, is_configured, "recovering"
     );
     let mut run = deployer.run_of(deployment.clone(), service);
     run.record.anyway(Event::RecoveryStarted).await;
     match decision {
-        Recovery::RunAgain => return Some(run.record.deployment().clone()),
+        Recovery::RunAgain if is_configured => return Some(run.record.deployment().clone()),
+        Recovery::RunAgain => {
+            let detail = "the service is not configured any more, and nothing was changed";
+            fail(&mut run, Code::Interrupted, Step::Recover, detail).await;
+        }
         Recovery::GiveUp => {
             let detail = "cutover was restarted before anything was changed, and the deployment's time was over by then or it had been begun too often";
             fail(&mut run, Code::DeadlineExceeded, Step::Pull, detail).await;
         }
         Recovery::Discard => discard(&mut run).await,
         Recovery::RollBack => roll_back(&mut run).await,
-        Recovery::RollForward => roll_forward(&mut run).await,
-        Recovery::AskOperator => {
-            let cause = interrupted("cutover died several times while it finished this deployment");
-            if matches!(
-                run.record.deployment().status(),
-                Status::Switching | Status::Verifying
-            ) {
-                let failure = Failure {
-                    cause: cause.clone(),
-                    log: Vec::new(),
-                };
-                run.record.anyway(Event::RollbackStarted(failure)).await;
-            }
-            ask_operator(&mut run, cause).await;
-        }
+        Recovery::RollForward => roll_forward(&mut run, Known::Nothing).await,
+        Recovery::AskOperator => give_up(&mut run, &deployment).await,
     }
-    deployer.remember_end(run.record.deployment());
+    deployer.finish(&mut run).await;
     None
+}
+
+/// Taken up too often: somebody has to look, and one of the two containers runs meanwhile.
+async fn give_up(run: &mut Run, found: &Deployment) {
+    let cause = interrupted("cutover died several times while it finished this deployment");
+    if matches!(found.status(), Status::Switching | Status::Verifying) {
+        let failure = Failure {
+            cause: cause.clone(),
+            log: Vec::new(),
+        };
+        run.record.anyway(Event::RollbackStarted(failure)).await;
+    }
+    // Once: it may be what cutover dies of.
+    if found.recoveries == RECOVERIES_MAX {
+        let old = found.previous.as_ref().filter(|old| old.condition.ran());
+        let old = old.map(|old| old.container.as_str());
+        let new = found
+            .staged
+            .as_ref()
+            .filter(|_| found.status() == Status::Committed);
+        let new = new.map(|new| new.container.as_str());
+        let either: Vec<&str> = old.into_iter().chain(new).collect();
+        run.driver.ensure_one_runs(&either).await;
+    }
+    ask_operator(run, cause).await;
 }
 
 /// A container may have been created; it was never started.
@@ -145,68 +179,6 @@ async fn roll_back(run: &mut Run) {
         log: Vec::new(),
     });
     roll_back::roll_back(run, failure, None).await;
-}
-
-/// Committed: the new container must run, whatever the machine started at boot.
-async fn roll_forward(run: &mut Run) {
-    let deployment = run.record.deployment().clone();
-    let Some(staged) = &deployment.staged else {
-        return;
-    };
-    let driver = run.driver.clone();
-    let mut attempt = 1;
-    while let Err(why) = start_committed(run, &deployment, staged).await {
-        if attempt == roll_forward::START_ATTEMPTS {
-            return ask_operator(run, interrupted(why)).await;
-        }
-        let what = format!("attempt {attempt} to start the committed container failed: {why}");
-        run.record.warn(what).await;
-        tokio::time::sleep(DOCKER_PAUSE * attempt).await;
-        attempt += 1;
-    }
-    match driver.read(&run.service, &deployment.request.tag).await {
-        Ok(model) => roll_forward::roll_forward(run, Some(&model)).await,
-        Err(cause) => {
-            run.record
-                .warn(format!(
-                    "the tag was not written to the env file: {}",
-                    cause.detail
-                ))
-                .await;
-            roll_forward::roll_forward(run, None).await;
-        }
-    }
-}
-
-/// Starts the committed container in place of the previous one, and proves that it runs.
-async fn start_committed(
-    run: &Run,
-    deployment: &Deployment,
-    staged: &Staged,
-) -> Result<(), String> {
-    let docker = run.driver.docker();
-    let previous = deployment.previous.as_ref();
-    let committed = staged.container.as_str();
-    let events = docker
-        .watch_container(committed)
-        .await
-        .map_err(|error| error.to_string())?;
-    let runs = run.driver.ensure_committed_runs(previous, staged).await;
-    runs.map_err(|cause| {
-        format!(
-            "the committed container could not be started: {}",
-            cause.detail
-        )
-    })?;
-    let verified = match checks_of(run, committed).await {
-        Ok(Some(checks)) => verify::verify(docker, events, committed, &checks.for_rollback())
-            .await
-            .map_err(|failure| failure.to_string()),
-        Ok(None) => Err("it is gone".to_owned()),
-        Err(error) => Err(error.to_string()),
-    };
-    verified
-        .map_err(|why| format!("the committed container was not healthy after a restart: {why}"))
 }
 
 async fn fail(run: &mut Run, code: Code, step: Step, detail: &str) {

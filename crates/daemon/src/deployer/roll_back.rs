@@ -2,6 +2,7 @@
 //!
 //! A record that cannot be written does not stop it, and a rollback is never rolled back.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
@@ -10,16 +11,22 @@ use cutover_core::mask::Mask;
 use tokio::time::Instant;
 
 use super::causes::{masked, verify_cause};
-use super::observe::{self, secret_values, watch};
+use super::observe::{secret_values, watch};
 use super::run::Run;
+use crate::docker::Container;
 use crate::driver::docker_cause;
 use crate::probe::verify::{self, Checks};
 
 /// How often putting the previous container back is tried before an operator is asked.
 const ROLLBACK_ATTEMPTS: u32 = 3;
 
-/// How long a Docker that does not answer is waited for before an attempt: longer than its restart takes.
-const DOCKER_PATIENCE: Duration = Duration::from_secs(300);
+/// How long a Docker that does not answer is waited for in all. While it is away nothing runs that could be
+/// put right in another way.
+const DOCKER_PATIENCE: Duration = Duration::from_secs(3600);
+
+/// By these labels Compose says whose a container is.
+const PROJECT_LABEL: &str = "com.docker.compose.project";
+const SERVICE_LABEL: &str = "com.docker.compose.service";
 
 /// After its grace period a container is killed; so much later it has ended.
 const STOP_MARGIN: Duration = Duration::from_secs(1);
@@ -27,14 +34,16 @@ const STOP_MARGIN: Duration = Duration::from_secs(1);
 /// Between two attempts at something that Docker refused.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Puts the previous container back and proves that it runs.
+/// Puts the previous container back and proves that it runs: by the service's settings and its own health
+/// check, which need not be those of the release that failed.
 ///
-/// Without `checks` it is proven by the service's settings and its own health check.
-pub(super) async fn roll_back(run: &mut Run, failure: Failure, checks: Option<&Checks>) {
+/// `monitor` is for how long it must run where it has no check at all, if the Compose file says so.
+pub(super) async fn roll_back(run: &mut Run, failure: Failure, monitor: Option<Duration>) {
     let driver = run.driver.clone();
     let deployment = run.record.deployment().clone();
+    let why = failure.cause.detail.clone();
     run.record.anyway(Event::RollbackStarted(failure)).await;
-    let restored = restore_and_verify(run, &deployment, checks).await;
+    let restored = restore_and_verify(run, &deployment, monitor).await;
     if restored.is_ok()
         && let Err(cause) = driver.discard(&deployment.id).await
     {
@@ -45,10 +54,18 @@ pub(super) async fn roll_back(run: &mut Run, failure: Failure, checks: Option<&C
         run.record.warn(what).await;
     }
     match (restored, deployment.previous) {
-        (Err(cause), _) => ask_operator(run, cause).await,
+        (Err(cause), _) => {
+            let detail = format!(
+                "{}; before that the new release had failed: {why}",
+                cause.detail
+            );
+            ask_operator(run, Cause { detail, ..cause }).await;
+        }
         (Ok(()), Some(_)) => run.record.anyway(Event::RolledBack).await,
         (Ok(()), None) => {
-            let detail = "this was the first deployment of the service, so there is nothing to go back to; the new container was removed";
+            let detail = format!(
+                "{why}; this was the first deployment of the service, so there is nothing to go back to; the new container was removed"
+            );
             let cause = Cause::new(Code::NoRollbackTarget, Step::RollBack, detail);
             let runs = "no container of the service".to_owned();
             run.record
@@ -59,27 +76,30 @@ pub(super) async fn roll_back(run: &mut Run, failure: Failure, checks: Option<&C
 }
 
 /// Starts the previous container again and proves it, trying a few times: what failed once may have been a
-/// restart of Docker in that moment, and the way back is the last one there is.
+/// restart of Docker in that moment, and the way back is the last one there is. A Docker that is away is waited
+/// for and costs no attempt.
 async fn restore_and_verify(
     run: &mut Run,
     deployment: &Deployment,
-    checks: Option<&Checks>,
+    monitor: Option<Duration>,
 ) -> Result<(), Cause> {
+    let patience_ends = Instant::now() + DOCKER_PATIENCE;
     let mut attempt = 1;
     let mut outage_ms = None;
     loop {
-        wait_for_docker(run).await;
-        match attempt_to_restore(run, deployment, checks, &mut outage_ms).await {
-            Err(cause) if attempt < ROLLBACK_ATTEMPTS => {
-                let why = cause.detail;
-                let what =
-                    format!("attempt {attempt} to put the previous container back failed: {why}");
-                run.record.warn(what).await;
-                tokio::time::sleep(RETRY_PAUSE * attempt).await;
-                attempt += 1;
-            }
-            ended => return ended,
+        wait_for_docker(run, patience_ends).await;
+        let Err(cause) = attempt_to_restore(run, deployment, monitor, &mut outage_ms).await else {
+            return Ok(());
+        };
+        let counts = run.driver.docker().ping().await.is_ok() || Instant::now() >= patience_ends;
+        if counts && attempt == ROLLBACK_ATTEMPTS {
+            return Err(cause);
         }
+        let why = cause.detail;
+        let what = format!("attempt {attempt} to put the previous container back failed: {why}");
+        run.record.warn(what).await;
+        tokio::time::sleep(RETRY_PAUSE * attempt).await;
+        attempt += u32::from(counts);
     }
 }
 
@@ -88,13 +108,14 @@ async fn restore_and_verify(
 async fn attempt_to_restore(
     run: &mut Run,
     deployment: &Deployment,
-    checks: Option<&Checks>,
+    monitor: Option<Duration>,
     outage_ms: &mut Option<u64>,
 ) -> Result<(), Cause> {
     let driver = run.driver.clone();
     let previous = deployment.previous.as_ref();
     let Some(old) = previous else {
-        return driver.restore(&deployment.id, None).await.map(drop);
+        let restored = driver.restore(&deployment.id, None).await?;
+        return restored.left_undone.map_or(Ok(()), Err);
     };
     let failed = |error| docker_cause(Step::RollBack, &error);
     // Subscribed before the start, so that an exit cannot be missed.
@@ -107,6 +128,9 @@ async fn attempt_to_restore(
             .anyway(Event::Restored { outage_ms: all_ms })
             .await;
     }
+    if let Some(cause) = restored.left_undone {
+        return Err(cause);
+    }
     if !old.condition.is_verified_after_rollback() {
         return Ok(());
     }
@@ -118,10 +142,7 @@ async fn attempt_to_restore(
             "somebody removed the previous container",
         ));
     };
-    let checks = match checks {
-        Some(checks) => checks.for_rollback(),
-        None => observe::checks(&run.service, None, &container).for_rollback(),
-    };
+    let checks = Checks::new(&run.service, monitor, &container).for_rollback();
     let checks = match restored.may_end_within {
         Some(grace) => checks.perhaps_stopping(grace.saturating_add(STOP_MARGIN)),
         None => checks,
@@ -132,13 +153,12 @@ async fn attempt_to_restore(
         .map_err(|failure| masked(verify_cause(Step::RollBack, &failure), &mask))
 }
 
-/// Waits until Docker answers: while it is away, nothing can be put back, and no attempt is used up.
-async fn wait_for_docker(run: &mut Run) {
+/// Waits until Docker answers: while it is away, nothing can be put back.
+async fn wait_for_docker(run: &mut Run, patience_ends: Instant) {
     let docker = run.driver.docker().clone();
-    let deadline = Instant::now() + DOCKER_PATIENCE;
     let mut told = false;
     while let Err(error) = docker.ping().await
-        && Instant::now() < deadline
+        && Instant::now() < patience_ends
     {
         if !told {
             let what = format!("waiting for Docker to put the previous container back: {error}");
@@ -151,28 +171,7 @@ async fn wait_for_docker(run: &mut Run) {
 
 /// The rollback failed: say what runs, and leave it alone.
 pub(super) async fn ask_operator(run: &mut Run, cause: Cause) {
-    let deployment = run.record.deployment().clone();
-    let mut runs = Vec::new();
-    let old = deployment.previous.as_ref().map(|old| &old.container);
-    let new = deployment.staged.as_ref().map(|new| &new.container);
-    for (which, id) in [("previous", old), ("new", new)] {
-        let Some(id) = id else { continue };
-        match run.driver.docker().container(id).await {
-            Ok(Some(container)) if container.state.running => {
-                runs.push(format!(
-                    "the {which} container {} ({})",
-                    container.name, container.image_ref
-                ));
-            }
-            Ok(_) => {}
-            Err(error) => runs.push(format!("the {which} container, perhaps: {error}")),
-        }
-    }
-    let runs = if runs.is_empty() {
-        "no container of the service".to_owned()
-    } else {
-        runs.join(" and ")
-    };
+    let runs = what_runs(run).await;
     // Whatever it was that failed, the request need not be sent again: somebody has to look.
     let cause = Cause {
         code: Code::RollbackFailed,
@@ -182,4 +181,54 @@ pub(super) async fn ask_operator(run: &mut Run, cause: Cause) {
     run.record
         .anyway(Event::RollbackFailed { cause, runs })
         .await;
+}
+
+/// Every container of the service that runs, for a person.
+async fn what_runs(run: &Run) -> String {
+    let (docker, deployment) = (run.driver.docker(), run.record.deployment());
+    let old = deployment.previous.as_ref().map(|old| &old.container);
+    let new = deployment.staged.as_ref().map(|new| &new.container);
+    let mut of_service = None;
+    let mut found = BTreeMap::new();
+    let mut unknown = None;
+    for (which, id) in [("previous", old), ("new", new)] {
+        let Some(id) = id else { continue };
+        match docker.container(id).await {
+            Ok(Some(container)) => {
+                let label = |name: &str| container.labels.get(name).cloned();
+                of_service = of_service.or(label(PROJECT_LABEL).zip(label(SERVICE_LABEL)));
+                found.insert(container.id.clone(), (which, container));
+            }
+            Ok(None) => {}
+            Err(error) => unknown = Some(error.to_string()),
+        }
+    }
+    if let Some((project, service)) = of_service {
+        match docker.service_containers(&project, &service).await {
+            Ok(all) => {
+                for other in all {
+                    found.entry(other.id.clone()).or_insert(("other", other));
+                }
+            }
+            Err(error) => unknown = Some(error.to_string()),
+        }
+    }
+    let mut runs: Vec<String> = found
+        .into_values()
+        .filter(|(_, container)| container.state.running)
+        .map(
+            |(
+                which,
+                Container {
+                    name, image_ref, ..
+                },
+            )| { format!("the {which} container {name} ({image_ref})") },
+        )
+        .collect();
+    match unknown {
+        Some(why) => runs.push(format!("what Docker does not say: {why}")),
+        None if runs.is_empty() => runs.push("no container of the service".to_owned()),
+        None => {}
+    }
+    runs.join(" and ")
 }

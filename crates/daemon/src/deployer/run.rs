@@ -8,23 +8,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::{Event, Failure, PinnedImage};
+use cutover_core::deployment::{Event, Failure, PinnedImage, Status};
 use cutover_core::mask::Mask;
+use cutover_core::names::DeploymentId;
 use cutover_core::strategy::{Strategy, strategy};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::causes::{journal_cause, masked, verify_cause};
-use super::observe::{
-    answers, as_previous, checks, secret_values, still_runs, unchanged_since, watch,
-};
+use super::observe::{answers, as_previous, secret_values, still_runs, unchanged_since, watch};
 use super::output::Output;
 use super::record::Record;
 use super::roll_back::roll_back;
-use super::roll_forward::roll_forward;
+use super::roll_forward::{Known, roll_forward};
+use crate::docker::Container;
 use crate::driver::project::ServiceModel;
 use crate::driver::stage::Staging;
-use crate::driver::{ComposeDriver, Present, Target, docker_cause};
+use crate::driver::{ComposeDriver, DEPLOYMENT_LABEL, Present, Target, docker_cause};
 use crate::journal::Journal;
 use crate::probe::verify::{self, Checks};
 use crate::registry::{self, Cosign, PullOrder};
@@ -72,7 +72,7 @@ pub(super) async fn run_deployment(run: &mut Run) {
     )
     .await;
     match taken_over {
-        Ok(()) => roll_forward(run, Some(&incoming.model)).await,
+        Ok(()) => roll_forward(run, Known::Proven(&incoming.model)).await,
         Err(cause) if run.record.deployment().status().is_before_switch() => {
             if let Some(staging) = compose {
                 staging.abandon().await;
@@ -90,7 +90,7 @@ pub(super) async fn run_deployment(run: &mut Run) {
                     staging.abandon().await;
                 }
             };
-            let rolled_back = roll_back(run, Failure { cause, log }, Some(&incoming.checks));
+            let rolled_back = roll_back(run, Failure { cause, log }, incoming.model.monitor);
             tokio::join!(abandoned, rolled_back);
         }
     }
@@ -130,6 +130,8 @@ async fn bring_in(run: &mut Run) -> Result<Option<Incoming>, Cause> {
     accept(run, deadline, &image).await?;
 
     if let Some(container) = &present.current
+        && present.parked.is_empty()
+        && is_proven(run, container).await?
         && container.condition().is_good()
         && driver.is_same_release(target, container, &image).await?
         && answers(&driver, &service, container).await?
@@ -151,7 +153,7 @@ async fn bring_in(run: &mut Run) -> Result<Option<Incoming>, Cause> {
         .cloned()
         .chain(secret_values(&staging.container));
     let mask = Arc::new(Mask::new(secrets));
-    let checks = checks(&service, Some(&model), &staging.container);
+    let checks = Checks::new(&service, model.monitor, &staging.container);
     Ok(Some(Incoming {
         staging,
         model,
@@ -177,6 +179,7 @@ async fn stage(
         },
     )
     .await?;
+    unchanged_since(&driver, previous.as_ref()).await?;
     driver.clear(&present.leftovers).await?;
     let stage = driver.stage(target, image, previous.as_ref(), &present.parked);
     let staged = run.unless_given_up(deadline, Step::Stage, stage).await;
@@ -187,6 +190,19 @@ async fn stage(
         .await?;
     unchanged_since(&driver, previous.as_ref()).await?;
     Ok(staging)
+}
+
+/// Whether the container was not left by a deployment that did not succeed: one that needs an operator leaves
+/// what runs alone, without its restart policy and without a proof.
+async fn is_proven(run: &Run, container: &Container) -> Result<bool, Cause> {
+    let label = container.labels.get(DEPLOYMENT_LABEL);
+    let Some(id) = label.and_then(|id| DeploymentId::new(id).ok()) else {
+        return Ok(true);
+    };
+    let made_by = run.journal.deployment(&id).await;
+    let made_by = made_by.map_err(|error| journal_cause(Step::Pull, &error))?;
+    // One that the journal does not know was made before it was lost.
+    Ok(made_by.is_none_or(|made_by| made_by.status() == Status::Succeeded))
 }
 
 /// Whether the service lets this image run. A release that is gone back to was accepted when it came, and the
@@ -292,13 +308,13 @@ async fn take_over(
             .await
             .map_err(|cause| masked(cause, &mask))?;
     }
-    still_runs(&driver, &staged.container).await?;
+    still_runs(&driver, deployment.previous.as_ref(), &staged.container).await?;
     run.forward(Step::Verify, Event::Committed).await
 }
 
 /// Before the switch: remove what was created, and say why.
 async fn give_up(run: &mut Run, cause: Cause) {
-    if run.record.deployment().status() == cutover_core::deployment::Status::Staging
+    if run.record.deployment().status() == Status::Staging
         && let Err(left) = run.driver.discard(&run.record.deployment().id).await
     {
         run.record

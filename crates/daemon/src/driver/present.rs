@@ -32,6 +32,11 @@ pub(super) fn sort_out(found: Vec<Container>) -> Result<Present, usize> {
             rest = others;
         } else {
             (parked, rest) = rest.into_iter().partition(is_put_aside);
+            if rest.is_empty() {
+                // The service's own was removed: the newest of these is the nearest to it.
+                parked.sort_by_key(|one| one.created);
+                rest.extend(parked.pop());
+            }
         }
     }
     match rest.len() {
@@ -130,6 +135,14 @@ mod tests {
             let found = vec![container(OLD, false, true), container(NAME, runs, true)];
             expect(found, Some(NAME), &[], &[OLD]);
         }
+    }
+
+    #[test]
+    fn of_two_that_are_parked_alone_the_newer_is_the_services_own() {
+        let mut newer = container("shop-app-1_cutover-5678", false, true);
+        newer.created = "2026-11-22T21:00:00Z".parse().ok();
+        let found = vec![newer, container(OLD, false, true)];
+        expect(found, Some("shop-app-1_cutover-5678"), &[], &[OLD]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! | `LISTEN` | the port; default 8080 |
 //! | `START_DELAY_MS` | waits this long before it listens |
 //! | `EXIT_AT_ONCE` | prints some lines, the value of `SECRET_TOKEN` among them, and exits with this code |
+//! | `RUNS_ONCE` | if set: a container that was started before exits at once, with code 1 |
 //! | `EXIT_AFTER_MS`, `EXIT_CODE` | listens, and exits this much later; code 1 unless given |
 //! | `HEALTH_STATUS` | the status that `/healthz` answers; default 200 |
 //! | `NEVER_HEALTHY` | if set: `/healthz` always answers 503, everything else works |
@@ -28,6 +29,8 @@ pub(crate) struct Behavior {
     pub(crate) start_delay: Duration,
     /// The code to exit with before anything is served.
     pub(crate) exit_at_once: Option<u8>,
+    /// Whether a second start in the same container fails.
+    pub(crate) runs_once: bool,
     /// Whether it stays alive once it serves.
     pub(crate) after_start: AfterStart,
     /// What `/healthz` answers.
@@ -104,6 +107,7 @@ impl Behavior {
             port: number("LISTEN").unwrap_or(8080),
             start_delay: millis("START_DELAY_MS").unwrap_or_default(),
             exit_at_once: number("EXIT_AT_ONCE"),
+            runs_once: is_set("RUNS_ONCE"),
             after_start,
             health,
             on_terminate: if is_set("IGNORE_SIGTERM") {

@@ -73,6 +73,10 @@ fn serve(behavior: Behavior) -> ExitCode {
         );
         return ExitCode::from(code);
     }
+    if behavior.runs_once && std::fs::create_dir("/tmp/has-run").is_err() {
+        eprintln!("shopd {}: fatal: it has run before", behavior.version);
+        return ExitCode::FAILURE;
+    }
     thread::sleep(behavior.start_delay);
     if let AfterStart::Exit { after, code } = behavior.after_start {
         let version = behavior.version.clone();

@@ -8,7 +8,7 @@ use cutover_core::deployment::RestartPolicy;
 use super::view::View;
 
 /// The label that ties a container to the deployment which created it.
-pub(crate) const DEPLOYMENT_LABEL: &str = "cutover.deployment";
+pub const DEPLOYMENT_LABEL: &str = "cutover.deployment";
 /// The label that names the configured service.
 pub(crate) const SERVICE_LABEL: &str = "cutover.service";
 

@@ -1,0 +1,64 @@
+//! The previous container during and after the trial of a new one.
+
+use cutover_testkit::images::{HealthCheck, ImageSpec};
+use cutover_testkit::scene::{Ended, Scene, Wishes};
+
+use crate::{CUTOVER, identity};
+
+/// What the failed release brought along, or left out, is not asked of the previous one.
+#[test]
+fn the_previous_container_is_proven_by_its_own_health_check() {
+    let checked = |version| ImageSpec::new(version).health_check(HealthCheck::default());
+    for (old, new) in [
+        (
+            ImageSpec::new("good"),
+            checked("bad").env("NEVER_HEALTHY", "1"),
+        ),
+        (
+            checked("good"),
+            ImageSpec::new("bad").env("EXIT_AT_ONCE", "1"),
+        ),
+    ] {
+        let mut scene = Scene::new(
+            CUTOVER,
+            &Wishes {
+                service: "monitor = \"1s\"\n",
+                ..Wishes::default()
+            },
+        );
+        let (good, bad) = (scene.push(&old), scene.push(&new));
+        drop(scene.deploy(&good).expect("succeeded"));
+        let (id, _) = identity(&scene);
+        drop(scene.deploy(&bad).expect("rolled_back"));
+        assert_eq!(scene.container()["Id"], id);
+        let health = &scene.container()["State"]["Health"]["Status"];
+        assert!(health.is_null() || health == "healthy", "{health}");
+    }
+}
+
+/// Two containers of one service would write to the same volumes.
+#[test]
+fn a_previous_container_that_is_started_during_the_trial_ends_it() {
+    let compose = "name: {project}\nservices:\n  app:\n    image: {image}\n";
+    let mut scene = Scene::new(
+        CUTOVER,
+        &Wishes {
+            compose,
+            ..Wishes::default()
+        },
+    );
+    let good = scene.push(&ImageSpec::new("good"));
+    let slow = scene.push(&ImageSpec::new("slow").env("START_DELAY_MS", "1500"));
+    drop(scene.deploy(&good).expect("succeeded"));
+    let (id, _) = identity(&scene);
+    let client = scene.begin(&slow);
+    scene.wait_until("it is being verified", || {
+        scene.history()[0]["status"] == "verifying"
+    });
+    let path = format!("/containers/{}/start", id.as_str().expect("an id"));
+    drop(scene.call_docker("POST", &path));
+    let ended = Ended::of(&client.wait_with_output().expect("an end")).expect("rolled_back");
+    assert_eq!(ended.cause(), "interfered");
+    assert_eq!(scene.container()["Id"], id);
+    assert_eq!(scene.container()["State"]["Running"], true);
+}
