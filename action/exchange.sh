@@ -127,7 +127,9 @@ call() {
     answer_body=$(tr -d '\0' <"$work/body")
     answer_text="HTTP status $http_status"
     json_field "$answer_body" code
-    if [[ $answer_body == '{'* && -n $REPLY ]]; then
+    # cutover's codes are words, and it never answers 502 or 504: with those, a proxy speaks, also if it
+    # speaks JSON.
+    if [[ $http_status != 50[24] && $answer_body == '{'* && $REPLY =~ ^[a-z_]{1,64}$ ]]; then
         answered_by=cutover
         answer_text+=", $REPLY"
         json_field "$answer_body" detail

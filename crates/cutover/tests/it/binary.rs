@@ -1,4 +1,5 @@
-//! Running the built binary: a clean environment, a bound on its time, everything it printed.
+//! Running the built binary, or the action's script: a clean environment, a bound on its time, everything it
+//! printed.
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -8,6 +9,9 @@ use crate::server::Server;
 
 /// No command in these tests takes nearly as long.
 const BOUND: Duration = Duration::from_secs(60);
+
+/// The script of the action.
+const ACTION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../action/deploy.sh");
 
 /// How a run ended.
 #[derive(Debug)]
@@ -39,7 +43,11 @@ pub(crate) struct Cutover(Command);
 impl Cutover {
     /// `cutover` with these arguments and an empty environment.
     pub(crate) fn new(arguments: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cutover"));
+        Self::of(env!("CARGO_BIN_EXE_cutover"), arguments)
+    }
+
+    fn of(program: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .env_clear()
@@ -47,6 +55,18 @@ impl Cutover {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         Self(command)
+    }
+
+    /// The action instead, as a runner starts it, talking to the server's loopback port. It needs the
+    /// programs of the runner.
+    pub(crate) fn action(server: &Server) -> Self {
+        Self::of("bash", &[ACTION])
+            .env("PATH", std::env::var_os("PATH").expect("a path"))
+            .env("CUTOVER_URL", server.url())
+            .env("GITHUB_ACTIONS", "true")
+            .env("GITHUB_REPOSITORY_ID", "1")
+            .env("GITHUB_RUN_ID", "2")
+            .env("GITHUB_RUN_ATTEMPT", "3")
     }
 
     /// The same, talking to the server's unix socket.

@@ -1,5 +1,5 @@
-//! The built `cutover` binary against a scripted server that speaks the contract: what it sends, what it
-//! prints, and how it ends.
+//! The built `cutover` binary, and the action, against a scripted server that speaks the contract: what they
+//! send, what they print, and how they end.
 
 mod server;
 mod binary;
@@ -12,6 +12,7 @@ mod sending;
 mod attaching;
 mod reaching;
 mod github;
+mod action;
 mod reading;
 mod operating;
 mod terminal;
