@@ -127,12 +127,8 @@ request_deployment() {
         show "$answer_text; trying again in $delay s"
         pause "$delay"
         delay=$((delay < 8 ? delay * 2 : 15))
-        if (($(date +%s) - stamp >= stamp_seconds)); then
-            # Another time stamp makes another request. It has the same delivery id, so it could not
-            # deploy twice; but what became of the first could not be told any more.
-            [[ $maybe_taken == no ]] || not_taken "$maybe_taken"
-            sign_request
-        fi
+        # A delivery is the same whatever its time stamp, so it cannot deploy twice.
+        if (($(date +%s) - stamp >= stamp_seconds)); then sign_request; fi
     done
 }
 

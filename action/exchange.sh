@@ -17,7 +17,7 @@ http_status='' answer_body='' location='' retry_after=''
 deployment='' last_seq=0 last_progress=-100
 watcher=''
 
-# Writes the request and its signature. Every repetition sends these very bytes.
+# Writes the request and its signature. Repetitions send these very bytes, until the time stamp is old.
 sign_request() {
     local body
     stamp=$(date +%s)

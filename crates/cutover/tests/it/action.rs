@@ -1,10 +1,15 @@
 //! The action's script: who answered it, what it sends again, and how it ends.
 
-use cutover_api::deployment::Status;
+use std::os::unix::fs::PermissionsExt as _;
+
+use cutover_api::deployment::{Deployment, Status};
+use cutover_api::signature::Signature;
 
 use crate::binary::{Cutover, Ended};
 use crate::server::{Act, End, Server};
-use crate::views::{EVENTS, SHA, VIEW, answer, deployment, json, outcome, refusal};
+use crate::views::{
+    EVENTS, ID, SHA, VIEW, WATCH_TOKEN, answer, deployment, json, outcome, refusal,
+};
 
 const SECRET: &str = "a secret of thirty-two characters";
 
@@ -25,14 +30,18 @@ fn heading(ended: &Ended) -> &str {
         .unwrap_or_else(|| panic!("no heading in\n{}", ended.stdout))
 }
 
-/// The rest of a deployment that ends like this once it is accepted.
+/// The server accepts the next request, and its deployment ends like this.
 fn accepted(server: &Server, status: Status) {
-    let end = deployment(status);
     let accepted = answer(&deployment(Status::Queued));
+    server.on("POST /deploy", [Act::json(202, accepted)]);
+    ends(server, &deployment(status));
+}
+
+/// The deployment ends like this.
+fn ends(server: &Server, end: &Deployment) {
     server
-        .on("POST /deploy", [Act::json(202, accepted)])
-        .on(EVENTS, [Act::Stream(vec![outcome(&end)], End::Close)])
-        .always(VIEW, Act::json(200, json(&end)));
+        .on(EVENTS, [Act::Stream(vec![outcome(end)], End::Close)])
+        .always(VIEW, Act::json(200, json(end)));
 }
 
 #[test]
@@ -70,4 +79,41 @@ fn a_refusal_of_cutover_is_final_and_in_its_words() {
         ended.stdout
     );
     assert_eq!(server.seen("POST /deploy").len(), 1);
+}
+
+#[test]
+fn a_lost_answer_is_asked_for_with_a_new_time_stamp_once_the_old_one_is_old() {
+    // A runner whose clock is 250 s further each time that it is looked at.
+    let runner = tempfile::tempdir().expect("a directory");
+    let clock = runner.path().join("date");
+    let script = "#!/bin/sh\nprintf x >>\"$0.looks\"\nlooks=$(wc -c <\"$0.looks\")\necho $((1700000000 + 250 * looks))\n";
+    std::fs::write(&clock, script).expect("written");
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&clock, executable).expect("a mode");
+    let path = std::env::var("PATH").expect("a path");
+
+    let mut under_way = refusal(409, "in_progress");
+    under_way.watch_token = Some(WATCH_TOKEN.to_owned());
+    let under_way =
+        Act::json(409, json(&under_way)).with("location", &format!("/v1/deployments/{ID}"));
+    let server = Server::start();
+    server.on("POST /deploy", [Act::Drop, under_way]);
+    ends(&server, &deployment(Status::Succeeded));
+    action(&server)
+        .env("PATH", format!("{}:{path}", runner.path().display()))
+        .run()
+        .with_code(0);
+
+    let seen = server.seen("POST /deploy");
+    let [first, second] = seen.as_slice() else {
+        panic!("{seen:#?}");
+    };
+    for request in [first, second] {
+        let header = request.header("x-hub-signature-256").expect("signed");
+        let signature = Signature::parse(header.as_bytes()).expect("well formed");
+        assert!(signature.verifies(SECRET.as_bytes(), &request.body));
+    }
+    let (mut first, mut second) = (first.json(), second.json());
+    assert_ne!(first["timestamp"].take(), second["timestamp"].take());
+    assert_eq!(first, second, "the same delivery");
 }
