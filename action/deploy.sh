@@ -12,8 +12,8 @@
 #   GITHUB_…                  what every runner sets
 #
 # Exit status, as of `cutover deploy`: 0 succeeded or unchanged, 1 failed or refused and nothing was
-# changed, 2 wrong usage, 3 rolled back, 4 an operator is needed, 5 the server cannot be reached or
-# the outcome is not known, 130 the job was stopped.
+# changed, 2 wrong usage, 3 rolled back, 4 an operator is needed or the first deployment failed, 5 the
+# server cannot be reached or the outcome is not known, 130 the job was stopped.
 #
 # The deployment belongs to the server once it is accepted: a runner that is stopped, or that loses
 # its connection, changes nothing about it.
@@ -182,7 +182,7 @@ conclude() {
         failed) finish 1 "$outcome" "❌ Failed, nothing was changed: $service runs what it ran before" "$detail" "$hint" ;;
         cancelled) finish 1 "$outcome" "🚫 Cancelled, nothing was changed: $service runs what it ran before" "$detail" "$hint" ;;
         rolled_back) rolled_back "$detail" "$hint" ;;
-        rollback_failed) finish 4 "$outcome" "🚨 An operator is needed: $service could not be rolled back" "$detail" "$hint" ;;
+        rollback_failed) rollback_failed "$detail" "$hint" ;;
         *) outcome_unknown 'the server reports an outcome that this version of the action does not know' \
             'Use the release of the action that belongs to the server.' ;;
     esac
@@ -196,6 +196,17 @@ rolled_back() {
         unhealthy | stopped) now="the previous container is back as it was found, which is $REPLY" ;;
     esac
     finish 3 rolled_back "↩️ Rolled back: ${sha:0:12} failed, $now" "$1" "$2"
+}
+
+# Reports a deployment that could not be rolled back, and ends the script. Where nothing ran before, no
+# operator is needed: the next release is the remedy.
+rollback_failed() {
+    local heading="🚨 An operator is needed: $service could not be rolled back"
+    json_text deployment.cause.code
+    if [[ $REPLY == no_rollback_target ]]; then
+        heading="❌ Failed: $service does not run; this was its first deployment"
+    fi
+    finish 4 rollback_failed "$heading" "$1" "$2"
 }
 
 # Reports that the server refused the request, and ends the script.

@@ -13,7 +13,7 @@ Exit codes:
   1    failed and nothing was changed; also a refused request
   2    wrong usage or configuration
   3    rolled back: the new release failed, the previous one runs again
-  4    needs an operator: rolling back failed
+  4    needs an operator: rolling back failed; or there was nothing to go back to
   5    the daemon was not reachable or its answer was lost
   130  interrupted; a deployment under way goes on on the server";
 

@@ -19,7 +19,7 @@ pub(crate) enum Exit {
     Usage,
     /// 3: the new release failed and the previous one runs again.
     RolledBack,
-    /// 4: rolling back failed too; an operator is needed.
+    /// 4: rolling back failed too, and an operator is needed; or a first deployment failed, and nothing runs.
     NeedsOperator,
     /// 5: the daemon was not reachable, or its answer was lost; the deployment may go on there.
     Unreachable,

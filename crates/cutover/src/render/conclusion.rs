@@ -42,6 +42,7 @@ pub(crate) fn verdict(deployment: &Deployment) -> (&'static str, Style) {
         Some(Outcome::Unchanged) => ("unchanged", GOOD),
         Some(Outcome::Failed) => ("failed", BAD),
         Some(Outcome::RolledBack) => ("rolled back", WARNING),
+        Some(Outcome::RollbackFailed) if was_the_first(deployment) => ("failed", BAD),
         Some(Outcome::RollbackFailed) => ("needs an operator", BAD),
         Some(Outcome::Cancelled) => ("cancelled", WARNING),
         None => (words::status(deployment.status), BOLD),
@@ -81,6 +82,9 @@ pub(crate) fn changed(deployment: &Deployment) -> String {
         (Some(Outcome::RolledBack), None) => {
             format!("{service} runs its previous release again, and that was verified")
         }
+        (Some(Outcome::RollbackFailed), _) if was_the_first(deployment) => {
+            format!("{service} does not run; this was its first deployment")
+        }
         (Some(Outcome::RollbackFailed), _) => match deployment.events.last() {
             // The last event of such a deployment says what runs now.
             Some(last) => clean(&last.message),
@@ -103,6 +107,12 @@ pub(crate) fn changed(deployment: &Deployment) -> String {
             deployment.id
         ),
     }
+}
+
+/// Whether there was nothing to go back to. Then no operator is needed: the next release is the remedy.
+pub(crate) fn was_the_first(deployment: &Deployment) -> bool {
+    let cause = deployment.cause.as_ref();
+    cause.is_some_and(|cause| cause.code == "no_rollback_target")
 }
 
 /// Why it did not succeed.

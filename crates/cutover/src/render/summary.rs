@@ -5,7 +5,7 @@ use std::fmt::Write;
 use cutover_api::deployment::{Deployment, Outcome};
 
 use crate::client::failure::Failure;
-use crate::render::conclusion::{changed, failure_of, headline};
+use crate::render::conclusion::{changed, failure_of, headline, was_the_first};
 use crate::render::text::{clean, clean_lines};
 use crate::render::time::span;
 use crate::render::words;
@@ -15,12 +15,14 @@ const LOG_LEN_MAX: usize = 64 << 10;
 
 /// How a deployment ended.
 pub(crate) fn of_deployment(deployment: &Deployment) -> String {
-    let outcome = deployment
-        .outcome
-        .map_or_else(|| words::status(deployment.status), words::outcome);
+    let outcome = match deployment.outcome {
+        _ if was_the_first(deployment) => words::outcome(Outcome::Failed),
+        Some(outcome) => words::outcome(outcome),
+        None => words::status(deployment.status),
+    };
     let mut text = format!(
         "### {} {}: {outcome}\n\n{}\n\n",
-        sign(deployment.outcome),
+        sign(deployment),
         inert(&deployment.service),
         inert(&headline(deployment))
     );
@@ -73,12 +75,12 @@ pub(crate) fn of_failure(service: &str, failure: &Failure) -> String {
 }
 
 /// A sign that is seen from afar.
-fn sign(outcome: Option<Outcome>) -> &'static str {
-    match outcome {
+fn sign(deployment: &Deployment) -> &'static str {
+    match deployment.outcome {
         Some(Outcome::Succeeded | Outcome::Unchanged) => "✅",
         Some(Outcome::RolledBack) => "↩️",
-        Some(Outcome::RollbackFailed) => "🚨",
-        Some(Outcome::Failed | Outcome::Cancelled) | None => "❌",
+        Some(Outcome::RollbackFailed) if !was_the_first(deployment) => "🚨",
+        Some(Outcome::RollbackFailed | Outcome::Failed | Outcome::Cancelled) | None => "❌",
     }
 }
 

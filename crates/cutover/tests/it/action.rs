@@ -8,7 +8,7 @@ use cutover_api::signature::Signature;
 use crate::binary::{Cutover, Ended};
 use crate::server::{Act, End, Server};
 use crate::views::{
-    EVENTS, ID, SHA, VIEW, WATCH_TOKEN, answer, deployment, json, outcome, refusal,
+    EVENTS, ID, SHA, VIEW, WATCH_TOKEN, answer, deployment, failed_first, json, outcome, refusal,
 };
 
 const SECRET: &str = "a secret of thirty-two characters";
@@ -31,10 +31,10 @@ fn heading(ended: &Ended) -> &str {
 }
 
 /// The server accepts the next request, and its deployment ends like this.
-fn accepted(server: &Server, status: Status) {
+fn accepted(server: &Server, end: &Deployment) {
     let accepted = answer(&deployment(Status::Queued));
     server.on("POST /deploy", [Act::json(202, accepted)]);
-    ends(server, &deployment(status));
+    ends(server, end);
 }
 
 /// The deployment ends like this.
@@ -54,7 +54,7 @@ fn an_error_of_a_proxy_that_speaks_json_is_no_refusal_and_the_same_request_is_se
     ] {
         let server = Server::start();
         server.on("POST /deploy", [Act::json(status, body)]);
-        accepted(&server, Status::Succeeded);
+        accepted(&server, &deployment(Status::Succeeded));
         let ended = action(&server).run().with_code(0);
         let seen = server.seen("POST /deploy");
         assert_eq!(seen.len(), 2, "{status}: {}", ended.stdout);
@@ -116,4 +116,23 @@ fn a_lost_answer_is_asked_for_with_a_new_time_stamp_once_the_old_one_is_old() {
     let (mut first, mut second) = (first.json(), second.json());
     assert_ne!(first["timestamp"].take(), second["timestamp"].take());
     assert_eq!(first, second, "the same delivery");
+}
+
+#[test]
+fn an_operator_is_asked_for_where_the_way_back_failed_and_not_where_there_was_none() {
+    for (end, expected) in [
+        (
+            deployment(Status::RollbackFailed),
+            "🚨 An operator is needed: app could not be rolled back",
+        ),
+        (
+            failed_first(),
+            "❌ Failed: app does not run; this was its first deployment",
+        ),
+    ] {
+        let server = Server::start();
+        accepted(&server, &end);
+        let ended = action(&server).run().with_code(4);
+        assert_eq!(heading(&ended), expected);
+    }
 }

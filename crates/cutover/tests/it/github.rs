@@ -5,7 +5,7 @@ use cutover_api::deployment::{Deployment, Status};
 use crate::binary::{Cutover, Ended, file};
 use crate::server::{Act, End, Server};
 use crate::views::{
-    EVENTS, SHA, VIEW, answer, deployment, journal, json, outcome, output, refusal,
+    EVENTS, SHA, VIEW, answer, deployment, failed_first, journal, json, outcome, output, refusal,
 };
 
 /// A rollback whose container wrote all the wrong things.
@@ -173,6 +173,23 @@ fn a_refusal_is_annotated_and_summarized() {
     let summary = std::fs::read_to_string(summary.path()).expect("the summary");
     assert!(
         summary.contains("refused because of forbidden"),
+        "{summary}"
+    );
+}
+
+#[test]
+fn a_first_deployment_that_fails_asks_for_no_operator() {
+    let end = failed_first();
+    let (ended, summary) = run_in_actions(vec![outcome(&end)], &end);
+    let ended = ended.with_code(4);
+    assert!(
+        ended.stderr.contains("::error title=app%3A failed::"),
+        "{}",
+        ended.stderr
+    );
+    assert!(summary.contains("### ❌ app: failed\n"), "{summary}");
+    assert!(
+        summary.contains("| Changed | app does not run; this was its first deployment |"),
         "{summary}"
     );
 }

@@ -1,18 +1,23 @@
 //! Each outcome has its exit code, its words and its JSON.
 
-use cutover_api::deployment::Status;
+use cutover_api::deployment::{Deployment, Status};
 
 use crate::binary::Cutover;
 use crate::server::{Act, End, Server};
 use crate::views::{
-    EVENTS, ID, SHA, VIEW, answer, deployment, event, journal, json, outcome, output, progress,
-    refusal,
+    EVENTS, ID, SHA, VIEW, answer, deployment, event, failed_first, journal, json, outcome, output,
+    progress, refusal,
 };
 
 /// A server on which the deployment ends like this.
 fn ending(status: Status) -> Server {
+    ending_as(deployment(status))
+}
+
+/// A server on which this deployment ends.
+fn ending_as(mut ended: Deployment) -> Server {
     let server = Server::start();
-    let mut ended = deployment(status);
+    let status = ended.status;
     ended.events = vec![
         event(1, Status::Pulling, "the image is being pulled"),
         event(2, status, "it is over"),
@@ -118,6 +123,21 @@ fn a_failure_says_that_nothing_was_changed() {
       changed     nothing: app still runs ghcr.io/acme/shop:1111111111111111111111111111111111111111
       next        push it first
       code        image_not_found
+      took        12.3 s
+      deployment  0197a3b4-0000-7000-8000-00000000abcd
+    ");
+}
+
+#[test]
+fn a_first_deployment_that_fails_asks_for_no_operator() {
+    let ended = Cutover::local(&ending_as(failed_first()), &["deploy", "app", SHA])
+        .run()
+        .with_code(4);
+    insta::assert_snapshot!(ended.stdout, @r"
+    failed: the new container exited, and there is nothing to go back to
+      changed     app does not run; this was its first deployment
+      next        fix the release and deploy again
+      code        no_rollback_target
       took        12.3 s
       deployment  0197a3b4-0000-7000-8000-00000000abcd
     ");

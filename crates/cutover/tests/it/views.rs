@@ -99,6 +99,18 @@ fn cause(outcome: Option<Outcome>) -> Option<Cause> {
     })
 }
 
+/// A first deployment that failed, so that there is nothing to go back to.
+pub(crate) fn failed_first() -> Deployment {
+    let mut first = deployment(Status::RollbackFailed);
+    first.previous = None;
+    first.outage_ms = None;
+    let cause = first.cause.as_mut().expect("a cause");
+    cause.code = "no_rollback_target".to_owned();
+    cause.detail = "the new container exited, and there is nothing to go back to".to_owned();
+    cause.hint = "fix the release and deploy again".to_owned();
+    first
+}
+
 /// The answer of 200 and 202.
 pub(crate) fn answer(deployment: &Deployment) -> String {
     let answer = DeployAnswer {
