@@ -25,6 +25,9 @@ pub(super) fn findings(yaml: &Fragment, kind: Kind) -> Vec<String> {
         findings.extend(least_permissions(yaml));
         findings.extend(bounded_jobs(yaml));
     }
+    if kind == Kind::Example {
+        findings.extend(ordered_pushes(yaml));
+    }
     findings
 }
 
@@ -134,6 +137,33 @@ fn bounded_jobs(yaml: &Fragment) -> Vec<String> {
         }
     }
     findings
+}
+
+/// Without a group of the whole workflow, an older push whose build takes longer is deployed over a newer
+/// one. A called workflow that waits for the group of its caller never runs: those of deploy.yml begin with
+/// `cutover-`.
+fn ordered_pushes(yaml: &Fragment) -> Vec<String> {
+    let lines: Vec<&str> = yaml.text.lines().collect();
+    let is_for_pushes = lines.iter().any(|line| line.trim() == "push:");
+    let Some(begin) = lines.iter().position(|line| *line == "concurrency:") else {
+        let finding =
+            "state `concurrency:` for the whole workflow, so that pushes are deployed in order";
+        return is_for_pushes
+            .then(|| yaml.finding(1, finding))
+            .into_iter()
+            .collect();
+    };
+    let block = lines.iter().enumerate().skip(begin + 1);
+    block
+        .take_while(|(_, line)| line.starts_with(' '))
+        .filter(|(_, line)| line.trim_start().starts_with("group: cutover-"))
+        .map(|(index, _)| {
+            yaml.finding(
+                index + 1,
+                "a group of the called workflow may have the same name",
+            )
+        })
+        .collect()
 }
 
 /// The line of each job, and its keys.
@@ -322,6 +352,31 @@ jobs:
             "URL: ${{ inputs.url",
             Kind::Workflow,
             &["w.yml:20: the expression is empty"],
+        );
+    }
+
+    #[test]
+    fn an_example_whose_pushes_overtake_each_other_or_that_waits_for_itself_is_found() {
+        let push = |group: &str| format!("{group}on:\n  push:\n  workflow_call:\n");
+        check(
+            "on:\n  workflow_call:\n",
+            &push(""),
+            Kind::Example,
+            &[
+                "w.yml:1: state `concurrency:` for the whole workflow, so that pushes are deployed in order",
+            ],
+        );
+        check(
+            "on:\n  workflow_call:\n",
+            &push("concurrency:\n  group: deploy\n"),
+            Kind::Example,
+            &[],
+        );
+        check(
+            "on:\n  workflow_call:\n",
+            &push("concurrency:\n  # why\n  group: cutover-app\n"),
+            Kind::Example,
+            &["w.yml:3: a group of the called workflow may have the same name"],
         );
     }
 }
