@@ -219,7 +219,7 @@ fn next_steps(args: &InitArgs, places: &Places) -> Vec<String> {
         ),
     });
     steps.push(format!(
-        "give the secret to CI, whose environment must exist (`gh api --method PUT repos/{{owner}}/{{repo}}/environments/production`): ssh SERVER sudo cat {} | gh secret set CUTOVER_SECRET --env production",
+        "give the secret to CI, whose environment must exist (`gh api --method PUT repos/{{owner}}/{{repo}}/environments/production`; in a private repository on GitHub's free plan there is none: leave out `--env production`): ssh SERVER sudo cat {} | gh secret set CUTOVER_SECRET --env production",
         places.secret.display()
     ));
     steps.push(format!(

@@ -342,6 +342,7 @@ fn the_report_says_what_to_do_next() {
         "    to deploy it, write `image: postgres:${DB_IMAGE_TAG}`\n",
         "cutover check --config ",
         "systemctl enable --now ",
+        "free plan there is none: leave out `--env production`",
     ] {
         assert!(
             text.contains(expected),
