@@ -84,30 +84,44 @@ fn it_is_shared_upgraded_backed_up_and_removed_as_the_manual_says() {
     Site::with("/srv/shop", |site| {
         site.install_and_deploy();
         let ask = "setpriv --reuid alice --regid alice --init-groups cutover status";
-        let type_in = |from, to, count| {
+        let type_in = |site: &Site, before: &str, from, to, count| {
             let commands = commands(MANUAL, from, to);
             assert_eq!(commands.len(), count, "{commands:#?}");
-            for command in &commands {
-                site.expect("/root", command);
-            }
+            site.type_in(&format!("{before}\n{}", commands.join("\n")));
         };
         site.expect("/", "useradd --no-create-home alice");
         assert_eq!(site.run("/", ask).exit, 5);
-        type_in("To let others than root", "\n## Upgrade", 3);
+        type_in(site, "", "To let others than root", "\n## Upgrade", 3);
         assert!(site.expect("/", ask).stdout.contains("app"));
-        type_in("\n## Upgrade", "\n## Back up", 2);
-        type_in("\n## Back up", "\n## Uninstall", 4);
-        let backup = site.server.path("/srv/backup/cutover-state/journal.sqlite");
-        assert!(backup.exists());
-        assert_eq!(site.newest()["outcome"], "succeeded");
+        type_in(site, "", "\n## Upgrade", "\n## Back up", 2);
+
+        // A second backup is beside the first one, and what is put back is the state of that time.
+        type_in(site, "", "\n## Back up", "\nTo go back to a copy", 6);
+        let backups = site.server.path("/srv/backup");
+        let copies = || fs::read_dir(&backups).expect("backups");
+        let first = copies().next().expect("a backup").expect("a backup").path();
+        for file in ["state/journal.sqlite", "etc/cutover.toml"] {
+            assert!(first.join(file).exists(), "{file}");
+        }
+        let at_first = site.newest()["id"].clone();
+        let second = site.push(&ImageSpec::new("second"));
+        drop(site.deploy(&second).expect("succeeded"));
+        assert_ne!(site.newest()["id"], at_first);
+        type_in(site, "", "\n## Back up", "\nTo go back to a copy", 6);
+        assert_eq!(copies().count(), 2);
+        let name = first.file_name().expect("a name").display().to_string();
+        let backup = format!("backup=/srv/backup/{name}");
+        type_in(site, &backup, "\nTo go back to a copy", "\n## Uninstall", 4);
+        assert_eq!(site.newest()["id"], at_first);
+        assert_eq!(site.serves(), "second");
 
         let container = site.expect("/", "docker ps --quiet").stdout;
-        type_in("\n## Uninstall", "\n## Every outcome", 4);
+        type_in(site, "", "\n## Uninstall", "\n## Every outcome", 4);
         let unit = site.run("/", "systemctl status cutover");
         assert!(unit.stderr.contains("could not be found"), "{unit:#?}");
         site.expect("/srv/shop", "docker compose up -d");
         assert_eq!(site.expect("/", "docker ps --quiet").stdout, container);
-        assert_eq!(site.serves(), "first");
+        assert_eq!(site.serves(), "second");
     });
 }
 

@@ -125,6 +125,16 @@ impl Site {
         ended
     }
 
+    /// Types lines into one shell, as root at home; each of them must succeed.
+    #[track_caller]
+    pub(super) fn type_in(&self, lines: &str) {
+        let words = ["bash", "-exc", lines];
+        let output = self.server.command("/root", &words).output();
+        let ended = Ended::of(&output.expect("nsenter runs"));
+        let log = || self.server.journal("cutover");
+        assert_eq!(ended.exit, 0, "{lines}: {ended:#?}\n{}", log());
+    }
+
     /// Begins a command without waiting for its end.
     pub(super) fn begin(&self, line: &str) -> Child {
         let words: Vec<&str> = line.split_whitespace().collect();
