@@ -21,6 +21,7 @@ pub(super) fn findings(yaml: &Fragment, kind: Kind) -> Vec<String> {
     let mut findings = scripts_without_expressions(yaml);
     findings.extend(pinned_actions(yaml, kind));
     findings.extend(right_expressions(yaml));
+    findings.extend(known_origin(yaml));
     if kind != Kind::Action {
         findings.extend(least_permissions(yaml));
         findings.extend(bounded_jobs(yaml));
@@ -82,6 +83,18 @@ fn pinned_actions(yaml: &Fragment, kind: Kind) -> Vec<String> {
         }
     }
     findings
+}
+
+/// Where GitHub does not say where a workflow is from, a checkout of that place takes the caller's files.
+fn known_origin(yaml: &Fragment) -> Vec<String> {
+    let line_of = |text: &str| yaml.text.lines().position(|line| line.trim() == text);
+    let guard = line_of("if: job.workflow_repository == ''");
+    let checkout = line_of("repository: ${{ job.workflow_repository }}");
+    checkout
+        .filter(|checkout| guard.is_none_or(|guard| guard > *checkout))
+        .map(|index| yaml.finding(index + 1, "fail before if `job.workflow_repository == ''`"))
+        .into_iter()
+        .collect()
 }
 
 /// Every `${{ … }}`, and every `if:`, which needs no braces.
@@ -315,6 +328,21 @@ jobs:
             Kind::Workflow,
             &["w.yml:14: set `persist-credentials: false`"],
         );
+    }
+
+    #[test]
+    fn a_checkout_of_a_place_that_may_not_be_known_is_found() {
+        let checkout = "with:\n          repository: ${{ job.workflow_repository }}\n";
+        check(
+            "with:\n",
+            checkout,
+            Kind::Workflow,
+            &["w.yml:16: fail before if `job.workflow_repository == ''`"],
+        );
+        let guard = "steps:\n      - name: see\n        if: job.workflow_repository == ''\n        run: exit 1\n";
+        let text = WORKFLOW.replace("with:\n", checkout);
+        let guarded = Fragment::whole("w.yml", text.replace("steps:\n", guard));
+        assert_eq!(findings(&guarded, Kind::Workflow), [""; 0]);
     }
 
     #[test]
