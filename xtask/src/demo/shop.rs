@@ -1,6 +1,8 @@
 //! The example shop: its images in a registry, its Compose project, a certificate, and cutover.
 
 use std::cell::RefCell;
+use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -181,6 +183,7 @@ impl Shop {
         ] {
             command.env_remove(name);
         }
+        remove_steering(&mut command, env::vars_os().map(|(name, _)| name));
         command
             .envs(self.exports())
             .env("NO_PROXY", "localhost")
@@ -292,6 +295,7 @@ impl Shop {
     fn start_neighbor(&self, screen: &Screen) -> Result<()> {
         screen.typed(&format!("docker compose up --detach {NEIGHBOR}"));
         let mut command = Command::new(&self.compose);
+        remove_steering(&mut command, env::vars_os().map(|(name, _)| name));
         command
             .args(["up", "--detach", NEIGHBOR])
             .current_dir(self.dir.path())
@@ -370,10 +374,36 @@ impl Drop for Shop {
     }
 }
 
+/// Takes those of these variables from a command with which Docker or Compose would do something else than
+/// the demo says: another project, another file, another engine.
+fn remove_steering(command: &mut Command, variables: impl Iterator<Item = OsString>) {
+    for name in variables {
+        let bytes = name.as_encoded_bytes();
+        if bytes.starts_with(b"COMPOSE_") || bytes.starts_with(b"DOCKER_") {
+            command.env_remove(name);
+        }
+    }
+}
+
 /// A secret as `cutover init` makes one.
 fn random_hex() -> Result<String> {
     use std::io::Read as _;
     let mut bytes = [0_u8; 32];
     fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_of_the_user_do_not_steer_compose() {
+        let mut command = Command::new("docker-compose");
+        let variables = ["COMPOSE_PROJECT_NAME", "PATH", "DOCKER_CONTEXT", "DOCKERS"];
+        remove_steering(&mut command, variables.map(OsString::from).into_iter());
+        let removed: Vec<_> = command.get_envs().collect();
+        let expected = ["COMPOSE_PROJECT_NAME", "DOCKER_CONTEXT"];
+        assert_eq!(removed, expected.map(|name| (name.as_ref(), None)));
+    }
 }
