@@ -11,10 +11,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use std::sync::Arc;
 
 use super::error::{ApiError, RequestCode};
-use super::limits::{BODY_BYTES_HELD_MAX, BODY_BYTES_MAX, Limits};
+use super::limits::{BODY_BYTES_FREE, BODY_BYTES_HELD_MAX, BODY_BYTES_MAX, Limits};
 use super::serve::BodyTime;
 
-/// The memory that all bodies together may take.
+/// The memory that all bodies together may take, apart from the [`BODY_BYTES_FREE`] that each has.
 #[derive(Debug, Clone)]
 pub(super) struct BodyMemory(Arc<Semaphore>);
 
@@ -92,7 +92,8 @@ async fn collect(body: Body, declared: Length, memory: &BodyMemory) -> Result<He
         if bytes.len() + chunk.len() > BODY_BYTES_MAX {
             return Err(too_large());
         }
-        let more = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+        let free = BODY_BYTES_FREE.saturating_sub(bytes.len());
+        let more = u32::try_from(chunk.len().saturating_sub(free)).unwrap_or(u32::MAX);
         let place = Arc::clone(&memory.0).try_acquire_many_owned(more);
         let place = place.map_err(|_| {
             ApiError::new(
@@ -266,19 +267,41 @@ mod tests {
         );
     }
 
+    /// Reads a body that comes in these pieces.
+    async fn read(memory: &BodyMemory, pieces: &[usize]) -> Result<HeldBody, RequestCode> {
+        let pieces = pieces.iter().map(|&len| vec![b' '; len]);
+        let request = json(pieces.clone().map(|piece| piece.len()).sum());
+        let pieces: Vec<_> = pieces.map(Ok::<_, std::io::Error>).collect();
+        let body = Body::from_stream(futures_util::stream::iter(pieces));
+        let (parts, body) = request.body(body).expect("a request").into_parts();
+        let read = read_json(&parts, body, memory, Presence::Required).await;
+        read.map_err(|error| error.code())
+    }
+
     #[tokio::test]
     async fn the_memory_for_bodies_is_bounded_and_given_back() {
         let memory = BodyMemory(Arc::new(Semaphore::new(3)));
-        let read = |text: &'static str| {
-            let request = json(text.len()).body(Body::from(text)).expect("a request");
-            let (parts, body) = request.into_parts();
-            let memory = memory.clone();
-            async move { read_json(&parts, body, &memory, Presence::Required).await }
-        };
-        let first = read("{}").await.expect("there is room");
-        let refused = read("{}").await.expect_err("there is none");
-        assert_eq!(refused.code(), RequestCode::Overloaded);
-        drop(first);
-        assert!(read("{}").await.is_ok());
+        let large = [&[BODY_BYTES_FREE + 2][..], &[BODY_BYTES_FREE - 1, 1, 2]];
+        for pieces in large {
+            let first = read(&memory, pieces).await.expect("there is room");
+            for pieces in large {
+                let refused = read(&memory, pieces).await.expect_err("there is none");
+                assert_eq!(refused, RequestCode::Overloaded);
+            }
+            drop(first);
+        }
+        assert!(read(&memory, large[0]).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_small_body_is_read_while_others_fill_the_memory() {
+        let memory = BodyMemory(Arc::new(Semaphore::new(1)));
+        let large = read(&memory, &[BODY_BYTES_FREE + 1]).await;
+        let _held = large.expect("there is room");
+        for pieces in [&[2][..], &[BODY_BYTES_FREE], &[1, BODY_BYTES_FREE - 1]] {
+            assert!(read(&memory, pieces).await.is_ok(), "{pieces:?}");
+        }
+        let refused = read(&memory, &[1, BODY_BYTES_FREE]).await;
+        assert_eq!(refused.expect_err("too much"), RequestCode::Overloaded);
     }
 }

@@ -11,8 +11,13 @@ pub(super) const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a request's body. A GitHub event payload may travel in it; the largest are some 100 KiB.
 pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// Bytes of all bodies that are being held at once, so that strangers cannot fill the memory with
-/// bodies that turn out to be signed by nobody.
+/// Bytes of each body that are not counted in [`BODY_BYTES_HELD_MAX`]. A request of ours has some 300
+/// bytes, so that strangers who fill that memory do not keep it out. The seats bound the sum: 32 MiB for
+/// each listener.
+pub(super) const BODY_BYTES_FREE: usize = 64 * 1024;
+
+/// Bytes of all bodies that are being held at once, without [`BODY_BYTES_FREE`] of each, so that
+/// strangers cannot fill the memory with bodies that turn out to be signed by nobody.
 pub(super) const BODY_BYTES_HELD_MAX: usize = 48 * 1024 * 1024;
 
 /// Event streams open at once. Each holds a connection for as long as a deployment takes.
