@@ -75,6 +75,7 @@ struct Counted {
     requests: Family<RequestLabels, Counter>,
     refusals: Family<CodeLabels, Counter>,
     handshakes_failed: Counter,
+    connections_evicted: Counter,
     certificate_usable: Gauge,
     deployments: Family<OutcomeLabels, Counter>,
     durations: Family<OutcomeLabels, Histogram>,
@@ -98,6 +99,7 @@ impl Metrics {
             requests: Family::default(),
             refusals: Family::default(),
             handshakes_failed: Counter::default(),
+            connections_evicted: Counter::default(),
             certificate_usable: Gauge::default(),
             deployments: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(DURATION_BOUNDS)),
@@ -134,6 +136,11 @@ impl Metrics {
     /// A TLS handshake did not come about.
     pub fn handshake_failed(&self) {
         self.counted.handshakes_failed.inc();
+    }
+
+    /// A connection that had not proven who it is was ended in favour of a newer one.
+    pub fn connection_evicted(&self) {
+        self.counted.connections_evicted.inc();
     }
 
     /// Whether the certificate files can be used as they are.
@@ -212,6 +219,11 @@ impl Counted {
             "tls_handshakes_failed",
             "TLS handshakes that did not come about",
             self.handshakes_failed.clone(),
+        );
+        registry.register(
+            "connections_evicted",
+            "Connections that had not proven who they are and were ended for newer ones",
+            self.connections_evicted.clone(),
         );
         registry.register(
             "tls_certificate_usable",

@@ -49,8 +49,9 @@ pub struct Limits {
     pub body_time: Duration,
     /// How long a peer may leave an answer unread while there is more to write.
     pub stall_time: Duration,
-    /// Connections at once. A new one beyond it takes the place of the oldest that has not proven
-    /// who it is, so that a flood of silent connections cannot lock out the one that matters.
+    /// Connections at once. A new one beyond it takes the place of one that has not proven who it is:
+    /// the oldest of the origin that holds the most of these, so that a flood of silent connections
+    /// pushes out itself and not the one that matters. Only many origins together can do that.
     pub connections_max: usize,
     /// How long a stopping listener waits for answers under way.
     pub stop_time: Duration,

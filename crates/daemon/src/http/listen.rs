@@ -1,7 +1,7 @@
 //! Where connections come from: TCP, TCP with TLS, and the operator's unix socket.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
@@ -56,6 +56,16 @@ pub(super) enum Accepted {
     Plain(TcpStream, SocketAddr),
     Tls(TcpStream, SocketAddr, Identity),
     Operator(UnixStream, Option<u32>),
+}
+
+impl Accepted {
+    /// The address of the other end; none on the operator's socket.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Plain(_, peer) | Self::Tls(_, peer, _) => Some(peer.ip()),
+            Self::Operator(..) => None,
+        }
+    }
 }
 
 impl Listener {

@@ -1,13 +1,40 @@
 //! How many connections a listener holds at once, and who gives way.
 //!
 //! A connection is *proven* once a request on it has shown a valid signature or token. When every seat
-//! is taken, a new connection takes that of the oldest one that is not proven; it never has to wait
-//! for a stranger's timeout. Only when all are proven is the new one turned away.
+//! is taken, a new connection takes that of one that is not proven; it never has to wait for a
+//! stranger's timeout. Only when all are proven is the new one turned away.
+//!
+//! Of the origins, the one with the most unproven seats gives way, with its oldest. So whoever floods a
+//! listener from one host pushes out itself, and not the honest client that was there before.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+
+/// How much of an IPv6 address names a host: anybody who has one address has the others of its /64.
+const V6_PREFIX_BITS: u32 = 64;
+
+/// Where a connection comes from, as far as seats are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Origin(Option<IpAddr>);
+
+impl Origin {
+    /// The origin of what has this address; none has what comes over the unix socket.
+    fn of(address: Option<IpAddr>) -> Self {
+        Self(address.map(|address| match address.to_canonical() {
+            IpAddr::V6(v6) => {
+                let host = u128::MAX >> V6_PREFIX_BITS;
+                IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !host))
+            }
+            v4 @ IpAddr::V4(_) => v4,
+        }))
+    }
+}
 
 /// The seats of one listener.
 #[derive(Debug, Clone)]
@@ -17,18 +44,28 @@ pub(super) struct Seats(Arc<Mutex<Taken>>);
 struct Taken {
     max: usize,
     next: u64,
-    /// The evictable seats, oldest first.
-    unproven: BTreeMap<u64, CancellationToken>,
+    /// The evictable seats of each origin that has any, oldest first.
+    unproven: BTreeMap<Origin, BTreeMap<u64, CancellationToken>>,
+    /// How many those are.
+    unproven_len: usize,
     proven: usize,
+    metrics: Metrics,
 }
 
 /// A seat, given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Seat {
-    number: u64,
+    place: Place,
     evicted: CancellationToken,
     seats: Seats,
     proof: Arc<Mutex<Proof>>,
+}
+
+/// Which seat it is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    origin: Origin,
+    number: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,43 +79,48 @@ enum Proof {
 /// Lets whoever authenticates a request mark its connection as proven.
 #[derive(Debug, Clone)]
 pub(super) struct Prover {
-    number: u64,
+    place: Place,
     seats: Seats,
     proof: Arc<Mutex<Proof>>,
 }
 
 impl Seats {
-    /// As many seats as `max`.
-    pub(super) fn new(max: usize) -> Self {
+    /// As many seats as `max`; who gives way is counted in `metrics`.
+    pub(super) fn new(max: usize, metrics: Metrics) -> Self {
         Self(Arc::new(Mutex::new(Taken {
             max,
             next: 0,
             unproven: BTreeMap::new(),
+            unproven_len: 0,
             proven: 0,
+            metrics,
         })))
     }
 
-    /// A seat, perhaps that of the oldest unproven connection; none if all are proven.
-    pub(super) fn take(&self) -> Option<Seat> {
+    /// A seat for a connection from `address`, perhaps that of an unproven one; none if all are proven.
+    pub(super) fn take(&self, address: Option<IpAddr>) -> Option<Seat> {
         let mut taken = self.lock();
-        if taken.unproven.len() + taken.proven >= taken.max {
-            taken.evict_oldest()?;
+        if taken.unproven_len + taken.proven >= taken.max {
+            taken.evict()?;
         }
-        let number = taken.next;
+        let place = Place {
+            origin: Origin::of(address),
+            number: taken.next,
+        };
         taken.next += 1;
         let evicted = CancellationToken::new();
-        taken.unproven.insert(number, evicted.clone());
+        taken.add_unproven(place, evicted.clone());
         Some(Seat {
-            number,
+            place,
             evicted,
             seats: self.clone(),
             proof: Arc::new(Mutex::new(Proof::Missing)),
         })
     }
 
-    /// Ends the oldest unproven connection, where something else than seats has run out.
-    pub(super) fn evict_oldest(&self) {
-        self.lock().evict_oldest();
+    /// Ends an unproven connection, where something else than seats has run out.
+    pub(super) fn evict(&self) {
+        self.lock().evict();
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -88,10 +130,35 @@ impl Seats {
 }
 
 impl Taken {
-    fn evict_oldest(&mut self) -> Option<()> {
-        let (_, evicted) = self.unproven.pop_first()?;
-        evicted.cancel();
+    /// Takes the oldest seat of the origin with the most of them; where several have as many, of the one
+    /// that is there for longest.
+    fn evict(&mut self) -> Option<()> {
+        let most = self.unproven.iter().max_by_key(|(_, seats)| {
+            let oldest = seats.first_key_value().map(|(number, _)| *number);
+            (seats.len(), Reverse(oldest))
+        });
+        let (&origin, seats) = most?;
+        let (&number, _) = seats.first_key_value()?;
+        // Before the connection ends, so that whoever sees it end finds it counted.
+        self.metrics.connection_evicted();
+        self.remove_unproven(Place { origin, number })?.cancel();
         Some(())
+    }
+
+    fn add_unproven(&mut self, place: Place, evicted: CancellationToken) {
+        let seats = self.unproven.entry(place.origin).or_default();
+        seats.insert(place.number, evicted);
+        self.unproven_len += 1;
+    }
+
+    fn remove_unproven(&mut self, place: Place) -> Option<CancellationToken> {
+        let seats = self.unproven.get_mut(&place.origin)?;
+        let removed = seats.remove(&place.number)?;
+        if seats.is_empty() {
+            self.unproven.remove(&place.origin);
+        }
+        self.unproven_len -= 1;
+        Some(removed)
     }
 }
 
@@ -104,7 +171,7 @@ impl Seat {
     /// The handle that marks this seat's connection as proven.
     pub(super) fn prover(&self) -> Prover {
         Prover {
-            number: self.number,
+            place: self.place,
             seats: self.seats.clone(),
             proof: Arc::clone(&self.proof),
         }
@@ -119,7 +186,7 @@ impl Prover {
         if *proof != Proof::Missing {
             return;
         }
-        *proof = match taken.unproven.remove(&self.number) {
+        *proof = match taken.remove_unproven(self.place) {
             Some(_) => {
                 taken.proven += 1;
                 Proof::Given
@@ -136,7 +203,7 @@ impl Drop for Seat {
         match *proof {
             Proof::Given => taken.proven = taken.proven.saturating_sub(1),
             Proof::Missing | Proof::TooLate => {
-                taken.unproven.remove(&self.number);
+                taken.remove_unproven(self.place);
             }
         }
         // A request may outlive its connection by a moment and prove too late.
@@ -148,43 +215,92 @@ impl Drop for Seat {
 mod tests {
     use super::*;
 
+    fn seats(max: usize) -> Seats {
+        Seats::new(max, Metrics::new())
+    }
+
+    fn take(seats: &Seats, address: &str) -> Option<Seat> {
+        seats.take(Some(address.parse().expect("an address")))
+    }
+
     #[test]
     fn a_new_connection_takes_the_seat_of_the_oldest_stranger() {
-        let seats = Seats::new(2);
-        let first = seats.take().expect("a free seat");
-        let second = seats.take().expect("a free seat");
+        let seats = seats(2);
+        let first = seats.take(None).expect("a free seat");
+        let second = seats.take(None).expect("a free seat");
         first.prover().prove();
-        let third = seats.take().expect("the second one's seat");
+        let third = seats.take(None).expect("the second one's seat");
         assert!(!first.evicted.is_cancelled());
         assert!(second.evicted.is_cancelled());
         assert!(!third.evicted.is_cancelled());
     }
 
     #[test]
+    fn a_flood_from_one_origin_takes_its_own_seats() {
+        let metrics = Metrics::new();
+        let seats = Seats::new(4, metrics.clone());
+        let honest = [
+            take(&seats, "192.0.2.1").expect("a free seat"),
+            seats.take(None).expect("a free seat"),
+        ];
+        let flood: Vec<Seat> = (0..9).filter_map(|_| take(&seats, "192.0.2.2")).collect();
+        let late = take(&seats, "192.0.2.3").expect("one of the flood's seats");
+        assert!(honest.iter().all(|seat| !seat.evicted.is_cancelled()));
+        assert!(!late.evicted.is_cancelled());
+        let evicted: Vec<bool> = flood.iter().map(|s| s.evicted.is_cancelled()).collect();
+        assert_eq!(evicted, [[true; 8].as_slice(), &[false]].concat());
+        let counted = metrics.encode(&[]).expect("text");
+        assert!(
+            counted.contains("cutover_connections_evicted_total 8"),
+            "{counted}"
+        );
+    }
+
+    #[test]
+    fn of_origins_with_as_many_seats_the_oldest_gives_way() {
+        let seats = seats(3);
+        let addresses = ["192.0.2.3", "192.0.2.1", "192.0.2.2"];
+        let held = addresses.map(|address| take(&seats, address).expect("a free seat"));
+        let _newer = take(&seats, "192.0.2.0").expect("the first one's seat");
+        let evicted = held.each_ref().map(|seat| seat.evicted.is_cancelled());
+        assert_eq!(evicted, [true, false, false]);
+    }
+
+    #[test]
+    fn an_origin_is_an_address_or_a_network_of_ipv6() {
+        let of = |address: &str| Origin::of(Some(address.parse().expect("an address")));
+        assert_eq!(of("2001:db8:0:1::1"), of("2001:db8:0:1:ffff::2"));
+        assert_ne!(of("2001:db8:0:1::1"), of("2001:db8:0:2::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+    }
+
+    #[test]
     fn nobody_who_is_proven_gives_way() {
-        let seats = Seats::new(2);
-        let held: Vec<Seat> = (0..2).filter_map(|_| seats.take()).collect();
+        let seats = seats(2);
+        let held: Vec<Seat> = (0..2).filter_map(|_| seats.take(None)).collect();
         for seat in &held {
             seat.prover().prove();
             seat.prover().prove();
         }
-        assert!(seats.take().is_none());
+        assert!(seats.take(None).is_none());
         drop(held);
-        let again: Vec<Seat> = (0..2).filter_map(|_| seats.take()).collect();
+        let again: Vec<Seat> = (0..2).filter_map(|_| seats.take(None)).collect();
         assert_eq!(again.len(), 2);
     }
 
     #[test]
     fn seats_are_counted_right_when_a_proof_comes_too_late() {
-        let seats = Seats::new(1);
-        let evicted = seats.take().expect("a free seat");
+        let seats = seats(1);
+        let evicted = seats.take(None).expect("a free seat");
         let prover = evicted.prover();
-        let newer = seats.take().expect("the other one's seat");
+        let newer = seats.take(None).expect("the other one's seat");
         prover.prove();
         drop(evicted);
         prover.prove();
         drop(newer);
         let taken = seats.lock();
-        assert_eq!((taken.proven, taken.unproven.len()), (0, 0));
+        assert_eq!((taken.proven, taken.unproven_len), (0, 0));
+        assert!(taken.unproven.is_empty(), "no origin is kept in vain");
     }
 }

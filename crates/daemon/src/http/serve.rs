@@ -49,7 +49,7 @@ pub async fn serve(
     metrics: Metrics,
     shutdown: impl Future<Output = ()>,
 ) {
-    let seats = Seats::new(limits.connections_max);
+    let seats = Seats::new(limits.connections_max, metrics.clone());
     let context = Context {
         router,
         limits,
@@ -66,7 +66,7 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok(accepted) => match seats.take() {
+            Ok(accepted) => match seats.take(accepted.address()) {
                 Some(seat) => {
                     tasks.spawn(context.clone().connection(accepted, seat));
                 }
@@ -75,7 +75,7 @@ pub async fn serve(
             Err(error) if ended_before_accept(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "cannot accept connections; trying again");
-                seats.evict_oldest();
+                seats.evict();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

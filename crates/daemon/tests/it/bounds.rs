@@ -103,6 +103,33 @@ async fn a_flood_of_silent_connections_does_not_keep_a_request_out() {
 }
 
 #[tokio::test]
+async fn a_flood_from_one_host_does_not_end_the_request_of_another() {
+    let limits = Limits {
+        connections_max: 8,
+        head_time: PATIENCE * 2,
+        ..short_limits()
+    };
+    let served = Served::plain(limits);
+    let (begun, rest) = REQUEST.split_at(7);
+    let mut honest = served.connect_from([127, 0, 0, 2]).await;
+    honest.send(begun).await;
+    let mut flood = Vec::new();
+    for _ in 0..40 {
+        flood.push(served.connect_from([127, 0, 0, 1]).await);
+    }
+    for raw in &mut flood[..33] {
+        assert!(raw.ended().await, "the flood takes seats of its own");
+    }
+    honest.send(rest).await;
+    assert_eq!(honest.answer().await.expect("an answer").status, 200);
+    let counted = served.metrics.encode(&[]).expect("text");
+    assert!(
+        counted.contains("cutover_connections_evicted_total 33"),
+        "{counted}"
+    );
+}
+
+#[tokio::test]
 async fn a_listener_that_is_told_to_stop_finishes_its_answers_and_accepts_nothing_more() {
     let limits = Limits {
         stop_time: PATIENCE,

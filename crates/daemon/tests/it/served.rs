@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::routing::{get, post};
 use cutover_daemon::http::{Limits, Listener, serve};
 use cutover_daemon::metrics::Metrics;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::wire::{Answer, Raw};
@@ -61,6 +61,14 @@ impl Served {
     /// A connection to it.
     pub(crate) async fn connect(&self) -> Raw<TcpStream> {
         Raw::new(TcpStream::connect(self.address).await.expect("connects"))
+    }
+
+    /// A connection to it from this address of the machine.
+    pub(crate) async fn connect_from(&self, address: [u8; 4]) -> Raw<TcpStream> {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        let any = SocketAddr::from((address, 0));
+        socket.bind(any).expect("an address of this machine");
+        Raw::new(socket.connect(self.address).await.expect("connects"))
     }
 
     /// The answer to these bytes on a connection of their own.
