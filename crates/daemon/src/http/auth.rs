@@ -145,7 +145,7 @@ pub(super) fn peer(parts: &Parts) -> Result<Peer, ApiError> {
         .ok_or_else(|| ApiError::internal("request without a peer"))
 }
 
-/// Marks the connection as one whose peer is known.
+/// Marks the connection as one that keeps its seat.
 pub(super) fn prove(parts: &Parts) {
     if let Some(prover) = parts.extensions.get::<Prover>() {
         prover.prove();
@@ -160,7 +160,11 @@ pub(super) fn caller(parts: &Parts, access: &Access) -> Result<Caller, ApiError>
             actor: local_actor(&parts.headers, uid)?,
         },
     };
-    prove(parts);
+    // A watch token goes through more hands than a secret, and whoever follows a deployment with one can
+    // come back to where its stream ended.
+    if let Caller::Operator { .. } = caller {
+        prove(parts);
+    }
     Ok(caller)
 }
 
@@ -208,6 +212,7 @@ pub(super) fn no_deployment() -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::seats::Seats;
     use crate::settings::{Freshness, Secret};
     use cutover_api::signature::sign;
     use http::HeaderValue;
@@ -309,6 +314,26 @@ mod tests {
             &["Bearer let-me-in", "Bearer let-me-in"],
         ] {
             assert_eq!(ask(wrong), Err(RequestCode::Unauthorized), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn an_operator_keeps_the_seat_and_a_watcher_does_not() {
+        let (access, _dir) = access();
+        let id = DeploymentId::new("01938f3e-7c1a-7abc-8def-0123456789ab").expect("an id");
+        for (token, kept) in [
+            ("let-me-in".to_owned(), true),
+            (access.watch.token(&id), false),
+        ] {
+            let seats = Seats::new(1, crate::metrics::Metrics::new());
+            let seat = seats.take(None).expect("a free seat");
+            let request = http::Request::builder()
+                .header(AUTHORIZATION, format!("Bearer {token}"))
+                .extension(Peer::Network(([192, 0, 2, 1], 1).into()))
+                .extension(seat.prover());
+            let (parts, ()) = request.body(()).expect("a request").into_parts();
+            caller(&parts, &access).expect("a known caller");
+            assert_eq!(seats.take(None).is_none(), kept, "{token}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! How many connections a listener holds at once, and who gives way.
 //!
-//! A connection is *proven* once a request on it has shown a valid signature or token. When every seat
-//! is taken, a new connection takes that of one that is not proven; it never has to wait for a
+//! A connection is *proven* once a request on it came from an operator, or was a deployment with a valid
+//! signature that may be asked for now. A watch token proves nothing, because it may be in the log of a
+//! CI run; nor does a signed body of the past, because it may be copied. When every seat is taken, a new connection takes that of one that is not proven; it never has to wait for a
 //! stranger's timeout. Only when all are proven is the new one turned away.
 //!
 //! Of the origins, the one with the most unproven seats gives way, with its oldest. So whoever floods a
