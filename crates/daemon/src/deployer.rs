@@ -31,6 +31,7 @@ use tokio_util::task::TaskTracker;
 use self::record::Record;
 use self::run::Run;
 use self::turns::{Turn, Underway};
+use self::view::Pinged;
 use crate::driver::ComposeDriver;
 use crate::journal::{Journal, JournalError};
 use crate::registry::Cosign;
@@ -173,6 +174,7 @@ struct Inner {
     projects: Mutex<BTreeMap<ServiceName, String>>,
     accepting: watch::Sender<Accepting>,
     readiness: Mutex<Readiness>,
+    pinged: tokio::sync::Mutex<Option<Pinged>>,
     docker_config: std::path::PathBuf,
     cosign: Cosign,
     driver: ComposeDriver,
@@ -204,6 +206,7 @@ impl Deployer {
                 projects: Mutex::default(),
                 accepting: watch::Sender::new(Accepting::Recovering),
                 readiness: Mutex::new(Readiness::NotReady { why }),
+                pinged: tokio::sync::Mutex::default(),
                 docker_config: settings.docker.config_directory.clone(),
                 cosign: Cosign::new(&settings.docker),
                 driver,

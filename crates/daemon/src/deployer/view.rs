@@ -1,7 +1,7 @@
 //! What services look like to an operator, and what an operator sets: paused, resumed.
 
 use std::sync::PoisonError;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cutover_core::names::{DeploymentId, ServiceName};
 
@@ -12,6 +12,17 @@ use crate::driver::project;
 
 /// Asking Docker whether it answers must not keep a client waiting that would rather hear "no".
 const READY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long Docker's answer stands for its next one where anybody may ask: short for whoever watches, and
+/// strangers do not make the daemon call Docker more often than that.
+const PINGED_FOR: Duration = Duration::from_secs(1);
+
+/// What Docker said to the last ping on behalf of [`Deployer::readiness`], and when.
+#[derive(Debug)]
+pub(super) struct Pinged {
+    at: Instant,
+    answered: Result<(), String>,
+}
 
 impl Deployer {
     /// Refuses deployments of `service` from now on; what runs or waits goes on.
@@ -97,12 +108,30 @@ impl Deployer {
         if readiness != Readiness::Ready {
             return readiness;
         }
-        match self.docker_answers().await {
+        match self.docker_answered().await {
             Ok(()) => Readiness::Ready,
             Err(why) => Readiness::NotReady { why },
         }
     }
 
+    /// [`Self::docker_answers`], asked once for all who ask within [`PINGED_FOR`] or while it is being asked.
+    async fn docker_answered(&self) -> Result<(), String> {
+        let now = Instant::now();
+        let mut pinged = self.inner.pinged.lock().await;
+        if let Some(last) = &*pinged
+            && now.saturating_duration_since(last.at) < PINGED_FOR
+        {
+            return last.answered.clone();
+        }
+        let answered = self.docker_answers().await;
+        *pinged = Some(Pinged {
+            at: Instant::now(),
+            answered: answered.clone(),
+        });
+        answered
+    }
+
+    /// Whether Docker answers now, for whoever is about to rely on it.
     pub(super) async fn docker_answers(&self) -> Result<(), String> {
         match tokio::time::timeout(READY_TIMEOUT, self.driver().docker().ping()).await {
             Ok(answered) => answered.map_err(|error| error.to_string()),
@@ -160,5 +189,66 @@ fn as_running(container: &Container) -> cutover_api::service::Running {
         image: container.image_ref.clone(),
         condition: container.condition().as_str().to_owned(),
         started_at: container.state.started_at.map(|at| at.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::docker::Docker;
+    use crate::docker::fake::{FakeDocker, Reply};
+    use crate::driver::ComposeDriver;
+    use crate::driver::command::Compose;
+    use crate::journal::Journal;
+    use crate::settings::{DockerSettings, Server, Settings};
+
+    /// A deployer without services, ready as far as it knows.
+    async fn ready(fake: &FakeDocker, directory: &std::path::Path) -> Deployer {
+        let docker = DockerSettings {
+            // Not run here; it only has to be there.
+            compose: Some(std::env::current_exe().expect("this test")),
+            ..DockerSettings::default()
+        };
+        let compose = Compose::find(&docker).expect("a program");
+        let driver = ComposeDriver::new(Docker::new(&fake.socket()), compose, directory);
+        let (journal, _) = Journal::open(directory).await.expect("a journal");
+        let settings = Settings {
+            path: directory.join("cutover.toml"),
+            server: Server::default(),
+            keys: Vec::new(),
+            operator_tokens: Vec::new(),
+            docker,
+            services: std::collections::BTreeMap::new(),
+        };
+        let deployer = Deployer::new(&settings, driver.expect("a directory"), journal);
+        deployer.set_readiness(Readiness::Ready);
+        deployer
+    }
+
+    /// Lets the last ping be older than it is, or of a moment to come.
+    async fn date_last_ping(deployer: &Deployer, at: Instant) {
+        let mut pinged = deployer.inner.pinged.lock().await;
+        pinged.as_mut().expect("there was one").at = at;
+    }
+
+    #[tokio::test]
+    async fn many_who_ask_whether_it_is_ready_are_one_ping_of_docker() {
+        let fake = FakeDocker::start(|_| Reply::Cut);
+        let directory = tempfile::tempdir().expect("a directory");
+        let deployer = ready(&fake, directory.path()).await;
+        let all = futures_util::future::join_all((0..20).map(|_| deployer.readiness())).await;
+        assert_eq!(all, vec![Readiness::Ready; 20]);
+        assert_eq!(fake.count("/_ping"), 1, "those who waited share it");
+
+        date_last_ping(&deployer, Instant::now() + Duration::from_secs(3600)).await;
+        assert_eq!(deployer.readiness().await, Readiness::Ready);
+        assert_eq!(fake.count("/_ping"), 1, "it is remembered");
+        let old = Instant::now().checked_sub(PINGED_FOR).expect("a past");
+        date_last_ping(&deployer, old).await;
+        assert_eq!(deployer.readiness().await, Readiness::Ready);
+        assert_eq!(fake.count("/_ping"), 2, "but not for ever");
+
+        deployer.docker_answers().await.expect("it answers");
+        assert_eq!(fake.count("/_ping"), 3, "whoever relies on it asks anew");
     }
 }
