@@ -197,7 +197,7 @@ async fn count_endings(
     }
 }
 
-/// Reads the certificate again when it changes, and at once when told so.
+/// Reads the certificate again when it changes, and at once when told so, changed or not.
 async fn watch_certificate(
     identity: Identity,
     mut hangup: tokio::signal::unix::Signal,
@@ -210,7 +210,41 @@ async fn watch_certificate(
                 std::future::pending::<()>().await;
             }
         };
-        let _ = tokio::time::timeout(POLL_EVERY, told).await;
+        if tokio::time::timeout(POLL_EVERY, told).await.is_ok() {
+            identity.forget_tried();
+        }
         identity.reload_and_report(&metrics);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_hangup_has_the_certificate_read_again_though_its_files_look_the_same() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let [cert, key] = ["tls.crt", "tls.key"].map(|name| dir.path().join(name));
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a pair");
+        std::fs::write(&cert, pair.cert.pem()).expect("writes");
+        std::fs::write(&key, pair.signing_key.serialize_pem()).expect("writes");
+        let identity = Identity::load(&cert, &key).expect("a pair");
+        let metrics = Metrics::new();
+        // As after a failure whose reason does not show in the files.
+        metrics.certificate_usable(false);
+        let hangup = signal(SignalKind::hangup()).expect("a handler");
+        let watch = tokio::spawn(watch_certificate(identity, hangup, metrics.clone()));
+        let this = rustix::process::getpid();
+        rustix::process::kill_process(this, rustix::process::Signal::HUP).expect("a signal");
+        let usable = async {
+            let line = "cutover_tls_certificate_usable 1";
+            while !metrics.encode(&[]).expect("text").contains(line) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let read = tokio::time::timeout(Duration::from_secs(30), usable).await;
+        read.expect("the files are read again");
+        watch.abort();
     }
 }

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -79,8 +79,8 @@ struct Inner {
     key: PathBuf,
     current: Arc<Current>,
     config: Arc<ServerConfig>,
-    /// The stamps of the files that were tried last, whether they could be used or not.
-    tried: Mutex<Option<[Stamp; 2]>>,
+    /// What was tried last, whether it could be used or not.
+    tried: Mutex<Seen>,
 }
 
 impl fmt::Debug for Inner {
@@ -91,13 +91,25 @@ impl fmt::Debug for Inner {
     }
 }
 
-/// What changes when a file is written, replaced or pointed elsewhere.
+/// What changes when a file is written, replaced or pointed elsewhere, or gets another owner or mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     device: u64,
     inode: u64,
     len: u64,
     modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// What a look at the files has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// Nobody has looked, or it does not count any more.
+    Nothing,
+    /// One of them is missing, which is a change like any other.
+    Incomplete,
+    /// Both are there.
+    Pair([Stamp; 2]),
 }
 
 /// What became of a look at the files.
@@ -105,7 +117,7 @@ struct Stamp {
 pub enum Reload {
     /// They are as they were.
     Same,
-    /// New connections get the new certificate.
+    /// New connections get the certificate that is in the files now.
     Replaced,
     /// They changed into something that cannot be used; the old pair stays.
     Kept(TlsError),
@@ -118,7 +130,7 @@ impl Identity {
     /// Anything that keeps it from being used; nothing is served then.
     pub fn load(cert: &Path, key: &Path) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let tried = stamps(cert, key);
+        let tried = look_at(cert, key);
         let pair = read(cert, key, &provider)?;
         let current = Arc::new(Current(ArcSwap::from_pointee(pair)));
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -139,12 +151,22 @@ impl Identity {
         })))
     }
 
+    /// Has the next [`Self::reload`] read the files even if they look as they did: whoever sends SIGHUP may
+    /// have mended what does not show in them, such as the directory that they are in.
+    pub fn forget_tried(&self) {
+        *self.tried() = Seen::Nothing;
+    }
+
+    fn tried(&self) -> MutexGuard<'_, Seen> {
+        self.0.tried.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Looks at the files and takes a new pair; on SIGHUP and every [`POLL_EVERY`].
     #[must_use]
     pub fn reload(&self) -> Reload {
         let inner = &self.0;
-        let now = stamps(&inner.cert, &inner.key);
-        let mut tried = inner.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = look_at(&inner.cert, &inner.key);
+        let mut tried = self.tried();
         if now == *tried {
             return Reload::Same;
         }
@@ -167,7 +189,7 @@ impl Identity {
             Reload::Same => {}
             Reload::Replaced => {
                 metrics.certificate_usable(true);
-                tracing::info!(%cert, "certificate replaced");
+                tracing::info!(%cert, "certificate read again; new connections get it");
             }
             Reload::Kept(error) => {
                 metrics.certificate_usable(false);
@@ -218,8 +240,7 @@ fn read(cert: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedK
     })
 }
 
-/// None if one of the files is missing, which is a change like any other.
-fn stamps(cert: &Path, key: &Path) -> Option<[Stamp; 2]> {
+fn look_at(cert: &Path, key: &Path) -> Seen {
     let stamp = |path: &Path| {
         let found = std::fs::metadata(path).ok()?;
         Some(Stamp {
@@ -227,15 +248,21 @@ fn stamps(cert: &Path, key: &Path) -> Option<[Stamp; 2]> {
             inode: found.ino(),
             len: found.size(),
             modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
         })
     };
-    Some([stamp(cert)?, stamp(key)?])
+    match (stamp(cert), stamp(key)) {
+        (Some(cert), Some(key)) => Seen::Pair([cert, key]),
+        _ => Seen::Incomplete,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::time::Instant;
 
     struct Files {
         _dir: tempfile::TempDir,
@@ -313,6 +340,37 @@ mod tests {
         let second = files.renew();
         assert!(matches!(identity.reload(), Reload::Replaced));
         assert_eq!(served(&identity), second);
+    }
+
+    #[test]
+    fn another_mode_is_a_change_like_any_other() {
+        let files = Files::new();
+        let identity = files.load().expect("a pair");
+        let mode = |mode| {
+            fs::set_permissions(&files.key, fs::Permissions::from_mode(mode)).expect("allowed");
+        };
+        // The file system's clock has ticks, so that it may take some tries until a change shows.
+        let until = Instant::now() + Duration::from_secs(30);
+        while matches!(identity.reload(), Reload::Same) {
+            assert!(Instant::now() < until, "the change does not show");
+            mode(0o640);
+            mode(0o600);
+        }
+    }
+
+    #[test]
+    fn files_are_read_again_when_what_was_tried_is_forgotten() {
+        let files = Files::new();
+        let identity = files.load().expect("a pair");
+        assert!(matches!(identity.reload(), Reload::Same));
+        identity.forget_tried();
+        assert!(matches!(identity.reload(), Reload::Replaced));
+        fs::remove_file(&files.cert).expect("removes");
+        for _ in 0..2 {
+            identity.forget_tried();
+            assert!(matches!(identity.reload(), Reload::Kept(_)));
+            assert!(matches!(identity.reload(), Reload::Same), "said once");
+        }
     }
 
     #[test]
