@@ -1,8 +1,9 @@
 //! The server's certificate, read again when its files change.
 //!
 //! Files are polled instead of watched: a certificate that is mounted or renewed by swapping a symlink
-//! raises no event on the path that we know. A new pair that cannot be used leaves the old one in
-//! place, says so in the log and in the metrics, and is tried again when it changes.
+//! raises no event on the path that we know. A new pair that cannot be used, or has expired while the
+//! old one has not, leaves the old one in place, says so in the log and in the metrics, and is tried
+//! again when it changes.
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
@@ -11,12 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject as _};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
 use crate::metrics::Metrics;
 
@@ -59,6 +61,14 @@ pub enum TlsError {
         cert: PathBuf,
         /// Why.
         source: rustls::Error,
+    },
+    /// The new pair has expired and the one in use has not.
+    #[error("the certificate in `{}` has expired ({not_after})", cert.display())]
+    Expired {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// Its last moment.
+        not_after: jiff::Timestamp,
     },
 }
 
@@ -171,7 +181,8 @@ impl Identity {
             return Reload::Same;
         }
         let provider = inner.config.crypto_provider();
-        let reload = match read(&inner.cert, &inner.key, provider) {
+        let pair = read(&inner.cert, &inner.key, provider);
+        let reload = match pair.and_then(|pair| self.unless_worse(pair)) {
             Ok(pair) => {
                 inner.current.0.store(Arc::new(pair));
                 Reload::Replaced
@@ -180,6 +191,21 @@ impl Identity {
         };
         *tried = now;
         reload
+    }
+
+    /// The pair, unless it has expired and the one in use has not: an old backup that was put in place by
+    /// mistake would end all connections. If both have, the files decide.
+    fn unless_worse(&self, pair: CertifiedKey) -> Result<CertifiedKey, TlsError> {
+        let now = UnixTime::now();
+        match expired(&pair, now) {
+            Some(not_after) if expired(&self.0.current.0.load(), now).is_none() => {
+                Err(TlsError::Expired {
+                    cert: self.0.cert.clone(),
+                    not_after,
+                })
+            }
+            _ => Ok(pair),
+        }
     }
 
     /// [`Self::reload`], told to the log and the metrics.
@@ -240,6 +266,23 @@ fn read(cert: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedK
     })
 }
 
+/// The end of the validity of a pair's certificate, if it is over at `now`; none if it cannot be told, which
+/// is no reason to refuse what rustls serves.
+fn expired(pair: &CertifiedKey, now: UnixTime) -> Option<jiff::Timestamp> {
+    let own = ParsedCertificate::try_from(pair.end_entity_cert().ok()?).ok()?;
+    // Who signed it is of no interest here, so that no authority is known; its validity is looked at first.
+    let nobody = RootCertStore::empty();
+    let judged = verify_server_cert_signed_by_trust_anchor(&own, &nobody, &[], now, &[]);
+    let Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext {
+        not_after, ..
+    })) = judged
+    else {
+        return None;
+    };
+    let seconds = i64::try_from(not_after.as_secs()).ok()?;
+    jiff::Timestamp::from_second(seconds).ok()
+}
+
 fn look_at(cert: &Path, key: &Path) -> Seen {
     let stamp = |path: &Path| {
         let found = std::fs::metadata(path).ok()?;
@@ -258,143 +301,4 @@ fn look_at(cert: &Path, key: &Path) -> Seen {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt as _;
-    use std::time::Instant;
-
-    struct Files {
-        _dir: tempfile::TempDir,
-        cert: PathBuf,
-        key: PathBuf,
-    }
-
-    impl Files {
-        fn new() -> Self {
-            let dir = tempfile::tempdir().expect("a directory");
-            let files = Self {
-                cert: dir.path().join("tls.crt"),
-                key: dir.path().join("tls.key"),
-                _dir: dir,
-            };
-            files.renew();
-            files
-        }
-
-        /// Puts a new pair in place and returns its certificate.
-        fn renew(&self) -> Vec<u8> {
-            let pair =
-                rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a pair");
-            self.put(&self.cert, &pair.cert.pem());
-            self.put(&self.key, &pair.signing_key.serialize_pem());
-            pair.cert.der().to_vec()
-        }
-
-        /// As renewal tools do: written beside and renamed, so that the inode changes.
-        fn put(&self, path: &Path, text: &str) {
-            let fresh = path.with_extension("new");
-            fs::write(&fresh, text).expect("writes");
-            fs::rename(&fresh, path).expect("renames");
-        }
-
-        fn load(&self) -> Result<Identity, TlsError> {
-            Identity::load(&self.cert, &self.key)
-        }
-    }
-
-    fn served(identity: &Identity) -> Vec<u8> {
-        identity.0.current.0.load().cert[0].to_vec()
-    }
-
-    #[test]
-    fn a_new_pair_is_served_without_a_restart() {
-        let files = Files::new();
-        let first = files.renew();
-        let identity = files.load().expect("a pair");
-        assert_eq!(served(&identity), first);
-        assert!(matches!(identity.reload(), Reload::Same));
-        let second = files.renew();
-        assert!(matches!(identity.reload(), Reload::Replaced));
-        assert_eq!(served(&identity), second);
-    }
-
-    #[test]
-    fn a_bad_new_pair_leaves_the_old_one_and_is_tried_again_when_it_changes() {
-        let files = Files::new();
-        let first = files.renew();
-        let identity = files.load().expect("a pair");
-        files.put(&files.cert, "garbage");
-        assert!(matches!(
-            identity.reload(),
-            Reload::Kept(TlsError::NoCertificate { .. })
-        ));
-        assert!(matches!(identity.reload(), Reload::Same), "said once");
-        assert_eq!(served(&identity), first);
-        fs::remove_file(&files.cert).expect("removes");
-        assert!(matches!(
-            identity.reload(),
-            Reload::Kept(TlsError::Unreadable { .. })
-        ));
-        assert_eq!(served(&identity), first);
-        let second = files.renew();
-        assert!(matches!(identity.reload(), Reload::Replaced));
-        assert_eq!(served(&identity), second);
-    }
-
-    #[test]
-    fn another_mode_is_a_change_like_any_other() {
-        let files = Files::new();
-        let identity = files.load().expect("a pair");
-        let mode = |mode| {
-            fs::set_permissions(&files.key, fs::Permissions::from_mode(mode)).expect("allowed");
-        };
-        // The file system's clock has ticks, so that it may take some tries until a change shows.
-        let until = Instant::now() + Duration::from_secs(30);
-        while matches!(identity.reload(), Reload::Same) {
-            assert!(Instant::now() < until, "the change does not show");
-            mode(0o640);
-            mode(0o600);
-        }
-    }
-
-    #[test]
-    fn files_are_read_again_when_what_was_tried_is_forgotten() {
-        let files = Files::new();
-        let identity = files.load().expect("a pair");
-        assert!(matches!(identity.reload(), Reload::Same));
-        identity.forget_tried();
-        assert!(matches!(identity.reload(), Reload::Replaced));
-        fs::remove_file(&files.cert).expect("removes");
-        for _ in 0..2 {
-            identity.forget_tried();
-            assert!(matches!(identity.reload(), Reload::Kept(_)));
-            assert!(matches!(identity.reload(), Reload::Same), "said once");
-        }
-    }
-
-    #[test]
-    fn a_key_of_another_certificate_is_refused_by_name() {
-        let files = Files::new();
-        let other = Files::new();
-        fs::copy(&other.key, &files.key).expect("copies");
-        let error = files.load().expect_err("they do not belong together");
-        assert!(matches!(error, TlsError::Mismatch { .. }), "{error:?}");
-        assert!(error.to_string().contains("tls.key"), "{error}");
-    }
-
-    #[test]
-    fn files_that_hold_nothing_of_use_are_named() {
-        let files = Files::new();
-        for (path, text, expected) in [
-            (&files.key, "", "it holds nothing of the kind"),
-            (&files.cert, "", "holds no certificate"),
-        ] {
-            fs::write(path, text).expect("writes");
-            let error = files.load().expect_err("unusable").to_string();
-            assert!(error.contains(expected), "{error}");
-            assert!(error.contains(&path.display().to_string()), "{error}");
-            files.renew();
-        }
-    }
-}
+mod tests;
