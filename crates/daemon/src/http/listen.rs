@@ -12,8 +12,11 @@ use super::tls::Identity;
 /// The group whose members may use the operator's socket, if the machine has it.
 pub const SOCKET_GROUP: &str = "cutover";
 
-/// The mode of the operator's socket: its owner and its group, nobody else.
-const SOCKET_MODE: u32 = 0o660;
+/// The mode of the operator's socket while its group is whatever the daemon's is.
+const OWNERS_MODE: u32 = 0o600;
+
+/// The mode of the operator's socket once it belongs to the group [`SOCKET_GROUP`].
+const SHARED_MODE: u32 = 0o660;
 
 /// Connections that the kernel keeps for us until they are accepted.
 const BACKLOG: u32 = 1024;
@@ -140,8 +143,8 @@ pub struct OperatorSocket {
 }
 
 impl OperatorSocket {
-    /// Makes the socket, with mode 0660 and the group `cutover` where the machine has it, in place of
-    /// one that a dead daemon left behind.
+    /// Makes the socket, in place of one that a dead daemon left behind: with the group `cutover` and mode
+    /// 0660 where the machine has that group, otherwise with mode 0600.
     ///
     /// # Errors
     /// `AddrInUse` if somebody listens there, `AlreadyExists` if something else than a socket is in the
@@ -161,21 +164,32 @@ impl OperatorSocket {
             _ => {}
         }
         let listener = UnixListener::bind(&fresh)?;
-        std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(SOCKET_MODE))?;
-        if let Some(gid) = group_id(SOCKET_GROUP)
-            && let Err(error) = chown(&fresh, None, Some(gid))
-        {
-            tracing::warn!(
-                %error,
-                path = %path.display(),
-                "the operator's socket cannot be given to the group `{SOCKET_GROUP}`; only its owner can use it"
-            );
-        }
+        share(&fresh, group_id(SOCKET_GROUP))?;
         std::fs::rename(&fresh, path)?;
         Ok(Self {
             listener,
             path: path.to_owned(),
         })
+    }
+}
+
+/// Opens the socket at `path` to this group, if there is one. What group it has before that says nothing
+/// about who is an operator, so that until then it is its owner's alone.
+fn share(path: &Path, group: Option<u32>) -> io::Result<()> {
+    let set_mode = |mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
+    set_mode(OWNERS_MODE)?;
+    let Some(gid) = group else {
+        return Ok(());
+    };
+    match chown(path, None, Some(gid)) {
+        Ok(()) => set_mode(SHARED_MODE),
+        Err(error) => {
+            tracing::warn!(
+                %error,
+                "the operator's socket cannot be given to the group `{SOCKET_GROUP}`; only its owner can use it"
+            );
+            Ok(())
+        }
     }
 }
 
@@ -224,6 +238,7 @@ fn gid_in(groups: &str, name: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt as _;
 
     #[test]
     fn groups_are_found_by_their_whole_name() {
@@ -239,11 +254,6 @@ mod tests {
         std::fs::create_dir(dir.path().join("new")).expect("a directory");
         drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket that nobody serves"));
         let first = OperatorSocket::bind(&path).await.expect("replaces it");
-        let mode = std::fs::metadata(&path)
-            .expect("exists")
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o777, SOCKET_MODE);
         let second = OperatorSocket::bind(&path).await.expect_err("occupied");
         assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
         assert!(path.exists(), "the living socket was left alone");
@@ -254,6 +264,23 @@ mod tests {
             OperatorSocket::bind(&path).await.is_ok(),
             "makes the directory"
         );
+    }
+
+    #[test]
+    fn only_the_group_of_operators_shares_the_socket() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("socket");
+        let _socket = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
+        let gid = std::fs::metadata(dir.path()).expect("exists").gid();
+        for (group, mode) in [(None, 0o600), (Some(gid), 0o660), (None, 0o600)] {
+            share(&path, group).expect("its permissions are set");
+            let found = std::fs::metadata(&path).expect("exists");
+            assert_eq!(
+                (found.mode() & 0o777, found.gid()),
+                (mode, gid),
+                "{group:?}"
+            );
+        }
     }
 
     #[tokio::test]
