@@ -171,7 +171,8 @@ fn require_plain_json(headers: &HeaderMap) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn too_large() -> ApiError {
+/// The refusal of a body that is larger than any may be.
+pub(super) fn too_large() -> ApiError {
     ApiError::new(
         RequestCode::BodyTooLarge,
         format!("the body is larger than {BODY_BYTES_MAX} bytes; nothing was changed"),

@@ -25,6 +25,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::io::poll_read_buf;
 
 use super::error::{ApiError, RequestCode};
+use super::guard::{NO_ROUTE, OTHER_METHOD};
 use super::head::{self, Framing};
 use super::limits::{HEAD_BYTES_MAX, Limits};
 use crate::metrics::Metrics;
@@ -130,12 +131,14 @@ impl<IO> Gate<IO> {
         );
         self.metrics.refused(code.as_str());
         self.buffer.clear();
-        self.phase = if self.unflushed {
-            Phase::Ended
-        } else {
-            Phase::Refuse {
-                answer: raw_answer(error),
-            }
+        if self.unflushed {
+            self.phase = Phase::Ended;
+            return;
+        }
+        self.metrics
+            .answered(OTHER_METHOD, NO_ROUTE, code.status().as_u16());
+        self.phase = Phase::Refuse {
+            answer: raw_answer(error),
         };
     }
 

@@ -17,7 +17,10 @@ use super::listen::Peer;
 use crate::metrics::Metrics;
 
 /// The name of all addresses that do not exist, in the log and the metrics.
-const NO_ROUTE: &str = "none";
+pub(super) const NO_ROUTE: &str = "none";
+
+/// The name of all methods that are not HTTP's own, and of those that were not read.
+pub(super) const OTHER_METHOD: &str = "other";
 
 /// Puts the guard around `routes`, whose handlers ask `state`.
 pub(super) fn around<S>(routes: Router<S>, state: S, metrics: Metrics) -> Router
@@ -88,7 +91,7 @@ fn method_name(method: &Method) -> &'static str {
         Method::DELETE => "DELETE",
         Method::PATCH => "PATCH",
         Method::OPTIONS => "OPTIONS",
-        _ => "other",
+        _ => OTHER_METHOD,
     }
 }
 

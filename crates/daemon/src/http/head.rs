@@ -4,6 +4,7 @@
 //! beside a Transfer-Encoding, merges equal Content-Lengths and trims header values. Here such heads
 //! are refused before hyper sees them, with the parser that hyper uses.
 
+use super::body;
 use super::error::{ApiError, RequestCode};
 use super::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
 
@@ -21,6 +22,10 @@ const END: &[u8] = b"\r\n\r\n";
 
 /// The name of the signature's header with its colon, as it is looked for in a head.
 const SIGNATURE_NAME: &[u8] = b"x-hub-signature-256:";
+
+/// The largest Content-Length that hyper hands on; a larger one it refuses by itself, without a body that
+/// says why.
+const LENGTH_MAX: u64 = u64::MAX - 2;
 
 /// The length of the head at the start of `bytes`, once it is complete; `from` bytes are known not to
 /// hold its end.
@@ -58,6 +63,11 @@ pub(super) fn judge(head: &[u8]) -> Result<Framing, ApiError> {
         Err(httparse::Error::TooManyHeaders) => return Err(too_large()),
         Ok(_) | Err(_) => return Err(bad("its head cannot be read")),
     }
+    // hyper refuses such an address by itself, without a body that says why.
+    let address = request.path.unwrap_or_default();
+    if http::Uri::try_from(address).is_err() {
+        return Err(bad("its address cannot be read"));
+    }
     only(request.headers, "host")?;
     let length = only(request.headers, "content-length")?;
     let encoding = only(request.headers, "transfer-encoding")?;
@@ -92,7 +102,11 @@ fn length_of(digits: &[u8]) -> Result<u64, ApiError> {
         return Err(wrong());
     }
     let digits = std::str::from_utf8(digits).map_err(|_| wrong())?;
-    digits.parse().map_err(|_| wrong())
+    // Digits alone fail to be a number only by being too many.
+    let length = digits.parse().ok();
+    length
+        .filter(|length| *length <= LENGTH_MAX)
+        .ok_or_else(body::too_large)
 }
 
 /// Makes a signature that HTTP would trim or could not carry unmistakably malformed, so that whoever
@@ -161,7 +175,6 @@ mod tests {
             "Content-Length: 12, 12\r\n",
             "Content-Length: +12\r\n",
             "Content-Length: \r\n",
-            "Content-Length: 99999999999999999999\r\n",
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
             "Transfer-Encoding: gzip, chunked\r\n",
             "Transfer-Encoding: identity\r\n",
@@ -178,6 +191,21 @@ mod tests {
             judged("POST /deploy HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"),
             Err(RequestCode::BadRequest)
         );
+        for (large, expected) in [
+            (LENGTH_MAX.to_string(), Ok(Framing::Length(LENGTH_MAX))),
+            (u64::MAX.to_string(), Err(RequestCode::BodyTooLarge)),
+            ("9".repeat(20), Err(RequestCode::BodyTooLarge)),
+        ] {
+            assert_eq!(with(&format!("Content-Length: {large}\r\n")), expected);
+        }
+        for address in ["/<x>", "/a`b", "http:///x", "a b"] {
+            let head = format!("GET {address} HTTP/1.1\r\n\r\n");
+            assert_eq!(judged(&head), Err(RequestCode::BadRequest), "{address}");
+        }
+        for address in ["/", "/x?y=%3C", "*", "http://a/x", "a:1", "//x"] {
+            let head = format!("GET {address} HTTP/1.1\r\n\r\n");
+            assert_eq!(judged(&head), Ok(Framing::Length(0)), "{address}");
+        }
         assert_eq!(
             judged("PRI * HTTP/2.0\r\n\r\n"),
             Err(RequestCode::BadRequest)

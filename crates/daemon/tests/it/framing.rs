@@ -26,6 +26,11 @@ async fn a_head_that_could_be_read_in_two_ways_is_refused_and_ends_the_connectio
             "bad_request",
         ),
         ("Content-Length: -4\r\n", 400, "bad_request"),
+        (
+            "Content-Length: 18446744073709551615\r\n",
+            413,
+            "body_too_large",
+        ),
         ("Transfer-Encoding: gzip, chunked\r\n", 400, "bad_request"),
         (
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
@@ -56,9 +61,22 @@ async fn a_head_that_could_be_read_in_two_ways_is_refused_and_ends_the_connectio
         assert!(raw.ended().await, "{shown:?}");
     }
     let counted = served.metrics.encode(&[]).expect("text");
-    assert!(
-        counted.contains("cutover_http_refusals_total{code=\"bad_request\"} 9"),
-        "{counted}"
+    for line in [
+        r#"cutover_http_refusals_total{code="bad_request"} 9"#,
+        r#"cutover_http_requests_total{method="other",route="none",status="400"} 9"#,
+        r#"cutover_http_requests_total{method="other",route="none",status="413"} 1"#,
+    ] {
+        assert!(counted.contains(line), "{line} not in:\n{counted}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_is_refused_in_words() {
+    let served = Served::plain(short_limits());
+    let answer = served.ask(b"GET /<x> HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (400, "bad_request")
     );
 }
 
