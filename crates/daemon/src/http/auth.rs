@@ -20,7 +20,7 @@ use super::watch::WatchTokens;
 use crate::settings::{HmacKey, OperatorToken};
 
 /// What `POST /deploy` asks of the unknown.
-const SIGNATURE_CHALLENGE: &str = "X-Hub-Signature-256";
+pub(super) const SIGNATURE_CHALLENGE: &str = "X-Hub-Signature-256";
 
 /// What every other resource asks of them.
 const TOKEN_CHALLENGE: &str = "Bearer";

@@ -207,8 +207,8 @@ pub struct ApiError {
     source: Option<Box<dyn Error + Send + Sync>>,
     deployment: Option<Box<Deployment>>,
     watch_token: Option<String>,
-    /// What the resource wants of the unknown. Only [`Self::unauthorized`] sets it, and nothing is added
-    /// to such a refusal.
+    /// What the resource wants of whom it does not know or believe; goes with every 401. Nothing is added
+    /// to a refusal by [`Self::unauthorized`], whose body is the same for all.
     challenge: Option<&'static str>,
 }
 
@@ -240,6 +240,15 @@ impl ApiError {
             RequestCode::Unauthorized,
             "the request carries no valid signature or token for this resource; nothing was changed",
         );
+        error.challenge = Some(challenge);
+        error
+    }
+
+    /// The refusal of a request whose signature is valid and whose time is not; `challenge` as in
+    /// [`Self::unauthorized`].
+    #[must_use]
+    pub(super) fn stale(challenge: &'static str, detail: String) -> Self {
+        let mut error = Self::new(RequestCode::StaleRequest, detail);
         error.challenge = Some(challenge);
         error
     }
@@ -314,9 +323,9 @@ impl IntoResponse for ApiError {
             .deployment
             .as_ref()
             .and_then(|deployment| HeaderValue::try_from(location(&deployment.id)).ok());
-        let body = match challenge {
-            Some(_) => UNAUTHORIZED.clone(),
-            None => body(&self.into_problem()),
+        let body = match code {
+            RequestCode::Unauthorized => UNAUTHORIZED.clone(),
+            _ => body(&self.into_problem()),
         };
         let mut response = with_body(code.status(), body);
         response.extensions_mut().insert(AnswerCode(code.as_str()));

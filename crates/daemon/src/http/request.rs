@@ -10,6 +10,7 @@ use cutover_core::admission::Asker;
 use cutover_core::names::{DeliveryId, InvalidName, ServiceName, Tag};
 use serde_json::Value;
 
+use super::auth::SIGNATURE_CHALLENGE;
 use super::error::{ApiError, RequestCode};
 use super::json::{Fields, quoted};
 use super::limits::FRESHNESS_SECONDS;
@@ -208,8 +209,8 @@ fn check_fresh(timestamp: i64, now: i64) -> Result<(), ApiError> {
         seconds = age,
         "correctly signed request refused: its timestamp is too far from this machine's clock"
     );
-    Err(ApiError::new(
-        RequestCode::StaleRequest,
+    Err(ApiError::stale(
+        SIGNATURE_CHALLENGE,
         format!(
             "`timestamp` is {by} s {side} the server's clock; at most {FRESHNESS_SECONDS} s are allowed; nothing was changed"
         ),

@@ -137,6 +137,10 @@ fn expect(what: &str, answer: &Answer, status: u16, code: &str) {
     if status == 405 {
         assert_eq!(answer.header("allow"), Some("POST"), "{what}");
     }
+    if status == 401 {
+        let challenge = answer.header("www-authenticate");
+        assert_eq!(challenge, Some("X-Hub-Signature-256"), "{what}");
+    }
     if [409, 503].contains(&status) {
         assert!(answer.header("retry-after").is_some(), "{what}");
     }

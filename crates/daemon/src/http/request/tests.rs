@@ -1,6 +1,7 @@
 //! Every rule for a body's fields, with an example for each.
 
 use super::*;
+use axum::response::IntoResponse as _;
 use cutover_core::names::TagPattern;
 use serde_json::json;
 
@@ -153,6 +154,14 @@ fn every_other_form_of_a_field_has_its_own_code() {
 fn null_is_a_wrong_type_and_not_a_field_that_is_left_out() {
     let null = Fields::read(br#"{"image_sha":null,"timestamp":1700000000}"#).expect("an object");
     assert_eq!(judged(&null).map(drop), Err(RequestCode::InvalidType));
+}
+
+#[test]
+fn a_stale_request_is_told_what_would_be_accepted_as_every_401_is() {
+    let stale = check_fresh(NOW - 301, NOW).expect_err("too old");
+    let answer = stale.into_response();
+    assert_eq!(answer.status(), http::StatusCode::UNAUTHORIZED);
+    assert_eq!(answer.headers()["www-authenticate"], "X-Hub-Signature-256");
 }
 
 #[test]
