@@ -311,7 +311,7 @@ mod tests {
             r#"cutover_deployments_total{service="shop",outcome="cancelled"} 1"#,
             r#"cutover_deployment_duration_seconds_sum{service="shop",outcome="cancelled"} 1.5"#,
             r#"cutover_service_needs_operator{service="shop"} 1"#,
-            "cutover_tls_certificate_usable 1",
+            "\ncutover_tls_certificate_usable 1\n",
         ] {
             assert!(text.contains(line), "{line} not in:\n{text}");
         }

@@ -238,7 +238,7 @@ mod tests {
         let this = rustix::process::getpid();
         rustix::process::kill_process(this, rustix::process::Signal::HUP).expect("a signal");
         let usable = async {
-            let line = "cutover_tls_certificate_usable 1";
+            let line = "\ncutover_tls_certificate_usable 1\n";
             while !metrics.encode(&[]).expect("text").contains(line) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
