@@ -240,16 +240,15 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// What a stream's answer other than 200 means: come back, or never.
+/// What a stream's answer other than 200 means: come back, or never. Only cutover itself can say that it
+/// does not show a deployment; what a proxy answers may be for the time of a restart.
 fn refusal(reply: Reply) -> End {
     let passing = reply.status.is_server_error()
         || reply.status == StatusCode::TOO_MANY_REQUESTS
         || reply.status == StatusCode::REQUEST_TIMEOUT;
-    let failure = reply.into_failure();
-    if passing {
-        End::Cut(failure)
-    } else {
-        End::Over(failure)
+    match reply.into_failure() {
+        refused @ Failure::Refused { .. } if !passing => End::Over(refused),
+        failure => End::Cut(failure),
     }
 }
 

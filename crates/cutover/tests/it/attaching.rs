@@ -128,6 +128,27 @@ fn a_deployment_that_may_not_be_watched_ends_with_5_at_once() {
 }
 
 #[test]
+fn what_a_proxy_refuses_is_asked_for_again() {
+    let end = deployment(Status::Succeeded);
+    let server = accepting();
+    server
+        .on(
+            EVENTS,
+            [
+                Act::page(403, "<html>forbidden</html>"),
+                Act::page(404, "<html>not found</html>"),
+                Act::page(307, "").with("location", "https://elsewhere.example/"),
+                Act::Stream(vec![outcome(&end)], End::Close),
+            ],
+        )
+        .always(VIEW, Act::Drop);
+    Cutover::local(&server, &["deploy", "app", SHA])
+        .run()
+        .with_code(0);
+    assert_eq!(server.seen(EVENTS).len(), 4);
+}
+
+#[test]
 fn a_maintenance_page_is_no_contact() {
     let server = accepting();
     let page = Act::page(200, "<html>back soon</html>");
