@@ -4,7 +4,8 @@
 //! accepted (202), ended (a stored or final answer), or already under way (409 in_progress)  -> done
 //! busy (409 deployment_in_progress, 429, 503)  -> wait as told, send again with a new timestamp
 //! not reached                                  -> over the network, try again for a short while
-//! answer lost, or a proxy answered             -> send the very same bytes again
+//! answer lost, or a proxy answered in trouble  -> send the very same bytes again
+//! something else answered (a redirect, a 404)  -> done, nothing was changed
 //! refused                                      -> done, nothing was changed
 //! ```
 //!
@@ -62,6 +63,7 @@ enum Verdict {
     Busy { pause: Duration, failure: Failure },
     NotReached(Failure),
     Unknown(Failure),
+    Astray(Failure),
     Over(Failure),
 }
 
@@ -129,6 +131,7 @@ pub(crate) async fn submit(
         let (pause, failure, left) = match attempt(client, submission).await? {
             Verdict::Accepted(accepted) => return Ok(*accepted),
             Verdict::Over(failure) => return Err(failure),
+            Verdict::Astray(failure) => return Err(astray(failure, fate, submission)),
             Verdict::Busy { pause, failure } => {
                 patience.answered();
                 let left = give_up_after.saturating_sub(began.elapsed());
@@ -199,7 +202,11 @@ fn judge(reply: Reply, submission: &Submission) -> Verdict {
         };
     }
     let Some(problem) = reply.problem() else {
-        return Verdict::Unknown(reply.foreign());
+        let failure = reply.foreign();
+        return match is_passed_on(reply.status) {
+            true => Verdict::Unknown(failure),
+            false => Verdict::Astray(failure),
+        };
     };
     if is_about_this(&problem, reply.status, submission) {
         return accepted_already(reply, problem);
@@ -217,6 +224,16 @@ fn judge(reply: Reply, submission: &Submission) -> Verdict {
     } else {
         Verdict::Over(failure)
     }
+}
+
+/// Whether the request may have reached cutover although something else answered: it was in trouble, or
+/// has put a page of its own in the place of cutover's word. A redirect, a `404` and the like come from
+/// whoever did not know where the request belongs.
+fn is_passed_on(status: StatusCode) -> bool {
+    status.is_server_error()
+        || status == StatusCode::REQUEST_TIMEOUT
+        || status == StatusCode::CONFLICT
+        || status == StatusCode::TOO_MANY_REQUESTS
 }
 
 /// Whether a problem tells of this request's own deployment, and not of a refusal.
@@ -262,6 +279,17 @@ fn accepted_already(reply: Reply, problem: Problem) -> Verdict {
         body: reply.body,
         origin,
     }))
+}
+
+/// The failure of an attempt that did not come to cutover. An earlier one may have.
+fn astray(failure: Failure, fate: Fate, submission: &Submission) -> Failure {
+    match fate {
+        Fate::CertainlyNotAccepted => Failure::Foreign {
+            what: format!("{failure}; nothing was changed"),
+            hint: failure.hint().to_owned(),
+        },
+        Fate::Unknown => given_up(failure, fate, submission),
+    }
 }
 
 /// The failure after the last attempt: what is certain, and where to look.

@@ -83,13 +83,9 @@ fn a_proxys_answer_is_called_that() {
     for (status, words) in [
         (502, "the proxy could not reach the daemon"),
         (504, "raise its read timeout"),
-        (403, "see the proxy's own log"),
+        (429, "see the proxy's own log"),
     ] {
-        let page = Act::Reply {
-            status,
-            headers: vec![("content-type", "text/html".to_owned())],
-            body: "<html><h1>\u{1b}[31mnginx</h1>".to_owned(),
-        };
+        let page = Act::page(status, "<html><h1>\u{1b}[31mnginx</h1>");
         server.on("GET /v1/services", [page.clone()]);
         let ended = Cutover::local(&server, &["status"]).run().with_code(5);
         let expected = format!("a proxy in front of cutover answered {status}");
@@ -118,13 +114,55 @@ fn a_redirect_is_not_followed() {
     let server = Server::start();
     let away = Act::json(307, "").with("location", "https://elsewhere.example/deploy");
     server.always("POST /deploy", away);
-    let ended = Cutover::local(&server, &["deploy", "app", SHA, "--give-up-after", "1"]);
+    let ended = Cutover::local(&server, &["deploy", "app", SHA]);
     let ended = ended.run().with_code(5);
     assert!(
         ended.stderr.contains("a redirect was answered"),
         "{}",
         ended.stderr
     );
+}
+
+#[test]
+fn a_request_that_went_elsewhere_is_sent_once_and_nothing_was_changed() {
+    for status in [301, 307, 403, 404, 405] {
+        let server = Server::start();
+        server.always("POST /deploy", Act::page(status, "<html>not here</html>"));
+        let ended = Cutover::local(&server, &["deploy", "app", SHA])
+            .run()
+            .with_code(5);
+        assert!(
+            ended.stderr.contains("nothing was changed"),
+            "{status}: {}",
+            ended.stderr
+        );
+        assert!(
+            !ended.stderr.contains("may be under way"),
+            "{status}: {}",
+            ended.stderr
+        );
+        assert_eq!(server.lines(), ["POST /deploy"], "{status}");
+    }
+}
+
+#[test]
+fn a_request_that_goes_elsewhere_after_a_lost_answer_may_have_been_accepted() {
+    let server = Server::start();
+    server.on("POST /deploy", [Act::Drop, Act::page(404, "<html>")]);
+    let ended = Cutover::local(&server, &["deploy", "app", SHA])
+        .run()
+        .with_code(5);
+    assert!(
+        ended.stderr.contains("a deployment may be under way"),
+        "{}",
+        ended.stderr
+    );
+    assert!(
+        !ended.stderr.contains("nothing was changed"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(server.lines().len(), 2);
 }
 
 #[test]
