@@ -62,21 +62,18 @@ pub(crate) enum Command {
     Man(commands::man::ManArgs),
 }
 
-/// Where the daemon is and how its answer is printed.
+/// Where the daemon is and how its answer is printed. The variables are not read here: what is typed goes
+/// before them, whichever option it is, and clap would take one for typed.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ClientArgs {
-    /// The daemon's address, https://… (plain http:// only to this machine); without it the local daemon's socket is used
-    #[arg(long, value_name = "URL", env = "CUTOVER_URL")]
+    /// The daemon's address, https://… (plain http:// only to this machine); without it the local daemon's socket is used [env: CUTOVER_URL]
+    #[arg(long, value_name = "URL", conflicts_with = "socket")]
     #[arg(help_heading = "Connection")]
     pub(crate) url: Option<String>,
 
-    /// The local daemon's unix socket, used when no URL is given
-    #[arg(long, value_name = "PATH", env = "CUTOVER_SOCKET")]
-    #[arg(
-        default_value = "/run/cutover/cutover.sock",
-        help_heading = "Connection"
-    )]
-    pub(crate) socket: PathBuf,
+    /// The local daemon's unix socket, used when no URL is given [env: CUTOVER_SOCKET] [default: /run/cutover/cutover.sock]
+    #[arg(long, value_name = "PATH", help_heading = "Connection")]
+    pub(crate) socket: Option<PathBuf>,
 
     /// Print the daemon's answer as it came, as JSON
     #[arg(long)]

@@ -8,6 +8,15 @@ use reqwest::Url;
 use crate::arguments::ClientArgs;
 use crate::client::failure::Failure;
 
+/// The address, where none is typed.
+const URL_VARIABLE: &str = "CUTOVER_URL";
+
+/// The socket, where neither is typed and no address is set.
+const SOCKET_VARIABLE: &str = "CUTOVER_SOCKET";
+
+/// Where the daemon listens unless its configuration says otherwise; the help of `--socket` names it.
+const SOCKET_DEFAULT: &str = "/run/cutover/cutover.sock";
+
 /// Where requests go.
 #[derive(Debug, Clone)]
 pub(crate) enum Endpoint {
@@ -18,15 +27,35 @@ pub(crate) enum Endpoint {
 }
 
 impl Endpoint {
-    /// The endpoint that the arguments name; a URL wins over the socket.
+    /// The endpoint that is typed, and else the one in the environment; in each, a URL wins over the
+    /// socket. What is empty counts as missing, as CI writes a variable that is not set.
     ///
     /// # Errors
     /// [`Failure::Usage`] for a URL that must not or cannot be used.
     pub(crate) fn from_arguments(arguments: &ClientArgs) -> Result<Self, Failure> {
-        match arguments.url.as_deref().filter(|url| !url.is_empty()) {
-            Some(url) => parse_url(url).map(Self::Network),
-            None => Ok(Self::Socket(arguments.socket.clone())),
+        let typed = Self::choose(arguments.url.clone(), arguments.socket.clone())?;
+        if let Some(typed) = typed {
+            return Ok(typed);
         }
+        let url = std::env::var_os(URL_VARIABLE).map(std::ffi::OsString::into_string);
+        let url = url.transpose().map_err(|_| {
+            Failure::usage(
+                format!("{URL_VARIABLE} is not UTF-8"),
+                "correct the variable, or give --url or --socket",
+            )
+        })?;
+        let socket = std::env::var_os(SOCKET_VARIABLE).map(PathBuf::from);
+        let set = Self::choose(url, socket)?;
+        Ok(set.unwrap_or_else(|| Self::Socket(PathBuf::from(SOCKET_DEFAULT))))
+    }
+
+    /// The URL, or else the socket, unless both are missing.
+    fn choose(url: Option<String>, socket: Option<PathBuf>) -> Result<Option<Self>, Failure> {
+        if let Some(url) = url.filter(|url| !url.is_empty()) {
+            return parse_url(&url).map(|url| Some(Self::Network(url)));
+        }
+        let socket = socket.filter(|path| !path.as_os_str().is_empty());
+        Ok(socket.map(Self::Socket))
     }
 
     /// The URL of a resource given by its path segments.
@@ -100,7 +129,27 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use clap::Args as _;
+
     use super::*;
+
+    #[test]
+    fn the_help_names_the_variables_and_the_default() {
+        let command = ClientArgs::augment_args(clap::Command::new("cutover"));
+        let help = |id: &str| {
+            let argument = command
+                .get_arguments()
+                .find(|argument| argument.get_id() == id);
+            argument
+                .and_then(clap::Arg::get_help)
+                .expect("a help text")
+                .to_string()
+        };
+        assert!(help("url").ends_with(&format!("[env: {URL_VARIABLE}]")));
+        assert!(help("socket").ends_with(&format!(
+            "[env: {SOCKET_VARIABLE}] [default: {SOCKET_DEFAULT}]"
+        )));
+    }
 
     #[test]
     fn a_path_of_a_reverse_proxy_is_kept() {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::binary::{Cutover, file};
-use crate::server::Server;
+use crate::server::{Act, Server};
 use crate::views::SHA;
 
 #[test]
@@ -83,6 +83,36 @@ fn wrong_usage_ends_with_2() {
         assert_eq!(ended.stdout, "", "{arguments:?}");
         assert!(!ended.stderr.is_empty(), "{arguments:?}");
     }
+}
+
+#[test]
+fn what_is_typed_goes_before_the_environment_and_a_url_before_a_socket() {
+    let (typed, set, other) = (Server::start(), Server::start(), Server::start());
+    for server in [&typed, &set, &other] {
+        server.always("GET /v1/services", Act::json(200, "{\"services\":[]}"));
+    }
+    let socket = typed.socket().display().to_string();
+    let url = typed.url();
+    let ask = |arguments: &[&str], url: &str, socket: &str| {
+        let arguments = [&["status"], arguments].concat();
+        let command = Cutover::new(&arguments).env("CUTOVER_TOKEN", "x");
+        let command = command.env("CUTOVER_URL", url);
+        command.env("CUTOVER_SOCKET", socket).run().with_code(0);
+        [&typed, &set, &other].map(|server| server.lines().len())
+    };
+    let socket_set = other.socket().display().to_string();
+    assert_eq!(
+        ask(&["--socket", &socket], &set.url(), &socket_set),
+        [1, 0, 0]
+    );
+    assert_eq!(ask(&["--url", &url], &set.url(), &socket_set), [2, 0, 0]);
+    assert_eq!(ask(&[], &set.url(), &socket_set), [2, 1, 0]);
+    assert_eq!(ask(&[], "", &socket_set), [2, 1, 1]);
+    assert_eq!(ask(&["--url", ""], "", &socket_set), [2, 1, 2]);
+    Cutover::new(&["status", "--url", &url, "--socket", &socket])
+        .env("CUTOVER_TOKEN", "x")
+        .run()
+        .with_code(2);
 }
 
 #[test]
