@@ -95,7 +95,8 @@ pub(crate) struct OperatorArgs {
 /// How long a command that waits for a deployment goes on without contact.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct PatienceArgs {
-    /// How long to keep trying while the daemon is busy or out of reach
+    /// How long to keep trying while the daemon is busy, or after contact with it was lost; an address
+    /// where it cannot be reached to begin with is tried for at most 30 s, a local socket once
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     #[arg(help_heading = "Connection")]
     pub(crate) give_up_after: u64,
