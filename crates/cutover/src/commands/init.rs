@@ -186,13 +186,20 @@ fn nothing_to_deploy(project: &Project) -> Failure {
         .filter_map(|other| other.instead.as_deref())
         .next()
         .map_or_else(
-            || "nothing was written; add a service with an image to the Compose file".to_owned(),
+            || {
+                match project.others.is_empty() {
+                    true => "nothing was written; add a service with an image to the Compose file",
+                    false => "nothing was written; change that for one of them, and run this again",
+                }
+                .to_owned()
+            },
             |line| format!("nothing was written; write for example `{line}`, and run this again"),
         );
     Failure::usage(
         format!(
-            "no service in {} has a variable as its image tag: {}",
+            "no service in {} can be deployed{}{}",
             project.shown_files(),
+            if reasons.is_empty() { "" } else { ": " },
             reasons.join("; ")
         ),
         hint,

@@ -99,7 +99,7 @@ async fn render(
         compose_service: service.compose_service.clone(),
         tag_variable: variable,
         image,
-        facts: described.facts(service),
+        facts: described.facts(service.order),
         monitor: described.monitor()?,
         secrets: secret_values(service, &file, described),
         project: file.name,
@@ -155,6 +155,13 @@ async fn as_written(compose: &Compose, service: &settings::Service) -> Result<Wr
         .await
         .map_err(|error| compose_cause(service, &error))?;
     parse(service, &json)
+}
+
+/// What decides about how a service is switched, as far as its definition before interpolation tells: for
+/// `init`, when no service is configured yet and the variables need not have values.
+#[must_use]
+pub fn facts_as_written(definition: &serde_json::Map<String, serde_json::Value>) -> Facts {
+    file::facts_as_written(definition)
 }
 
 /// What Compose would hash for the service with `tag`: equal to a container's label when Compose would

@@ -6,8 +6,10 @@ use std::process::{Command, Stdio};
 
 use cutover_core::compose_version::ComposeVersion;
 use cutover_core::names::ServiceName;
+use cutover_core::strategy::{Strategy, strategy};
 use cutover_core::template::{TemplateProblem, image_template};
 use cutover_daemon::driver::command::Compose;
+use cutover_daemon::driver::project::facts_as_written;
 use cutover_daemon::settings::{DockerSettings, find_compose_files};
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +33,7 @@ pub(super) struct Project {
     pub(super) others: Vec<Other>,
 }
 
-/// A service whose image tag is a variable.
+/// A service whose image tag is a variable, and which cutover would switch.
 #[derive(Debug)]
 pub(super) struct Deployable {
     pub(super) name: ServiceName,
@@ -211,6 +213,9 @@ struct Service {
     #[serde(default)]
     profiles: Vec<String>,
     healthcheck: Option<serde_json::Value>,
+    /// All else, of which the daemon reads what it would refuse.
+    #[serde(flatten)]
+    definition: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Tells the services that can be deployed from the others.
@@ -248,6 +253,13 @@ fn deployable(name: &str, service: Service) -> Result<Deployable, Other> {
         why: format!("its name cannot be used in requests: {error}"),
         instead: None,
     })?;
+    if let Strategy::Refused { why, hint } = strategy(&facts_as_written(&service.definition)) {
+        return Err(Other {
+            service: name.to_string(),
+            why: format!("{why}; {hint}"),
+            instead: None,
+        });
+    }
     Ok(Deployable {
         name,
         repository: template.repository_template,

@@ -217,6 +217,46 @@ fn a_service_without_a_tag_variable_is_told_the_line_to_write() {
 }
 
 #[test]
+fn a_service_that_check_refuses_is_left_out_with_its_reason() {
+    let place = Place::new();
+    let refused = br#"{ "services": {
+      "fine": { "image": "x:${A}", "environment": ["B=c"], "restart": "${RESTART:-always}",
+                "deploy": { "replicas": "${COUNT}", "restart_policy": { "condition": "any" } } },
+      "hooks": { "image": "x:${A}", "pre_stop": [{ "command": ["true"] }] },
+      "many": { "image": "x:${A}", "deploy": { "replicas": "2" } },
+      "odd": { "image": "x:${A}", "restart": "sometimes" },
+      "scaled": { "image": "x:${A}", "scale": 3 },
+      "start": { "image": "x:${A}", "deploy": { "update_config": { "order": "start-first" } } }
+    } }"#;
+    let project = place.project(refused);
+    assert_eq!(project.names(), ["fine"]);
+    let sentences: Vec<String> = project.others.iter().map(Other::sentence).collect();
+    for (sentence, words) in sentences.iter().zip([
+        "hooks: it has `pre_stop` hooks",
+        "many: it asks for 2 replicas",
+        "odd: its restart policy `sometimes`",
+        "scaled: it asks for 3 replicas",
+        "start: it asks for `order: start-first`",
+    ]) {
+        assert!(sentence.starts_with(words), "{sentence}");
+    }
+    assert_eq!(sentences.len(), 5);
+    assert!(
+        sentences[1].contains("; set `deploy.replicas: 1`"),
+        "what to change is missing: {}",
+        sentences[1]
+    );
+    let only = br#"{ "services": { "many": { "image": "x:${A}", "scale": 2 } } }"#;
+    let failure = nothing_to_deploy(&place.project(only));
+    assert!(failure.to_string().contains("it asks for 2 replicas"));
+    assert!(
+        failure
+            .hint()
+            .starts_with("nothing was written; change that")
+    );
+}
+
+#[test]
 fn services_that_share_a_tag_variable_are_warned_about() {
     let place = Place::new();
     let shared = br#"{ "services": { "a": { "image": "x:${TAG}" }, "b": { "image": "y:${TAG}" }, "c": { "image": "z:${C}" } } }"#;

@@ -101,7 +101,7 @@ pub(super) struct UpdateConfig {
 }
 
 impl Service {
-    pub(super) fn facts(&self, service: &settings::Service) -> Facts {
+    pub(super) fn facts(&self, order: Option<settings::Order>) -> Facts {
         Facts {
             published_ports: self
                 .ports
@@ -112,7 +112,7 @@ impl Service {
             writable_mounts: self.volumes.iter().filter_map(Mount::writable).collect(),
             host_network: self.network_mode.as_deref() == Some("host"),
             replicas: self.replicas(),
-            start_first_wanted: self.start_first(service),
+            start_first_wanted: self.start_first(order),
             pre_stop_hooks: !self.pre_stop.is_empty(),
             restart: self.restart(),
         }
@@ -134,8 +134,8 @@ impl Service {
         deploy.or(self.scale.as_ref()).and_then(number).unwrap_or(1)
     }
 
-    fn start_first(&self, service: &settings::Service) -> bool {
-        if let Some(order) = service.order {
+    fn start_first(&self, order: Option<settings::Order>) -> bool {
+        if let Some(order) = order {
             return order == settings::Order::StartFirst;
         }
         let config = self
@@ -154,6 +154,27 @@ impl Service {
             "deploy.update_config.monitor",
             config.and_then(|config| config.monitor.as_deref()),
         )
+    }
+}
+
+/// The facts in a definition whose variables are as written. Only what can refuse a deployment is read,
+/// because Compose leaves the rest in forms of many kinds there; what is a variable says nothing yet.
+pub(super) fn facts_as_written(definition: &serde_json::Map<String, serde_json::Value>) -> Facts {
+    let decisive = ["scale", "deploy", "pre_stop", "restart"];
+    let read = decisive
+        .into_iter()
+        .filter_map(|key| Some((key.to_owned(), definition.get(key)?.clone())))
+        .collect();
+    let Ok(service) = Service::deserialize(serde_json::Value::Object(read)) else {
+        return Facts {
+            replicas: 1,
+            ..Facts::default()
+        };
+    };
+    let facts = service.facts(None);
+    Facts {
+        restart: facts.restart.filter(|restart| !restart.contains('$')),
+        ..facts
     }
 }
 
