@@ -73,6 +73,8 @@ struct Report {
     files: Vec<Written>,
     /// The services that can be deployed from now on.
     services: Vec<String>,
+    /// Those of them without a job in the workflow, because their image is not the project's own.
+    not_built: Vec<String>,
     /// The services that cannot, and why.
     others: Vec<Other>,
     /// What else the Compose file should not do.
@@ -105,8 +107,9 @@ pub(crate) fn run(args: InitArgs) -> anyhow::Result<ExitCode> {
     let report = Report {
         files,
         services: project.names(),
+        not_built: not_built(&project),
         warnings: project.warnings(),
-        next: next_steps(&args, &places),
+        next: next_steps(&args, &places, &project),
         others: project.others,
     };
     if args.json {
@@ -145,7 +148,7 @@ fn drafts(project: &Project, places: &Places, args: &InitArgs) -> anyhow::Result
         Some(_) => workflow::Front::Daemon,
         None => workflow::Front::Proxy,
     };
-    Ok(vec![
+    let mut drafts = vec![
         Draft::secret(&places.secret, new_secret()?),
         Draft::text(
             &places.configuration,
@@ -162,12 +165,19 @@ fn drafts(project: &Project, places: &Places, args: &InitArgs) -> anyhow::Result
                 &unit::program(),
             ),
         ),
-        Draft::text(
-            &places.workflow,
-            "the workflow for GitHub Actions",
-            workflow::text(project, front),
-        ),
-    ])
+    ];
+    if let Some(workflow) = workflow::text(project, front) {
+        let what = "the workflow for GitHub Actions";
+        drafts.push(Draft::text(&places.workflow, what, workflow));
+    }
+    Ok(drafts)
+}
+
+/// The services that the workflow leaves out.
+fn not_built(project: &Project) -> Vec<String> {
+    let (_, official) = workflow::split(project);
+    let names = official.into_iter().map(|service| service.name.to_string());
+    names.collect()
 }
 
 /// A secret from the system's random source.
@@ -207,7 +217,7 @@ fn nothing_to_deploy(project: &Project) -> Failure {
 }
 
 /// What is left to do, in order.
-fn next_steps(args: &InitArgs, places: &Places) -> Vec<String> {
+fn next_steps(args: &InitArgs, places: &Places, project: &Project) -> Vec<String> {
     let configuration = places.configuration.display();
     let mut steps = Vec::new();
     if let Some(install) = unit::installation() {
@@ -229,10 +239,18 @@ fn next_steps(args: &InitArgs, places: &Places) -> Vec<String> {
         "give the secret to CI, whose environment must exist (`gh api --method PUT repos/{{owner}}/{{repo}}/environments/production`; in a private repository on GitHub's free plan there is none: leave out `--env production`): ssh SERVER sudo cat {} | gh secret set CUTOVER_SECRET --env production",
         places.secret.display()
     ));
-    steps.push(format!(
+    let copy = format!(
         "copy {} to .github/workflows/deploy.yml in the repository that builds the image, and follow its first lines",
         places.workflow.display()
-    ));
+    );
+    let (built, _) = workflow::split(project);
+    match built.len() {
+        0 => {}
+        1 => steps.push(copy),
+        _ => steps.push(format!(
+            "{copy}: each job needs its own `context`, the directory with the Dockerfile of its service"
+        )),
+    }
     steps
 }
 
@@ -251,6 +269,12 @@ fn text(report: &Report) -> String {
     }
     lines.push(String::new());
     lines.push(format!("Can be deployed: {}", report.services.join(", ")));
+    if !report.not_built.is_empty() {
+        lines.push(format!(
+            "Without a job in the workflow: {} (an official image of Docker Hub is built there)",
+            report.not_built.join(", ")
+        ));
+    }
     if !report.others.is_empty() {
         lines.push("Cannot be deployed:".to_owned());
     }

@@ -76,6 +76,22 @@ fn what_was_done_is_told_as_json_too() {
 }
 
 #[test]
+fn a_service_that_the_workflow_leaves_out_is_named() {
+    let place = Place::new(
+        r#"{ "services": { "db": { "image": "postgres:${DB_TAG}" },
+            "shop": { "image": "ghcr.io/acme/shop:${SHOP_IMAGE_TAG}" } } }"#,
+    );
+    let ended = place.init(&[]).run().with_code(0);
+    assert!(
+        ended
+            .stdout
+            .contains("Can be deployed: db, shop\nWithout a job in the workflow: db ("),
+        "{}",
+        ended.stdout
+    );
+}
+
+#[test]
 fn nothing_is_written_for_a_project_that_cannot_be_deployed() {
     let place = Place::new(r#"{ "services": { "db": { "image": "postgres:16" } } }"#);
     let ended = place.init(&[]).run().with_code(2);

@@ -301,27 +301,33 @@ fn the_unit_fits_where_things_are() {
     assert!(unit(&project, default, program).contains("\nPrivateTmp=no\n"));
 }
 
+/// The workflow behind a proxy.
+fn workflow(project: &Project) -> String {
+    workflow::text(project, workflow::Front::Proxy).expect("a workflow")
+}
+
 #[test]
 fn the_workflow_has_a_job_for_each_service() {
     let place = Place::new();
-    let text = workflow::text(&place.project(PROJECT), workflow::Front::Proxy);
+    let text = workflow(&place.project(PROJECT));
     let (_, jobs) = text.split_once("\njobs:\n").expect("jobs");
     let (first, second) = jobs.split_once("\n\n").expect("two jobs");
-    let lines = |job: &str, keys: [&str; 5]| {
+    let lines = |job: &str, keys: [&str; 6]| {
         let found = job.lines().map(str::trim_start);
         found
             .filter(|line| keys.iter().any(|key| line.starts_with(key)))
             .map(str::to_owned)
             .collect::<Vec<_>>()
     };
-    let keys = ["shop", "needs:", "url:", "service:", "image:"];
+    let keys = ["shop", "needs:", "url:", "service:", "image:", "context:"];
     assert_eq!(
         lines(first, keys),
         [
             "shop:",
             "url: https://deploy.example.com",
             "service: \"shop\"",
-            "image: ghcr.io/acme/shop"
+            "image: ghcr.io/acme/shop",
+            "context: . # the directory with the Dockerfile of this service"
         ]
     );
     assert_eq!(
@@ -330,7 +336,8 @@ fn the_workflow_has_a_job_for_each_service() {
             "shop-worker:",
             "needs: shop",
             "url: https://deploy.example.com",
-            "service: \"shop.worker\""
+            "service: \"shop.worker\"",
+            "context: . # the directory with the Dockerfile of this service"
         ]
     );
     assert!(second.contains("# The Compose file says ${REGISTRY:-ghcr.io}/acme/worker;"));
@@ -341,11 +348,52 @@ fn the_workflow_names_the_registry_in_full_and_asks_for_its_login() {
     let place = Place::new();
     let hub = String::from_utf8_lossy(PROJECT).replace("ghcr.io/acme/shop", "acme/shop");
     assert_ne!(hub.as_bytes(), PROJECT);
-    let text = workflow::text(&place.project(hub.as_bytes()), workflow::Front::Proxy);
+    let text = workflow(&place.project(hub.as_bytes()));
     assert!(text.contains("image: docker.io/acme/shop\n"), "{text}");
     assert!(text.contains("REGISTRY_PASSWORD: ${{"), "{text}");
-    let github = workflow::text(&place.project(PROJECT), workflow::Front::Proxy);
+    let github = workflow(&place.project(PROJECT));
     assert!(!github.contains("REGISTRY_PASSWORD: ${{"), "{github}");
+}
+
+#[test]
+fn each_of_several_jobs_is_told_to_name_its_context() {
+    let place = Place::new();
+    let (several, args) = (place.project(PROJECT), place.args());
+    let one = place.project(br#"{ "services": { "a": { "image": "acme/a:${A}" } } }"#);
+    let places = Places::in_directory(&args.output);
+    let last = |project: &Project| next_steps(&args, &places, project).pop().expect("steps");
+    assert!(workflow(&several).contains("\n# - write after `context` of each job the directory"));
+    assert!(last(&several).contains("each job needs its own `context`"));
+    assert!(!workflow(&one).contains("context"), "{}", workflow(&one));
+    assert!(last(&one).ends_with("follow its first lines"));
+}
+
+#[test]
+fn an_official_image_of_docker_hub_gets_no_job() {
+    let place = Place::new();
+    let project = place.project(
+        br#"{ "services": { "db": { "image": "postgres:${DB_TAG}" },
+            "mine": { "image": "docker.io/acme/mine:${MINE_TAG}" },
+            "proxy": { "image": "docker.io/library/caddy:${PROXY_TAG}" } } }"#,
+    );
+    let text = workflow(&project);
+    assert!(!text.contains("image: docker.io/library"), "{text}");
+    assert!(text.contains("\n  mine:\n    permissions:"), "{text}");
+    assert!(
+        text.contains("\n# There is no job for db: postgres is an official image of Docker Hub"),
+        "{text}"
+    );
+    assert_eq!(not_built(&project), ["db", "proxy"]);
+    assert_eq!(project.names(), ["db", "mine", "proxy"]);
+
+    let none = place.project(br#"{ "services": { "db": { "image": "postgres:${DB_TAG}" } } }"#);
+    assert_eq!(workflow::text(&none, workflow::Front::Daemon), None);
+    let written = place.write(&none, &place.args()).expect("written");
+    assert_eq!(written.len(), 3);
+    assert!(!place.path("etc/deploy.yml").exists());
+    let places = Places::in_directory(&place.args().output);
+    let steps = next_steps(&place.args(), &places, &none);
+    assert!(steps.iter().all(|step| !step.contains("deploy.yml")));
 }
 
 #[test]
@@ -371,7 +419,8 @@ fn the_report_says_what_to_do_next() {
         files: place.write(&project, &args).expect("written"),
         services: project.names(),
         warnings: project.warnings(),
-        next: next_steps(&args, &places),
+        not_built: not_built(&project),
+        next: next_steps(&args, &places, &project),
         others: project.others,
     };
     let text = text(&report);

@@ -1,4 +1,5 @@
-//! The workflow for GitHub Actions as text: the one that is shipped, with a job for each service.
+//! The workflow for GitHub Actions as text: the one that is shipped, with a job for each service whose
+//! image is the project's own.
 
 use cutover_core::image::ImageRef;
 
@@ -12,6 +13,20 @@ const SERVICE: &str = "app";
 
 /// The image that it builds.
 const IMAGE: &str = "ghcr.io/acme/app";
+
+/// Before it, another thing to do is added to the list.
+const MANUAL: &str = "#\n# docs/github-actions.md explains";
+
+/// What to do with several jobs.
+const CONTEXTS: &str = "\
+# - write after `context` of each job the directory with the Dockerfile of its service
+";
+
+/// The line that it is about. Without it, every job would build the Dockerfile at the top.
+const CONTEXT: &str = "      context: . # the directory with the Dockerfile of this service\n";
+
+/// The images that Docker Hub itself answers for, and nobody else can push.
+const OFFICIAL: &str = "docker.io/library/";
 
 /// The registry to which the token of a job can push.
 const GITHUB_REGISTRY: &str = "ghcr.io/";
@@ -37,23 +52,55 @@ pub(super) enum Front {
     Proxy,
 }
 
-/// The workflow for `project`.
-pub(super) fn text(project: &Project, front: Front) -> String {
+/// Tells the services whose images the project builds from those with an official image of Docker Hub.
+pub(super) fn split(project: &Project) -> (Vec<&Deployable>, Vec<&Deployable>) {
+    project
+        .services
+        .iter()
+        .partition(|service| !full_name(service).starts_with(OFFICIAL))
+}
+
+/// The workflow for `project`, unless it builds none of its images.
+pub(super) fn text(project: &Project, front: Front) -> Option<String> {
+    let (built, official) = split(project);
+    if built.is_empty() {
+        return None;
+    }
     let (head, shipped) = WORKFLOW.split_once(JOBS).unwrap_or((WORKFLOW, ""));
-    let mut text = format!("{head}{JOBS}");
+    let mut notes = String::new();
+    let mut shipped = shipped.to_owned();
+    if built.len() > 1 {
+        notes.push_str(CONTEXTS);
+        let image = format!("      image: {IMAGE}\n");
+        shipped = shipped.replace(&image, &format!("{image}{CONTEXT}"));
+    }
+    for service in official {
+        notes.push_str(&format!(
+            "#\n# There is no job for {}: {} is an official image of Docker Hub, built there.\n",
+            service.name, service.repository
+        ));
+    }
+    let mut text = head.replace(MANUAL, &format!("{notes}{MANUAL}"));
+    text.push_str(JOBS);
     let mut previous: Option<String> = None;
-    for service in &project.services {
+    for service in built {
         let id = id_for(service.name.as_str());
         if previous.is_some() {
             text.push('\n');
         }
-        text.push_str(&block_for(shipped, service, &id, previous.as_deref()));
+        text.push_str(&block_for(&shipped, service, &id, previous.as_deref()));
         previous = Some(id);
     }
-    match front {
+    Some(match front {
         Front::Daemon => text,
         Front::Proxy => text.replace(PORT, "\n"),
-    }
+    })
+}
+
+/// The service's image in full, with its registry, where that is known here.
+fn full_name(service: &Deployable) -> String {
+    let image = service.repository.parse::<ImageRef>();
+    image.map_or_else(|_| service.repository.clone(), |image| image.name())
 }
 
 /// The job of one service. Several run one after the other: services of one project depend on each
@@ -78,8 +125,7 @@ fn block_for(shipped: &str, service: &Deployable, id: &str, previous: Option<&st
         )
     } else {
         // In full: the workflow logs in to what stands before the first slash.
-        let repository = service.repository.parse::<ImageRef>();
-        let repository = repository.map_or_else(|_| service.repository.clone(), |it| it.name());
+        let repository = full_name(service);
         let block = block.replace(IMAGE, &repository);
         if repository.starts_with(GITHUB_REGISTRY) {
             block
