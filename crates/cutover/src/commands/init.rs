@@ -86,9 +86,14 @@ struct Report {
 /// Writes the configuration, a secret, a systemd unit and a workflow, and says what to do next.
 ///
 /// # Errors
-/// When the project cannot be read, when none of its services can be deployed, and when another file is
-/// in the way: nothing was written then.
+/// When the certificate, its key or the project cannot be read, when none of its services can be deployed,
+/// and when another file is in the way: nothing was written then.
 pub(crate) fn run(args: InitArgs) -> anyhow::Result<ExitCode> {
+    for (option, path) in [("--cert", &args.cert), ("--key", &args.key)] {
+        if let Some(path) = path {
+            files::expect_readable(option, path)?;
+        }
+    }
     let output = std::path::absolute(&args.output)?;
     let project = Project::read(&args.directory, &args.files)?;
     if project.services.is_empty() {

@@ -1,7 +1,7 @@
 //! `cutover init`: the whole command, with a program in the place of Compose that says what the project is.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -36,6 +36,10 @@ impl Place {
             .env("DOCKER_CONFIG", self.path("docker"))
             .env("PATH", "/usr/bin:/bin")
     }
+}
+
+fn path_of(place: &Place, name: &str) -> String {
+    place.path(name).display().to_string()
 }
 
 const SHOP: &str =
@@ -89,6 +93,33 @@ fn a_service_that_the_workflow_leaves_out_is_named() {
         "{}",
         ended.stdout
     );
+}
+
+#[test]
+fn a_mistyped_certificate_or_key_is_refused_before_anything_is_written() {
+    let place = Place::new(SHOP);
+    let (cert, key) = (path_of(&place, "tls.crt"), path_of(&place, "tls.key"));
+    for name in [&cert, &key] {
+        fs::write(name, "PEM").expect("written");
+        fs::set_permissions(name, fs::Permissions::from_mode(0o600)).expect("changed");
+    }
+    let (missing, directory) = (path_of(&place, "tls.ctr"), path_of(&place, "docker"));
+    for (cert, key, words) in [
+        (&missing, &key, "--cert"),
+        (&cert, &missing, "--key"),
+        (&cert, &directory, "it is not a regular file"),
+    ] {
+        let ended = place.init(&["--cert", cert, "--key", key]).run();
+        let ended = ended.with_code(2);
+        for words in [words, "cannot be read", "nothing was written"] {
+            assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
+        }
+        assert!(!place.path("etc").exists());
+    }
+    place
+        .init(&["--cert", &cert, "--key", &key])
+        .run()
+        .with_code(0);
 }
 
 #[test]

@@ -110,6 +110,21 @@ impl Draft {
     }
 }
 
+/// Makes sure that the file of an option is there. The configuration names it, and once that is written it
+/// would be in the way of the run with the path corrected.
+pub(super) fn expect_readable(option: &str, path: &Path) -> Result<(), Failure> {
+    let opened = fs::metadata(path).and_then(|metadata| match metadata.is_file() {
+        true => fs::File::open(path).map(drop),
+        false => Err(io::Error::other("it is not a regular file")),
+    });
+    opened.map_err(|error| {
+        Failure::usage(
+            format!("{option} {} cannot be read: {error}", path.display()),
+            "nothing was written; correct the path, or run this as root",
+        )
+    })
+}
+
 /// Writes what is not there yet, after making sure that nothing else is in the way.
 pub(super) fn write(drafts: &[Draft]) -> anyhow::Result<Vec<Written>> {
     let states = drafts
