@@ -62,3 +62,32 @@ fn a_previous_container_that_is_started_during_the_trial_ends_it() {
     assert_eq!(scene.container()["Id"], id);
     assert_eq!(scene.container()["State"]["Running"], true);
 }
+
+#[test]
+fn what_was_begun_for_a_service_that_is_not_configured_any_more_is_put_right() {
+    let mut scene = Scene::usual(CUTOVER);
+    let good = scene.push(&ImageSpec::new("good"));
+    let slow = scene.push(&ImageSpec::new("slow").env("START_DELAY_MS", "600000"));
+    drop(scene.deploy(&good).expect("succeeded"));
+    let (id, _) = identity(&scene);
+    drop(scene.begin(&slow));
+    scene.wait_until("it is being verified", || {
+        scene.history()[0]["status"] == "verifying"
+    });
+    scene.kill_daemon();
+    let path = scene.configuration();
+    let text = std::fs::read_to_string(&path).expect("a configuration");
+    let renamed = text.replace(
+        "[services.app]",
+        "[services.other]\ncompose_service = \"app\"",
+    );
+    assert_ne!(renamed, text);
+    std::fs::write(&path, renamed).expect("written");
+    scene.start_daemon();
+    scene.wait_until("the old container runs, alone", || {
+        let all = scene.containers();
+        all.len() == 1 && all[0]["Id"] == id && all[0]["State"] == "running"
+    });
+    scene.wait_until("it answers", || scene.serves() == "good");
+    assert_eq!(scene.history()[0]["outcome"], "rolled_back");
+}
