@@ -171,7 +171,7 @@ fn read_key(
 }
 
 fn read_secret_file(value: &Value<'_>, surroundings: &Surroundings) -> Option<(PathBuf, Secret)> {
-    let path = value.path()?;
+    let path = value.secret_path()?;
     match read_secret(&path, surroundings) {
         Ok(secret) => Some((path, secret)),
         Err(unusable) => value.mistake(

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use rustix::fs::OFlags;
 
@@ -19,6 +19,17 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     } else {
         Err(io::Error::other("it is not a regular file"))
     }
+}
+
+/// Whether an absolute path may be meant as one, also if nothing is there: it leads through a directory of
+/// `/` that exists. A secret in base64 may begin with `/` as well, and must not be printed as a wrong path.
+pub(super) fn is_likely_path(path: &Path) -> bool {
+    let mut names = path
+        .components()
+        .filter(|part| matches!(part, Component::Normal(_)));
+    let (first, second) = (names.next(), names.next());
+    let through = first.map(|first| Path::new("/").join(first));
+    path.exists() || second.is_some() && through.is_some_and(|through| through.is_dir())
 }
 
 /// Why a file could not be used, as a fragment.

@@ -46,8 +46,9 @@ impl Mistake {
 
 /// Everything that is wrong with a configuration file; at least one mistake, in the order of the lines.
 ///
-/// `Display` renders all of them with the lines that they are about. Values of unknown keys and of
-/// `environment` are covered with asterisks, because they may be secrets.
+/// `Display` renders all of them with the lines that they are about. What may be a secret is covered with
+/// asterisks: values of unknown keys and of `environment`, and what stands in the place of a table, of the
+/// path of a secret or of the name of a variable.
 #[derive(Debug, Clone)]
 pub struct Mistakes {
     path: PathBuf,

@@ -135,7 +135,7 @@ fn read_tls(value: &Value<'_>) -> Option<TlsFiles> {
 /// A private key that everybody can read is no longer private. A group may have it, because that is how
 /// certificate tools share keys among the daemons of a machine.
 fn read_private_key(value: &Value<'_>) -> Option<PathBuf> {
-    let path = value.file()?;
+    let path = value.secret_path().and_then(|_| value.file())?;
     let mode = std::fs::metadata(&path).map_or(0, |metadata| metadata.permissions().mode());
     if mode & 0o007 == 0 {
         return Some(path);

@@ -119,7 +119,7 @@ fn quotes_missing(text: &str, span: Range<usize>) -> Option<String> {
     (!quoted).then(|| "texts are written in quotes, for example \"127.0.0.1:8443\"".to_owned())
 }
 
-/// The part of the line after `=`, where it may hold a secret. A text that could not be parsed gives no
+/// The part of the line after `=`, or all of it, where it may hold a secret. A text that could not be parsed gives no
 /// certainty about it, so the words around it decide.
 fn sensitive(text: &str, span: Range<usize>) -> Option<Range<usize>> {
     const WORDS: [&str; 5] = ["auth", "environment", "secret", "token", "password"];
@@ -133,12 +133,16 @@ fn sensitive(text: &str, span: Range<usize>) -> Option<Range<usize>> {
         let place = place.to_ascii_lowercase();
         WORDS.iter().any(|word| place.contains(word))
     };
-    if mentions(section) || mentions(line) {
-        line.find('=')
-            .map(|equals| line_start + equals + 1..line_start + line.len())
-    } else {
-        None
+    if !mentions(section) && !mentions(line) {
+        return None;
     }
+    let value = match line.find('=') {
+        Some(equals) => equals + 1,
+        None if line.trim_start().starts_with('[') => return None,
+        // An element of a list on a line of its own, or a secret alone.
+        None => 0,
+    };
+    Some(line_start + value..line_start + line.len())
 }
 
 /// The parser may point behind the end, where nothing can be underlined.

@@ -120,6 +120,11 @@ impl<'a> Table<'a> {
         self.misspelled.contains(&key)
     }
 
+    /// Where it is in the file, for example `services.shop`.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Every entry, for tables whose keys are the user's own names.
     pub(super) fn entries(&self) -> impl Iterator<Item = Value<'a>> {
         self.entries
@@ -226,6 +231,16 @@ impl<'a> Value<'a> {
         None
     }
 
+    /// Notes that the name before this value is wrong, and shows neither: `"PASSWORD=…" = ""` is a slip.
+    pub(super) fn hidden_name_mistake<T>(&self, message: String) -> Option<T> {
+        self.found.cover(self.key_span());
+        self.hide();
+        let table = self.path.strip_suffix(self.name).unwrap_or_default();
+        let table = table.trim_end_matches('.');
+        self.found.note(Some(self.key_span()), table, message, None);
+        None
+    }
+
     /// Keeps this value out of what is printed.
     pub(super) fn hide(&self) {
         self.found.hide(self.value);
@@ -236,7 +251,8 @@ impl<'a> Value<'a> {
         Some(self.names()?.refusing_unknown(keys))
     }
 
-    /// This value as a table whose keys are the user's own names.
+    /// This value as a table whose keys are the user's own names. What stands in the place of a table is
+    /// hidden: `ci = "…"` under `[auth.hmac]`, or a list of `NAME=value` as Compose takes it, is a secret.
     pub(super) fn names(&self) -> Option<Table<'a>> {
         match self.raw() {
             DeValue::Table(entries) => Some(Table {
@@ -246,7 +262,10 @@ impl<'a> Value<'a> {
                 misspelled: Vec::new(),
                 found: self.found,
             }),
-            _ => self.wrong_type("a table"),
+            _ => {
+                self.hide();
+                self.wrong_type("a table")
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cutover_core::duration;
@@ -17,6 +17,9 @@ const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How many characters of a wrong value a message repeats.
 const SHOWN_CHARS_MAX: usize = 80;
+
+/// What to do where a secret stands, or may stand, in the place of its file.
+const SECRET_HELP: &str = "the secret itself is never written here: put it into a file of its own, with mode 0600, and name that file, beginning with `/`";
 
 /// A value as it is repeated in a message: in quotes, on one line, cut when it is long.
 pub(super) fn shown(text: &str) -> String {
@@ -185,6 +188,36 @@ impl<'a> Value<'a> {
             Some(
                 "write it from the root, beginning with `/`; `~` and variables are not expanded here",
             ),
+        )
+    }
+
+    /// The path of a file that holds a secret. What is no path is not shown: it may be the secret itself,
+    /// written where its file belongs.
+    pub(super) fn secret_path(&self) -> Option<PathBuf> {
+        let path = match self.raw() {
+            DeValue::String(text) if text.starts_with('/') => Path::new(text.as_ref()),
+            _ => {
+                self.hide();
+                self.text()?;
+                return self.mistake(
+                    format!(
+                        "`{}` must be the absolute path of a file; what is written here is not shown, because it may be a secret",
+                        self.path
+                    ),
+                    Some(SECRET_HELP),
+                );
+            }
+        };
+        if files::is_likely_path(path) {
+            return self.path();
+        }
+        self.hide();
+        self.mistake(
+            format!(
+                "`{}`: there is no such file; what is written here is not shown, because it may be a secret",
+                self.path
+            ),
+            Some(SECRET_HELP),
         )
     }
 

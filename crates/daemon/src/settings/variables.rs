@@ -2,6 +2,8 @@
 //!
 //! Values may be secrets, so none of them is ever repeated in a message.
 
+use toml::de::DeValue;
+
 use super::service::Service;
 use super::table::{Table, Value};
 use super::value::shown;
@@ -46,27 +48,31 @@ const RESERVED: &[(&str, &str)] = &[
     ("COMPOSE_MENU", "nothing: nobody is there to use it"),
 ];
 
+/// What is said of a name that is none, instead of showing it.
+const NO_NAME: &str = "not the name of a variable: letters, digits and `_`; it is not shown, because it may hold a value";
+
 /// Reads both into `service`, whose tag variable is known.
 pub(super) fn read(table: &Table<'_>, service: &mut Service) {
     let tag_variable = service.tag_variable.clone();
     if let Some(variables) = table.get("environment").and_then(|value| value.names()) {
         for value in variables.entries() {
             value.hide();
-            let fine = is_settable(&value, value.name, tag_variable.as_deref());
-            if let (Some(()), Some(text)) = (fine, value.text_or_empty()) {
+            if !is_name(value.name) {
+                value.hidden_name_mistake::<()>(format!(
+                    "a name in `{}.environment` is {NO_NAME}",
+                    table.path()
+                ));
+            } else if is_settable(&value, value.name, tag_variable.as_deref()).is_some()
+                && let Some(text) = value.text_or_empty()
+            {
                 service
                     .environment
                     .insert(value.name.to_owned(), text.to_owned());
             }
         }
     }
-    let Some(names) = table
-        .get("pass_environment")
-        .and_then(|value| value.texts())
-    else {
-        return;
-    };
-    for value in names {
+    let names = table.get("pass_environment");
+    for value in names.as_ref().and_then(passed_names).unwrap_or_default() {
         let Some(name) = read_name(&value) else {
             continue;
         };
@@ -80,6 +86,25 @@ pub(super) fn read(table: &Table<'_>, service: &mut Service) {
             service.pass_environment.push(name);
         }
     }
+}
+
+/// The elements of `pass_environment`, if all are names. One that is not may be a `NAME=value`, as Compose
+/// takes it in its `environment`, and is not shown.
+fn passed_names<'a>(list: &Value<'a>) -> Option<Vec<Value<'a>>> {
+    if !matches!(list.raw(), DeValue::Array(_)) {
+        list.hide();
+    }
+    let mut fine = true;
+    for element in list.elements()? {
+        let named =
+            matches!(element.raw(), DeValue::String(text) if text.is_empty() || is_name(text));
+        if !named {
+            fine = false;
+            element.hide();
+            element.mistake::<()>(format!("`{}` is {NO_NAME}", element.path), None);
+        }
+    }
+    if fine { list.texts() } else { None }
 }
 
 /// Reads the name of a variable.
@@ -99,21 +124,13 @@ pub(super) fn read_name(value: &Value<'_>) -> Option<String> {
 }
 
 fn is_name(text: &str) -> bool {
-    !text.starts_with(|c: char| c.is_ascii_digit())
+    !text.is_empty()
+        && !text.starts_with(|c: char| c.is_ascii_digit())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// Notes a name that is none, or that is not the user's to set.
+/// Notes a name that is not the user's to set.
 fn is_settable(value: &Value<'_>, name: &str, tag_variable: Option<&str>) -> Option<()> {
-    if !is_name(name) || name.is_empty() {
-        return value.name_mistake(
-            format!(
-                "{} is not the name of a variable: letters, digits and `_`",
-                shown(name)
-            ),
-            None,
-        );
-    }
     if tag_variable == Some(name) {
         return value.name_mistake(
             format!("`{name}` is the tag variable, which each deployment sets"),

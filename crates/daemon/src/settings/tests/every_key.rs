@@ -18,7 +18,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     (
         "server.tls.key",
         r#""tls.key""#,
-        "`server.tls.key` must be an absolute path, not \"tls.key\"",
+        "`server.tls.key` must be the absolute path of a file; what is written here is not shown, because it may be a secret",
     ),
     (
         "server.socket",
@@ -113,7 +113,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     (
         "services.NAME.pass_environment",
         r#"["A B"]"#,
-        "`services.shop.pass_environment[0]` must be the name of a variable: letters, digits and `_`, not \"A B\"",
+        "`services.shop.pass_environment[0]` is not the name of a variable: letters, digits and `_`; it is not shown, because it may hold a value",
     ),
     (
         "services.NAME.compose_service",

@@ -188,8 +188,53 @@ fn no_rendering_shows_a_secret() {
         "[services.shop.environment]\nA = \"hunter2\"\nA = \"hunter2\"\n",
         "[services.shop]\npassword = hunter2\n",
         "[services.shop]\nenvironment = { A = \"hunter2\", A = \"hunter2\" }\n",
+        "[auth.hmac.ci]\nsecret_file = \"hunter2hunter2\"\n",
+        "[auth.hmac.ci]\nsecret_file = \"hunter2/hunter2\"\n",
+        "[auth.hmac.ci]\nsecret_file = \"/hunter2hunter2=\"\n",
+        "[auth.hmac.ci]\nsecret_file = \"/hunter2/hunter2=\"\n",
+        "[auth.hmac.ci]\nsecret_file = \"hunter2\\u0000\"\n",
+        "[auth.hmac.ci]\nsecret_file = [\"hunter2\"]\n",
+        "[auth.hmac.ci]\nhunter2hunter2\n",
+        "[auth.hmac]\nci = \"hunter2hunter2\"\n",
+        "[auth]\nhmac = \"hunter2hunter2\"\n",
+        "[auth.operator.alice]\ntoken_file = \"hunter2hunter2\"\n",
+        "[auth.operator.alice]\ntoken_file = \"/hunter2hunter2\"\n",
+        "[auth.operator]\nalice = \"hunter2hunter2\"\n",
+        "[server]\ntls = { cert = \"$DIR/tls.crt\", key = \"hunter2hunter2\" }\n",
+        "[services.shop]\nenvironment = [\"PASSWORD=hunter2\"]\n",
+        "[services.shop]\nenvironment = \"PASSWORD=hunter2\"\n",
+        "[services.shop]\nenvironment = { \"PASSWORD=hunter2\" = 1 }\n",
+        "[services.shop]\npass_environment = [\"PASSWORD=hunter2\"]\n",
+        "[services.shop]\npass_environment = [\"PASSWORD=hunter2\", \"PASSWORD=hunter2\"]\n",
+        "[services.shop]\npass_environment = \"PASSWORD=hunter2\"\n",
+        "[services.shop]\npass_environment = { PASSWORD = \"hunter2\" }\n",
+        "[services.shop]\npass_environment = [\n\"PASSWORD=hunter2\n]\n",
     ] {
-        let mistakes = place.read(text).expect_err("refused").to_string();
-        assert!(!mistakes.contains("hunter2"), "{mistakes}");
+        let mistakes = place.read(text).expect_err("refused");
+        let keys: Vec<&str> = mistakes.iter().map(super::super::Mistake::key).collect();
+        let printed = format!("{mistakes}{keys:?}");
+        assert!(!printed.contains("hunter2"), "{printed}");
     }
+}
+
+#[test]
+fn a_wrong_path_of_a_secret_is_shown_and_a_secret_in_its_place_is_not() {
+    let place = Place::new();
+    assert_eq!(
+        place.message(&with_secret("webhok.secret")),
+        "`auth.hmac.ci.secret_file`: cannot read `$DIR/webhok.secret`: it does not exist"
+    );
+    let with = |written: &str| with_secret("").replace("$DIR/\"", &format!("{written}\""));
+    assert_eq!(
+        place.message(&with("/etc/cutovr/webhook.secret")),
+        "`auth.hmac.ci.secret_file`: cannot read `/etc/cutovr/webhook.secret`: it does not exist"
+    );
+    assert_eq!(
+        place.message(&with("0123456789abcdef")),
+        "`auth.hmac.ci.secret_file` must be the absolute path of a file; what is written here is not shown, because it may be a secret"
+    );
+    assert_eq!(
+        place.message(&with("/0123456789+abcdef/0123=")),
+        "`auth.hmac.ci.secret_file`: there is no such file; what is written here is not shown, because it may be a secret"
+    );
 }
