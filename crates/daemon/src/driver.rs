@@ -41,7 +41,15 @@ pub struct ComposeDriver {
     docker: Docker,
     compose: Compose,
     staging_directory: PathBuf,
-    tag_variables: Arc<Mutex<BTreeMap<ServiceName, String>>>,
+    known: Arc<Mutex<BTreeMap<ServiceName, Known>>>,
+}
+
+/// What Compose said of a configured service when it was read last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Known {
+    project: String,
+    compose_service: String,
+    tag_variable: String,
 }
 
 /// One service of a project, for one tag: what every step is about.
@@ -69,7 +77,7 @@ impl ComposeDriver {
             docker,
             compose,
             staging_directory,
-            tag_variables: Arc::default(),
+            known: Arc::default(),
         })
     }
 
@@ -88,23 +96,27 @@ impl ComposeDriver {
     /// The service as Compose renders it for `tag`.
     ///
     /// # Errors
-    /// [`Code::InvalidCompose`] with Compose's own words, or with what is wrong with the image's line.
+    /// [`Code::InvalidCompose`] with Compose's own words, with what is wrong with the image's line, or with
+    /// the other name under which this very container is configured.
     pub async fn read(
         &self,
         service: &settings::Service,
         tag: &Tag,
     ) -> Result<ServiceModel, Cause> {
-        let known = self.tag_variables().get(&service.name).cloned();
-        let model = project::read(&self.compose, service, tag, known).await?;
-        self.tag_variables()
-            .insert(service.name.clone(), model.tag_variable.clone());
+        let known = self.known().get(&service.name).cloned();
+        let variable = known.map(|known| known.tag_variable);
+        let model = project::read(&self.compose, service, tag, variable).await?;
+        let read = Known {
+            project: model.project.clone(),
+            compose_service: model.compose_service.clone(),
+            tag_variable: model.tag_variable.clone(),
+        };
+        claim(&mut self.known(), &service.name, read)?;
         Ok(model)
     }
 
-    fn tag_variables(&self) -> std::sync::MutexGuard<'_, BTreeMap<ServiceName, String>> {
-        self.tag_variables
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<ServiceName, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The container that the service runs in, and what earlier deployments left.
@@ -195,6 +207,28 @@ impl ComposeDriver {
     }
 }
 
+/// Remembers what was `read` of the service `name`, unless another name stands for the same container: two
+/// deployments would work on it at once, each taking the other's for its own previous one.
+fn claim(
+    known: &mut BTreeMap<ServiceName, Known>,
+    name: &ServiceName,
+    read: Known,
+) -> Result<(), Cause> {
+    let same = |other: &Known| {
+        (&other.project, &other.compose_service) == (&read.project, &read.compose_service)
+    };
+    let other = known.iter().find(|(other, of)| *other != name && same(of));
+    if let Some((other, _)) = other {
+        let detail = format!(
+            "`services.{name}` and `services.{other}` are the same service `{}` of the same Compose project `{}`; keep one of the two in the configuration, a container can only be deployed under one name",
+            read.compose_service, read.project
+        );
+        return Err(Cause::new(Code::InvalidCompose, Step::Prepare, detail));
+    }
+    known.insert(name.clone(), read);
+    Ok(())
+}
+
 /// What a failure of Docker means in a step.
 pub fn docker_cause(step: Step, error: &DockerError) -> Cause {
     let code = match (step, error) {
@@ -209,4 +243,41 @@ pub fn docker_cause(step: Step, error: &DockerError) -> Cause {
         _ => Code::DockerUnavailable,
     };
     Cause::new(code, step, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_belongs_to_the_name_that_was_read_first() {
+        let name = |text: &str| ServiceName::new(text).expect("valid");
+        let read = |project: &str, service: &str| Known {
+            project: project.to_owned(),
+            compose_service: service.to_owned(),
+            tag_variable: "TAG".to_owned(),
+        };
+        let mut known = BTreeMap::new();
+        for (service, what) in [
+            ("shop", read("acme", "web")),
+            ("worker", read("acme", "worker")),
+            ("stage", read("stage", "web")),
+            ("shop", read("acme", "web")),
+        ] {
+            claim(&mut known, &name(service), what).expect("not claimed by another");
+        }
+        let cause = claim(&mut known, &name("again"), read("acme", "web")).expect_err("claimed");
+        assert_eq!(cause.code, Code::InvalidCompose);
+        assert!(
+            cause
+                .detail
+                .starts_with("`services.again` and `services.shop` are the same service `web`"),
+            "{}",
+            cause.detail
+        );
+        assert!(!known.contains_key(&name("again")));
+        // A project that was renamed is free again once it was read under its new name.
+        claim(&mut known, &name("shop"), read("acme2", "web")).expect("renamed");
+        claim(&mut known, &name("again"), read("acme", "web")).expect("free");
+    }
 }

@@ -18,6 +18,7 @@ mod server;
 mod auth;
 mod docker;
 mod service;
+mod project;
 mod variables;
 mod health;
 mod signature;

@@ -116,6 +116,26 @@ fn a_plan_touches_nothing_and_a_check_finds_everything_in_order() {
 }
 
 #[test]
+fn a_check_finds_one_container_under_two_names() {
+    let scene = Scene::usual(CUTOVER);
+    // The name of the project is in the file, so only Compose can tell that the copy means the same one.
+    let project = scene.project_directory();
+    let copy = scene.dir().join("copy.yaml");
+    std::fs::copy(project.join("compose.yaml"), &copy).expect("a copy");
+    let mut text = std::fs::read_to_string(scene.configuration()).expect("a configuration");
+    let again = format!(
+        "[services.again]\nproject_directory = {project:?}\ncompose_files = [{copy:?}]\ncompose_service = \"app\"\n"
+    );
+    text.push_str(&again);
+    let configuration = scene.dir().join("twice.toml");
+    std::fs::write(&configuration, text).expect("writes");
+    let check = scene.run(&["check", "--config", &configuration.display().to_string()]);
+    assert_eq!(check.exit, 2, "{check:#?}");
+    let found = "are the same service `app` of the same Compose project";
+    assert_eq!(check.stdout.matches(found).count(), 1, "{}", check.stdout);
+}
+
+#[test]
 fn what_init_writes_is_in_order() {
     let mut scene = Scene::usual(CUTOVER);
     let one = scene.push(&ImageSpec::new("one"));

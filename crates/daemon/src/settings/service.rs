@@ -12,6 +12,7 @@ use cutover_core::names::{ServiceName, Tag, TagPattern};
 use super::auth::Names;
 use super::compose_files;
 use super::health::{self, Health};
+use super::project::same_container;
 use super::signature::{self, SignaturePolicy};
 use super::table::{Table, Value};
 use super::value::shown;
@@ -243,16 +244,6 @@ pub(super) fn read(section: Option<&Value<'_>>) -> BTreeMap<ServiceName, Service
         services.insert(name, service);
     }
     services
-}
-
-/// Whether two services would deploy the same container, as far as the file tells.
-fn same_container(a: &Service, b: &Service) -> bool {
-    let same_project = match (&a.project_name, &b.project_name) {
-        (Some(a), Some(b)) => a == b,
-        (None, None) => a.directory() == b.directory(),
-        _ => false,
-    };
-    same_project && a.compose_service == b.compose_service
 }
 
 fn read_one(value: &Value<'_>, name: Option<&ServiceName>) -> Option<Service> {

@@ -133,6 +133,105 @@ fn a_service_needs_a_place_and_is_configured_once() {
     );
 }
 
+/// Directories, files in them, the second service's keys beside `compose_service`, and whether both are one.
+const TWO_NAMES: &[(&str, &str, &str, bool)] = &[
+    // The name of the project is given once, and is the directory's by default.
+    (
+        "",
+        "",
+        "compose_files = [\"$DIR/Shop.1/compose.yaml\"]\nproject_name = \"shop1\"",
+        true,
+    ),
+    (
+        "",
+        "",
+        "compose_files = [\"$DIR/Shop.1/compose.yaml\"]\nproject_name = \"shop\"",
+        false,
+    ),
+    (
+        "",
+        "",
+        "compose_files = [\"$DIR/Shop.1/../Shop.1/compose.yaml\"]",
+        true,
+    ),
+    // Compose does not resolve the link: the project has the link's name, and containers of its own.
+    (
+        "",
+        "",
+        "compose_files = [\"$DIR/link/compose.yaml\"]",
+        false,
+    ),
+    (
+        "",
+        "",
+        "compose_files = [\"$DIR/link/compose.yaml\"]\nproject_name = \"shop1\"",
+        true,
+    ),
+    // Another directory of the same name, with the name that Compose gives to it.
+    (
+        "",
+        "",
+        "compose_files = [\"$DIR/other/shop1/compose.yaml\"]",
+        true,
+    ),
+    // The name is in the Compose file, or in its variables.
+    (
+        "name: acme\n",
+        "",
+        "compose_files = [\"$DIR/link/compose.yaml\"]",
+        true,
+    ),
+    (
+        "name: acme\n",
+        "",
+        "compose_files = [\"$DIR/other/shop1/compose.yaml\"]",
+        false,
+    ),
+    (
+        "name: ${NAME}\n",
+        "",
+        "compose_files = [\"$DIR/link/compose.yaml\"]\nenvironment = { NAME = \"b\" }",
+        false,
+    ),
+    (
+        "{\"name\": \"acme\"}\n",
+        "",
+        "compose_files = [\"$DIR/other/shop1/compose.yaml\"]",
+        false,
+    ),
+    (
+        "",
+        "COMPOSE_PROJECT_NAME=acme\n",
+        "compose_files = [\"$DIR/other/shop1/compose.yaml\"]",
+        false,
+    ),
+];
+
+#[test]
+fn one_container_under_two_names_is_refused_where_that_is_certain() {
+    for (compose, variables, second, same) in TWO_NAMES {
+        let place = Place::new();
+        std::fs::create_dir_all(place.path("Shop.1")).expect("a directory");
+        std::fs::create_dir_all(place.path("other/shop1")).expect("a directory");
+        std::os::unix::fs::symlink("Shop.1", place.path("link")).expect("a link");
+        place.write(
+            "Shop.1/compose.yaml",
+            &format!("{compose}services: {{}}\n"),
+            0o644,
+        );
+        place.write("Shop.1/.env", variables, 0o644);
+        place.write("other/shop1/compose.yaml", "services: {}\n", 0o644);
+        let text = format!(
+            "[services.shop]\ncompose_files = [\"$DIR/Shop.1/compose.yaml\"]\n[services.again]\n{second}\ncompose_service = \"shop\"\n"
+        );
+        let found = place.messages(&text);
+        let expected =
+            "`services.shop` and `services.again` are the same service of the same Compose project";
+        let expected: &[&str] = if *same { &[expected] } else { &[] };
+        assert_eq!(found, expected, "{compose}{variables}{second}");
+    }
+}
+
 #[test]
 fn variables_that_would_lead_compose_elsewhere_are_refused() {
     let place = Place::new();
