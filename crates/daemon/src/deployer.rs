@@ -181,6 +181,8 @@ struct Inner {
     journal: Journal,
     endings: broadcast::Sender<Deployment>,
     stopping: CancellationToken,
+    /// The bound on stopping has passed: nobody waits for an end any more.
+    over: CancellationToken,
     runs: TaskTracker,
 }
 
@@ -213,6 +215,7 @@ impl Deployer {
                 journal,
                 endings: broadcast::Sender::new(LIVE_EVENTS_MAX),
                 stopping: CancellationToken::new(),
+                over: CancellationToken::new(),
                 runs: TaskTracker::new(),
             }),
         }
@@ -248,6 +251,7 @@ impl Deployer {
             .is_err()
         {
             tracing::warn!("stopping in the middle of a deployment: the next start puts it right");
+            self.inner.over.cancel();
         }
     }
 
@@ -257,7 +261,8 @@ impl Deployer {
         self.inner.endings.subscribe()
     }
 
-    /// Waits until the deployment has ended and returns it.
+    /// Waits until the deployment has ended and returns it. A daemon that stops in the middle of it returns it
+    /// as it is then, without an end.
     ///
     /// # Errors
     /// [`Refused::NotFound`], or [`Refused::JournalUnavailable`].
@@ -266,11 +271,15 @@ impl Deployer {
             .underway()
             .get(id)
             .map(|underway| underway.end.subscribe());
-        if let Some(mut end) = end
-            && let Ok(ended) = end.wait_for(Option::is_some).await
-            && let Some(deployment) = ended.clone()
-        {
-            return Ok(deployment);
+        if let Some(mut end) = end {
+            tokio::select! {
+                ended = end.wait_for(Option::is_some) => {
+                    if let Ok(Some(deployment)) = ended.as_deref() {
+                        return Ok(deployment.clone());
+                    }
+                }
+                () = self.inner.over.cancelled() => {}
+            }
         }
         self.deployment(id).await
     }
@@ -419,14 +428,18 @@ impl Deployer {
         }
     }
 
-    /// Tells everybody who waits how a deployment ended, and returns when that is recorded, or when the daemon
-    /// stops: nothing else may be begun before, because the next start would take it for unfinished.
+    /// Tells everybody who waits how a deployment ended, or that this daemon will not see its end. Returns
+    /// when that is recorded, or when the daemon stops: nothing else may be begun before, because the next start
+    /// would take it for unfinished.
     async fn finish(&self, run: &mut Run) {
         let ended = run.record.deployment().clone();
-        // Nobody may be counting, and nobody watching.
-        drop(self.inner.endings.send(ended.clone()));
+        if ended.status().is_end() {
+            // Nobody may be counting.
+            drop(self.inner.endings.send(ended.clone()));
+        }
         if let Some(underway) = self.underway().get(&ended.id) {
             underway.end.send_replace(Some(ended.clone()));
+            // Nobody may be watching.
             drop(underway.live.send(Live::Recorded));
         }
         while let Err(error) = run.record.flush().await {
@@ -455,3 +468,6 @@ fn journal_refused(error: JournalError) -> Refused {
         disk_full,
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -147,6 +147,13 @@ impl Front {
         Ok(wire::deployment(deployment, &recorded))
     }
 
+    /// The same without what was recorded of it, if that cannot be read now: what became of an accepted
+    /// request is known all the same, and is never answered as a refusal.
+    async fn view_or_bare(&self, deployment: &Deployment) -> Wire {
+        let recorded = self.recorded(&deployment.id, 0).await.unwrap_or_default();
+        wire::deployment(deployment, &recorded)
+    }
+
     async fn recorded(&self, id: &DeploymentId, after: u64) -> Result<Vec<Recorded>, ApiError> {
         let recorded = self.journal().events(id, after, EVENTS_SHOWN_MAX).await;
         recorded.map_err(unreadable)
@@ -206,10 +213,8 @@ impl Front {
 
     /// Shows the deployment that a refusal is about. Whoever may be told so may also watch it.
     async fn about(&self, deployment: &Deployment, error: ApiError) -> ApiError {
-        match self.view(deployment).await {
-            Ok(view) => error.with_deployment(view, Some(self.watch_token(&deployment.id))),
-            Err(unreadable) => unreadable,
-        }
+        let view = self.view_or_bare(deployment).await;
+        error.with_deployment(view, Some(self.watch_token(&deployment.id)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sending a request until it is accepted, without ever deploying twice.
 //!
 //! ```text
-//! accepted (202), ended (a stored or final answer), or already under way (409 in_progress)  -> done
+//! accepted (202), ended (a stored or final answer), or under way (409 in_progress, 500 not_ended)  -> done
 //! busy (409 deployment_in_progress, 429, 503)  -> wait as told, send again with a new timestamp
 //! not reached                                  -> over the network, try again for a short while
 //! answer lost, or a proxy answered in trouble  -> send the very same bytes again
@@ -238,7 +238,7 @@ fn is_passed_on(status: StatusCode) -> bool {
 
 /// Whether a problem tells of this request's own deployment, and not of a refusal.
 fn is_about_this(problem: &Problem, status: StatusCode, submission: &Submission) -> bool {
-    if problem.code == "in_progress" {
+    if ["in_progress", "not_ended"].contains(&problem.code.as_str()) {
         return true;
     }
     let Some(deployment) = &problem.deployment else {
@@ -246,7 +246,9 @@ fn is_about_this(problem: &Problem, status: StatusCode, submission: &Submission)
     };
     match submission.delivery_id() {
         Some(id) => deployment.delivery_id.as_deref() == Some(id),
-        None => status != StatusCode::CONFLICT && deployment.outcome.is_some(),
+        // What stands in the way is shown with a 409 only. One that has not ended goes on without us, and a
+        // request without a delivery id must not be sent twice.
+        None => status != StatusCode::CONFLICT,
     }
 }
 

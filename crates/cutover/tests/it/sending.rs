@@ -153,6 +153,45 @@ fn a_failed_deployment_that_is_replayed_keeps_its_exit_code() {
 }
 
 #[test]
+fn a_deployment_that_the_daemon_left_in_the_middle_is_followed_to_its_end() {
+    let mut left = deployment(Status::Verifying);
+    for (line, arguments, delivery_id, status, code) in [
+        (
+            "POST /deploy",
+            &["deploy", "app", SHA, "--delivery-id", "this-one"][..],
+            Some("this-one"),
+            500,
+            "not_ended",
+        ),
+        (
+            "POST /v1/services/app/rollback",
+            &["rollback", "app"],
+            None,
+            500,
+            "not_ended",
+        ),
+        (
+            "POST /v1/services/app/rollback",
+            &["rollback", "app"],
+            None,
+            503,
+            "shutting_down",
+        ),
+    ] {
+        left.delivery_id = delivery_id.map(str::to_owned);
+        let mut problem = refusal(status, code);
+        problem.deployment = Some(Box::new(left.clone()));
+        problem.watch_token = Some(WATCH_TOKEN.to_owned());
+        let server = Server::start();
+        let answer = Act::json(status, json(&problem)).with("retry-after", "1");
+        server.on(line, [answer]);
+        succeeds(&server);
+        Cutover::local(&server, arguments).run().with_code(0);
+        assert_eq!(server.seen(line).len(), 1, "{line} {code}");
+    }
+}
+
+#[test]
 fn a_busy_daemon_is_waited_for() {
     let busy =
         |status, code| Act::json(status, json(&refusal(status, code))).with("retry-after", "1");

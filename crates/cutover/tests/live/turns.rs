@@ -105,6 +105,40 @@ fn stopping_the_daemon_finishes_what_has_switched() {
 }
 
 #[test]
+fn a_stop_that_does_not_wait_for_the_end_is_answered_as_such_and_the_next_start_puts_it_right() {
+    let mut scene = Scene::usual(CUTOVER);
+    let configuration = std::fs::read_to_string(scene.configuration()).expect("a configuration");
+    let hasty = configuration.replace("[server]\n", "[server]\nshutdown_deadline = \"0s\"\n");
+    scene.write("cutover.toml", &hasty);
+    scene.stop_daemon();
+    scene.start_daemon();
+    let good = scene.push(&ImageSpec::new("good"));
+    let late = scene.push(&slow("late"));
+    drop(scene.deploy(&good).expect("succeeded"));
+    let before = identity(&scene).0;
+    let (status, answer) = std::thread::scope(|threads| {
+        let waiting = threads.spawn(|| scene.post(&late));
+        scene.wait_until("it is being verified", || {
+            status_of_newest(&scene) == "verifying"
+        });
+        scene.stop_daemon();
+        waiting.join().expect("an answer")
+    });
+    assert_eq!(
+        (status, answer["code"].as_str()),
+        (500, Some("not_ended")),
+        "{answer:#}"
+    );
+    assert!(answer["deployment"]["outcome"].is_null(), "{answer:#}");
+    assert_eq!(answer["deployment"]["nothing_changed"], false);
+    scene.start_daemon();
+    scene.wait_until("it is put right", || {
+        status_of_newest(&scene) == "rolled_back"
+    });
+    assert_eq!(identity(&scene).0, before);
+}
+
+#[test]
 fn stopping_the_daemon_gives_up_what_has_not_switched() {
     let mut scene = Scene::new(CUTOVER, &Wishes::default());
     let good = scene.push(&ImageSpec::new("good"));

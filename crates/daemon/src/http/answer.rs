@@ -3,12 +3,14 @@
 //! | the deployment | status | `code` |
 //! |---|---|---|
 //! | succeeded, unchanged | 200 | |
-//! | failed: nothing was changed | 4xx, 503, 507 | that of its cause |
+//! | failed: nothing was changed | 4xx, 507 | that of its cause |
 //! | cancelled | 409 | `cancelled` |
 //! | rolled back | 500 | `rolled_back`; the reason is in `deployment.cause` |
 //! | an operator is needed | 500 | `rollback_failed`, `no_rollback_target` |
+//! | not ended: the daemon stopped in the middle of it | 500 | `not_ended` |
 //!
-//! Never 502 or 504: those come from a proxy in front, and the two must not be confused.
+//! Never 503 with a `Retry-After` once it has ended: a client that repeats the request as told would only get
+//! the recorded answer, again and again. Never 502 or 504: those come from a proxy in front, and the two must not be confused.
 
 use std::convert::Infallible;
 
@@ -19,7 +21,8 @@ use cutover_api::deploy::DeployAnswer;
 use cutover_api::deployment::{Deployment as Wire, Outcome};
 use cutover_core::cause::Code;
 use cutover_core::deployment::Deployment;
-use http::header::{LOCATION, RETRY_AFTER};
+use cutover_core::names::DeploymentId;
+use http::header::LOCATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -38,9 +41,6 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// The one preference that is known.
 const RESPOND_ASYNC: &str = "respond-async";
-
-/// Seconds after which a deployment that failed for a passing reason is worth another request.
-const RETRY_AFTER_FAILURE: u32 = 30;
 
 /// When a request wants its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,8 @@ impl<S: Sync> FromRequestParts<S> for Wanted {
 
 /// The HTTP status of a deployment that ended with this cause before anything was changed.
 ///
-/// 4xx: the request, its image or its project must change; 503: the same request may succeed later.
+/// 422: the request, its image or its project must change; 424: something that the deployment needs was not
+/// there, and another one may succeed.
 /// The codes of causes that only follow a switch are here for completeness: such a deployment is
 /// answered by its outcome.
 #[must_use]
@@ -96,15 +97,15 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::UnsupportedStrategy
         | Code::StageFailed
         | Code::OutsideChange => StatusCode::UNPROCESSABLE_ENTITY,
-        Code::RegistryDenied | Code::RegistryUnavailable | Code::DeadlineExceeded => {
-            StatusCode::FAILED_DEPENDENCY
-        }
-        Code::Cancelled | Code::Interfered => StatusCode::CONFLICT,
-        Code::InsufficientStorage => StatusCode::INSUFFICIENT_STORAGE,
-        Code::DockerUnavailable
+        Code::RegistryDenied
+        | Code::RegistryUnavailable
+        | Code::DeadlineExceeded
+        | Code::DockerUnavailable
         | Code::JournalUnavailable
         | Code::ShuttingDown
-        | Code::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
+        | Code::Interrupted => StatusCode::FAILED_DEPENDENCY,
+        Code::Cancelled | Code::Interfered => StatusCode::CONFLICT,
+        Code::InsufficientStorage => StatusCode::INSUFFICIENT_STORAGE,
         Code::SwitchFailed
         | Code::ContainerExited
         | Code::Unhealthy
@@ -141,7 +142,7 @@ pub(super) async fn accepted(
     let (deployment, replayed) = match accepted {
         Accepted::Replayed(deployment) => (deployment, true),
         Accepted::Started(deployment) if wanted == Wanted::Acceptance => {
-            return acceptance(front, &deployment).await;
+            return Ok(acceptance(front, &deployment).await);
         }
         Accepted::Started(deployment) => (ended(front, deployment).await?, false),
     };
@@ -157,35 +158,53 @@ pub(super) async fn accepted(
 async fn ended(front: &Front, deployment: Deployment) -> Result<Deployment, ApiError> {
     match front.deployer().ended(&deployment.id).await {
         Ok(ended) => Ok(ended),
-        Err(refused) => {
-            let view = front.view(&deployment).await?;
-            let token = front.watch_token(&deployment.id);
-            Err(front
-                .refusal(refused)
-                .await
-                .with_deployment(view, Some(token)))
+        Err(error) => {
+            tracing::error!(%error, deployment.id = %deployment.id, "how a deployment goes on cannot be read");
+            let mut view = front.view_or_bare(&deployment).await;
+            // It was so when it was accepted. Nobody can say that it still is.
+            view.nothing_changed = false;
+            Err(not_ended(
+                front,
+                view,
+                "how this deployment goes on cannot be read from the journal; what runs may have been changed by now",
+            ))
         }
     }
 }
 
 /// `202`: the deployment was recorded and will run.
-async fn acceptance(front: &Front, deployment: &Deployment) -> Result<Response, ApiError> {
-    let view = front.view(deployment).await?;
+async fn acceptance(front: &Front, deployment: &Deployment) -> Response {
+    let view = front.view_or_bare(deployment).await;
     let mut response = with_location(StatusCode::ACCEPTED, &view, front.answer(view.clone()));
     let headers = response.headers_mut();
     headers.insert(PREFERENCE_APPLIED, HeaderValue::from_static(RESPOND_ASYNC));
-    Ok(response)
+    response
+}
+
+/// That an accepted deployment has not ended, and that this daemon will not see its end.
+fn not_ended(front: &Front, view: Wire, detail: &'static str) -> ApiError {
+    let token = DeploymentId::new(&view.id).map(|id| front.watch_token(&id));
+    ApiError::new(RequestCode::NotEnded, detail).with_deployment(view, token.ok())
+}
+
+/// The answer for a deployment that was left unfinished because the daemon stops.
+fn unfinished(front: &Front, view: Wire) -> ApiError {
+    if !view.nothing_changed {
+        let detail = "the daemon stopped in the middle of this deployment, after the switch had begun; its next start finishes it or puts the previous release back";
+        return not_ended(front, view, detail);
+    }
+    let detail = "the daemon is stopping and the deployment has not ended; nothing was changed so far, and the next start goes on with it";
+    let token = DeploymentId::new(&view.id).map(|id| front.watch_token(&id));
+    ApiError::new(RequestCode::ShuttingDown, detail)
+        .with_hint("follow the deployment that Location names once the daemon is back")
+        .with_deployment(view, token.ok())
 }
 
 /// The answer for a deployment that has ended.
 async fn outcome(front: &Front, deployment: &Deployment) -> Result<Response, ApiError> {
-    let view = front.view(deployment).await?;
+    let view = front.view_or_bare(deployment).await;
     let Some(outcome) = view.outcome else {
-        let detail =
-            "the daemon is stopping and the deployment has not ended; the next start puts it right";
-        return Err(ApiError::new(RequestCode::ShuttingDown, detail)
-            .with_hint("follow the deployment that Location names once the daemon is back")
-            .with_deployment(view, Some(front.watch_token(&deployment.id))));
+        return Err(unfinished(front, view));
     };
     let cause = deployment.cause().map(|cause| cause.code);
     let (status, code) = verdict(outcome, cause);
@@ -202,12 +221,6 @@ async fn outcome(front: &Front, deployment: &Deployment) -> Result<Response, Api
     let headers = response.headers_mut();
     if let Ok(location) = HeaderValue::try_from(location(deployment.id.as_str())) {
         headers.insert(LOCATION, location);
-    }
-    if matches!(
-        status,
-        StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE
-    ) {
-        headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_FAILURE));
     }
     Ok(response)
 }
@@ -252,68 +265,4 @@ fn with_location(status: StatusCode, view: &Wire, answer: DeployAnswer) -> Respo
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failure_that_changed_nothing_is_never_a_500_or_a_proxys_status() {
-        for &code in Code::ALL {
-            let (status, word) = verdict(Outcome::Failed, Some(code));
-            assert_eq!(word, code.as_str());
-            assert!(
-                ![StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT].contains(&status),
-                "{code:?}"
-            );
-            assert!(!status.is_success(), "{code:?}");
-            if code.retriable() {
-                let passing = [
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    StatusCode::FAILED_DEPENDENCY,
-                ];
-                assert!(passing.contains(&status), "{code:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_outcome_decides_before_the_cause() {
-        for &code in Code::ALL {
-            let cause = Some(code);
-            assert_eq!(verdict(Outcome::Succeeded, cause).0, StatusCode::OK);
-            assert_eq!(verdict(Outcome::Unchanged, cause).0, StatusCode::OK);
-            let rolled_back = verdict(Outcome::RolledBack, cause);
-            assert_eq!(
-                rolled_back,
-                (StatusCode::INTERNAL_SERVER_ERROR, "rolled_back")
-            );
-            let (status, word) = verdict(Outcome::RollbackFailed, cause);
-            assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
-            assert!(["rollback_failed", "no_rollback_target"].contains(&word));
-            assert_eq!(
-                verdict(Outcome::Cancelled, cause),
-                (StatusCode::CONFLICT, "cancelled")
-            );
-        }
-    }
-
-    #[test]
-    fn preferences_are_read_as_a_list() {
-        let wanted = |values: &[&'static str]| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(PREFER, HeaderValue::from_static(value));
-            }
-            Wanted::of(&headers)
-        };
-        for asks in [
-            &["respond-async"][..],
-            &["wait=10, Respond-Async"],
-            &["wait=10", "respond-async; x=1"],
-        ] {
-            assert_eq!(wanted(asks), Wanted::Acceptance, "{asks:?}");
-        }
-        for does_not in [&[][..], &["respond-asynchronously"], &["wait=10"]] {
-            assert_eq!(wanted(does_not), Wanted::Outcome, "{does_not:?}");
-        }
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! Why a request was refused: the stable words, their HTTP statuses and the problem body.
 //!
-//! These are refusals of a *request*; nothing was recorded then. How a *deployment* ended is told in
-//! [`super::answer`].
+//! These are refusals of a *request*; nothing was recorded then, but for `not_ended`, which is no refusal and
+//! shows the deployment. How a *deployment* ended is told in [`super::answer`].
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -143,6 +143,9 @@ request_codes! {
     /// A defect of cutover.
     Internal = "internal", INTERNAL_SERVER_ERROR,
         "look at `journalctl -u cutover`, and report this as a defect";
+    /// The daemon stopped in the middle of an accepted deployment.
+    NotEnded = "not_ended", INTERNAL_SERVER_ERROR,
+        "follow the deployment that Location names once the daemon is back: its next start finishes it or rolls it back";
     /// The daemon is still putting right what it found at its start.
     Recovering = "recovering", SERVICE_UNAVAILABLE,
         "send the request again in a moment";
@@ -164,7 +167,7 @@ request_codes! {
 }
 
 impl RequestCode {
-    /// Seconds after which the same request may fare better; given with every 409 and 503.
+    /// Seconds after which the same request may fare better; given with every refusal by 409 and 503.
     #[must_use]
     pub fn retry_after(self) -> Option<u32> {
         match self {
