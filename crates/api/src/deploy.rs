@@ -11,22 +11,27 @@ pub const DEPLOY_PATH: &str = "/deploy";
 /// The header that carries `sha256=<64 hex digits>`, the signature of the raw body.
 pub const SIGNATURE_HEADER: &str = "x-hub-signature-256";
 
-/// What a client sends to `POST /deploy`. Fields that are not listed here are ignored by the daemon.
+/// What a client sends to `POST /deploy`. Fields that are not listed here are ignored by the daemon;
+/// what has no value is left out, for `null` is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DeployRequest {
     /// The image tag to run: 40 or 64 lower-case hexadecimal digits, unless the service widens it.
     pub image_sha: String,
     /// The configured service; may be left out where only one is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub service: Option<String>,
     /// The idempotency key: 1 to 128 of `A-Za-z0-9._:-`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub delivery_id: Option<String>,
     /// When the request was made, in Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub timestamp: Option<i64>,
     /// The manifest digest that the tag must resolve to, `sha256:` and 64 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub image_digest: Option<String>,
 }
 

@@ -70,6 +70,7 @@ pub(super) struct PageQuery {
     /// Only those older than this one, for the next page.
     before: Option<String>,
     /// How many, 1 to 100; 20 unless given.
+    #[param(value_type = u32, required = false, minimum = 1, maximum = 100)]
     limit: Option<String>,
 }
 

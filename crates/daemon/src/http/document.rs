@@ -195,6 +195,33 @@ mod tests {
     }
 
     #[test]
+    fn the_document_allows_what_the_daemon_takes() {
+        let document = serde_json::to_value(routes().into_openapi()).expect("JSON");
+        let fields = &document["components"]["schemas"]["DeployRequest"]["properties"];
+        for (field, kind) in [
+            ("image_sha", "string"),
+            ("service", "string"),
+            ("delivery_id", "string"),
+            ("timestamp", "integer"),
+            ("image_digest", "string"),
+        ] {
+            assert_eq!(fields[field]["type"], kind, "{field}");
+        }
+        let required = &document["components"]["schemas"]["DeployRequest"]["required"];
+        assert_eq!(*required, serde_json::json!(["image_sha"]));
+        let parameters = &document["paths"]["/v1/deployments"]["get"]["parameters"];
+        let mut parameters = parameters.as_array().expect("a list").iter();
+        let limit = parameters.find(|parameter| parameter["name"] == "limit");
+        let limit = limit.expect("the parameter");
+        assert_eq!(limit["required"], false);
+        let schema = &limit["schema"];
+        assert_eq!(schema["type"], "integer");
+        let bounds = (schema["minimum"].as_u64(), schema["maximum"].as_u64());
+        let allowed = u64::from(crate::http::limits::PAGE_LEN_MAX);
+        assert_eq!(bounds, (Some(1), Some(allowed)));
+    }
+
+    #[test]
     fn the_document_refers_to_nothing_that_it_does_not_hold() {
         let document = routes().into_openapi();
         let text = document.to_json().expect("JSON");
