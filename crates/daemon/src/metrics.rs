@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use cutover_core::deployment::Deployment;
+use cutover_core::deployment::{Deployment, Previous};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -162,7 +162,11 @@ impl Metrics {
                 .get_or_create(&labels)
                 .observe(seconds);
         }
-        if let Some(outage_ms) = deployment.outage_ms {
+        // Where nothing ran before, nothing went out: zeros would hide the outages there were.
+        let ran = |previous: &Previous| previous.condition.ran();
+        if deployment.previous.as_ref().is_some_and(ran)
+            && let Some(outage_ms) = deployment.outage_ms
+        {
             let service = labels.service;
             self.counted
                 .outages
@@ -276,11 +280,7 @@ mod tests {
     use cutover_core::deployment::{Event, Request, UnixMillis};
     use cutover_core::names::{DeploymentId, ServiceName, Tag};
 
-    #[test]
-    fn what_happened_is_found_in_the_text() {
-        let metrics = Metrics::new();
-        metrics.answered("POST", "/deploy", 401);
-        metrics.refused("unauthorized");
+    fn requested() -> Deployment {
         let request = Request {
             service: ServiceName::new("shop").expect("a name"),
             tag: Tag::new("v1").expect("a tag"),
@@ -291,7 +291,15 @@ mod tests {
             rollback_to: None,
         };
         let id = DeploymentId::new("01938f3e-7c1a-7abc-8def-0123456789ab").expect("an id");
-        let mut deployment = Deployment::requested(id, request, UnixMillis(0));
+        Deployment::requested(id, request, UnixMillis(0))
+    }
+
+    #[test]
+    fn what_happened_is_found_in_the_text() {
+        let metrics = Metrics::new();
+        metrics.answered("POST", "/deploy", 401);
+        metrics.refused("unauthorized");
+        let mut deployment = requested();
         let why = "superseded".to_owned();
         deployment
             .apply(&Event::Cancelled { why }, UnixMillis(1500))
@@ -315,5 +323,35 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} not in:\n{text}");
         }
+    }
+
+    #[test]
+    fn an_outage_is_only_observed_where_something_ran_before() {
+        use crate::deployer::tests::until_switched;
+        use cutover_core::deployment::{Condition, RestartPolicy};
+        let metrics = Metrics::new();
+        for condition in [None, Some(Condition::Stopped), Some(Condition::Healthy)] {
+            let mut deployment = requested();
+            for event in until_switched() {
+                let event = match event {
+                    Event::StageStarted { .. } => Event::StageStarted {
+                        previous: condition.map(|condition| Previous {
+                            container: "aaaa".into(),
+                            name: "shop-1".into(),
+                            image: "shop:1".into(),
+                            image_id: "sha256:a".into(),
+                            condition,
+                            restart_policy: RestartPolicy::default(),
+                        }),
+                    },
+                    event => event,
+                };
+                deployment.apply(&event, UnixMillis(1)).expect("legal");
+            }
+            metrics.deployment_ended(&deployment);
+        }
+        let text = metrics.encode(&[]).expect("text");
+        let line = r#"cutover_deployment_outage_seconds_count{service="shop"} 1"#;
+        assert!(text.contains(line), "{text}");
     }
 }
