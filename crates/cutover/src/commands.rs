@@ -63,7 +63,12 @@ enum Format {
 impl Format {
     /// As asked for with `--json` or not.
     fn of(args: &ClientArgs) -> Self {
-        if args.json { Self::Json } else { Self::Text }
+        Self::of_flag(args.json)
+    }
+
+    /// The same for a command that asks no daemon.
+    fn of_flag(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
     }
 }
 

@@ -15,7 +15,8 @@ pub(crate) enum Exit {
     Done,
     /// 1: it failed and nothing was changed; also a request that was refused.
     Failed,
-    /// 2: wrong usage or configuration; nothing was sent. The argument parser ends with it as well.
+    /// 2: wrong usage or configuration, or a machine without what the daemon needs; nothing was sent. The
+    /// argument parser ends with it as well, and the unit does not start a daemon again that ended with it.
     Usage,
     /// 3: the new release failed and the previous one runs again.
     RolledBack,

@@ -11,7 +11,7 @@ use crate::driver::command::Compose;
 use crate::driver::project::ServiceModel;
 use crate::http::Identity;
 use crate::registry::{self, Cosign};
-use crate::settings::{Service, Settings};
+use crate::settings::{Mistake, Mistakes, Service, Settings};
 
 /// Less free disk than this is worth a word before it is too little for a pull.
 const DISK_WARNING_BYTES: u64 = 2 << 30;
@@ -31,7 +31,7 @@ pub enum Level {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was looked at: `docker`, `compose`, `service app`, …
+    /// What was looked at: `docker`, `compose`, `service app`, `configuration services.app.order`, …
     pub subject: String,
     /// How bad it is.
     pub level: Level,
@@ -42,6 +42,26 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// The mistakes in a configuration file as findings, one for each: without settings nothing else can be
+    /// looked at.
+    #[must_use]
+    pub fn of_configuration(mistakes: &Mistakes) -> Vec<Self> {
+        let path = mistakes.path().display();
+        let finding = |mistake: &Mistake| {
+            let place = match mistake.line() {
+                Some(line) => format!("{path}:{line}"),
+                None => path.to_string(),
+            };
+            let subject = format!("configuration {}", mistake.key());
+            Self::mistake(
+                subject.trim_end(),
+                format!("{place}: {}", mistake.message()),
+                mistake.help().unwrap_or_default(),
+            )
+        };
+        mistakes.iter().map(finding).collect()
+    }
+
     fn fine(subject: &str, found: impl Into<String>) -> Self {
         Self {
             subject: subject.to_owned(),

@@ -53,6 +53,21 @@ pub enum RunError {
     Http(#[from] HttpError),
 }
 
+impl RunError {
+    /// Whether every start ends in the same way until somebody changes the configuration or installs what is
+    /// missing: then starting again by itself helps nobody.
+    #[must_use]
+    pub fn stays(&self) -> bool {
+        matches!(
+            self,
+            Self::Compose(ProgramError::NotFound { .. })
+                | Self::ComposeTooOld { .. }
+                | Self::Docker(DockerError::Unsupported { .. })
+                | Self::Http(HttpError::Tls(_))
+        )
+    }
+}
+
 /// Runs until `shutdown` is done, then stops gracefully within the configured bound.
 ///
 /// Docker need not answer at the start: requests are refused until it does.

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use cutover_daemon::check::{Finding, Level, check};
-use cutover_daemon::settings::{self, Ink};
+use cutover_daemon::settings::{self, Ink, Mistakes};
 
-use super::block_on;
+use super::{Format, block_on};
 use crate::exit::Exit;
 use crate::render::style::paint;
 
@@ -30,10 +30,7 @@ pub(crate) struct CheckArgs {
 pub(crate) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     let settings = match settings::load(&args.config) {
         Ok(settings) => settings,
-        Err(mistakes) => {
-            anstream::eprintln!("{}", mistakes.render(Ink::Colored));
-            return Ok(Exit::Usage.into());
-        }
+        Err(mistakes) => return refuse(&mistakes, Format::of_flag(args.json)),
     };
     let findings = block_on(check(&settings))?;
     if args.json {
@@ -50,6 +47,20 @@ pub(crate) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         Exit::Done
     };
     Ok(exit.into())
+}
+
+/// Refuses a configuration with all its mistakes; on stdout as well, as `check` prints its findings, where
+/// JSON was asked for.
+///
+/// # Errors
+/// When they cannot be printed.
+pub(super) fn refuse(mistakes: &Mistakes, format: Format) -> anyhow::Result<ExitCode> {
+    anstream::eprintln!("{}", mistakes.render(Ink::Colored));
+    if let Format::Json = format {
+        let findings = Finding::of_configuration(mistakes);
+        anstream::println!("{}", serde_json::to_string(&findings)?);
+    }
+    Ok(Exit::Usage.into())
 }
 
 fn line(finding: &Finding) -> String {

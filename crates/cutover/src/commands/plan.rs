@@ -9,9 +9,10 @@ use cutover_daemon::docker::Docker;
 use cutover_daemon::driver::ComposeDriver;
 use cutover_daemon::driver::command::Compose;
 use cutover_daemon::plan::{Plan, plan};
-use cutover_daemon::settings::{self, Ink, Settings};
+use cutover_daemon::settings::{self, Settings};
 
-use super::block_on;
+use super::check::refuse;
+use super::{Format, block_on};
 use crate::client::failure::Failure;
 use crate::exit::Exit;
 use crate::render::deployment::fields;
@@ -43,10 +44,7 @@ pub(crate) struct PlanArgs {
 pub(crate) fn run(args: PlanArgs) -> anyhow::Result<ExitCode> {
     let settings = match settings::load(&args.config) {
         Ok(settings) => settings,
-        Err(mistakes) => {
-            anstream::eprintln!("{}", mistakes.render(Ink::Colored));
-            return Ok(Exit::Usage.into());
-        }
+        Err(mistakes) => return refuse(&mistakes, Format::of_flag(args.json)),
     };
     let plan = block_on(look(&settings, &args))??;
     if args.json {

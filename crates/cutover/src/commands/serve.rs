@@ -4,14 +4,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use cutover_daemon::settings::{self, Ink};
+use cutover_daemon::settings;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use super::Format;
+use super::check::refuse;
+use crate::client::failure::Failure;
 use crate::exit::Exit;
 
 /// Deployments are mostly waiting: for Docker, a registry, a health check.
 const WORKER_THREADS: usize = 2;
+
+/// What to do where every start would end in the same way.
+const NEXT: &str = "nothing was changed; `cutover check` says all that is wrong at once";
 
 /// What `cutover serve` takes.
 #[derive(Debug, clap::Args)]
@@ -24,14 +30,12 @@ pub(crate) struct ServeArgs {
 /// Runs the daemon until it is told to stop by SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When it cannot start; nothing was changed then.
+/// When it cannot start; nothing was changed then. What only a change of the configuration or of the machine
+/// can put right ends with 2, on which the unit does not start it again.
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let settings = match settings::load(&args.config) {
         Ok(settings) => settings,
-        Err(mistakes) => {
-            anstream::eprintln!("{}", mistakes.render(Ink::Colored));
-            return Ok(Exit::Usage.into());
-        }
+        Err(mistakes) => return refuse(&mistakes, Format::Text),
     };
     start_logging();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -48,8 +52,11 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
                 _ = interrupt.recv() => {}
             }
         };
-        cutover_daemon::run::run(settings, shutdown).await?;
-        anyhow::Ok(())
+        let ended = cutover_daemon::run::run(settings, shutdown).await;
+        ended.map_err(|error| match error.stays() {
+            true => anyhow::Error::from(Failure::usage(error.to_string(), NEXT)),
+            false => error.into(),
+        })
     })?;
     Ok(Exit::Done.into())
 }

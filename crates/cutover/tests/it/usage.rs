@@ -1,5 +1,6 @@
 //! What needs no daemon.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use crate::binary::{Cutover, file};
@@ -152,5 +153,96 @@ fn completions_and_manual_pages_are_printed() {
         .with_code(0);
     for page in ["cutover.1", "cutover-deploy.1", "cutover-pause.1"] {
         assert!(path.join(page).exists(), "{page}");
+    }
+}
+
+#[test]
+fn a_mistake_in_the_configuration_is_json_where_json_was_asked_for() {
+    let configuration = file("[services.app]\nproject_directory = \"/\"\nkeep_releases = 1\n");
+    let path = configuration.path().display().to_string();
+    for arguments in [
+        &["check", "--json", "--config", &path][..],
+        &["plan", "app", SHA, "--json", "--config", &path],
+    ] {
+        let ended = Cutover::new(arguments).run().with_code(2);
+        let findings: serde_json::Value = serde_json::from_str(&ended.stdout).expect("JSON");
+        let found = findings.as_array().expect("a list");
+        let of_key = |key: &str| {
+            let subject = format!("configuration {key}");
+            let found = found
+                .iter()
+                .find(|finding| finding["subject"] == subject.as_str());
+            found
+                .unwrap_or_else(|| panic!("{key}: {findings:#}"))
+                .clone()
+        };
+        let keep = of_key("services.app.keep_releases");
+        assert_eq!(keep["level"], "mistake");
+        let said = keep["found"].as_str().expect("a text");
+        assert!(
+            said.starts_with(&format!("{path}:3: ")) && said.ends_with("not 1"),
+            "{said}"
+        );
+        let help = of_key("services.app.project_directory")["advice"].clone();
+        assert!(help.as_str().is_some_and(|help| !help.is_empty()), "{help}");
+        assert!(ended.stderr.contains("2 mistakes"), "{}", ended.stderr);
+    }
+    let silent = Cutover::new(&["check", "--config", &path])
+        .run()
+        .with_code(2);
+    assert_eq!(silent.stdout, "");
+}
+
+#[test]
+fn a_daemon_that_could_never_start_ends_with_2_and_others_with_1() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| directory.path().join(name);
+    let write = |name: &str, text: &str, mode: u32| {
+        std::fs::write(at(name), text).expect("writes");
+        std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(mode)).expect("a mode");
+    };
+    write("compose.yaml", "services: {}\n", 0o644);
+    write("secret", &"s".repeat(32), 0o600);
+    write("tls.crt", "a certificate", 0o644);
+    write("tls.key", "a key", 0o600);
+    let configuration = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nTLSsocket = {:?}\nstate_directory = {:?}\n\
+         [auth.hmac.ci]\nsecret_file = {:?}\nservices = [\"app\"]\n\
+         [docker]\nsocket = {:?}\ncompose = {:?}\nconfig_directory = {:?}\n\
+         [services.app]\ncompose_files = [{:?}]\n",
+        at("cutover.sock"),
+        at("state"),
+        at("secret"),
+        at("none.sock"),
+        at("docker-compose"),
+        directory.path(),
+        at("compose.yaml"),
+    );
+    let tls = format!(
+        "tls = {{ cert = {:?}, key = {:?} }}\n",
+        at("tls.crt"),
+        at("tls.key")
+    );
+    for (version, tls, state, code, said) in [
+        ("2.19.1", "", "state", 2, "too old"),
+        ("2.29.1", tls.as_str(), "state", 2, "tls.crt"),
+        // Another start may find room for it.
+        ("2.29.1", "", "secret/state", 1, "state directory"),
+    ] {
+        let program = format!("#!/bin/sh\necho {version}\n");
+        write("docker-compose", &program, 0o755);
+        let text = configuration.replace("TLS", tls);
+        let text = text.replace("/state\"", &format!("/{state}\""));
+        write("cutover.toml", &text, 0o644);
+        let path = at("cutover.toml").display().to_string();
+        let ended = Cutover::new(&["serve", "--config", &path])
+            .run()
+            .with_code(code);
+        let error = ended.stderr.lines().find(|line| line.contains("error:"));
+        assert!(
+            error.is_some_and(|line| line.contains(said)),
+            "{}",
+            ended.stderr
+        );
     }
 }

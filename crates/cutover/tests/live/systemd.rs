@@ -126,6 +126,33 @@ fn it_is_shared_upgraded_backed_up_and_removed_as_the_manual_says() {
 }
 
 #[test]
+fn a_mistake_in_the_configuration_ends_the_unit_and_does_not_start_it_for_ever() {
+    Site::with("/srv/shop", |site| {
+        site.install();
+        let configuration = site.server.path("/etc/cutover/cutover.toml");
+        let text = fs::read_to_string(&configuration).expect("the configuration");
+        fs::write(
+            &configuration,
+            text.replace("[server]\n", "[server]\nsoket = 1\n"),
+        )
+        .expect("a file");
+        assert_ne!(
+            site.run("/", "systemctl enable --now /etc/cutover/cutover.service")
+                .exit,
+            0
+        );
+        site.server.wait_until("systemd gives up", || {
+            site.property("ActiveState") == "failed"
+        });
+        assert_eq!(site.property("NRestarts"), "0");
+        assert_eq!(site.property("ExecMainStatus"), "2");
+        fs::write(configuration, text).expect("a file");
+        site.expect("/", "systemctl restart cutover");
+        assert_eq!(site.property("ActiveState"), "active");
+    });
+}
+
+#[test]
 fn systemd_counts_it_as_started_when_it_answers_and_shows_what_it_waits_for() {
     Site::with("/srv/shop", |site| {
         site.install();
