@@ -16,7 +16,7 @@ pub(crate) enum Exit {
     /// 1: it failed and nothing was changed; also a request that was refused.
     Failed,
     /// 2: wrong usage or configuration, or a machine without what the daemon needs; nothing was sent. The
-    /// argument parser ends with it as well, and the unit does not start a daemon again that ended with it.
+    /// argument parser ends with it as well.
     Usage,
     /// 3: the new release failed and the previous one runs again.
     RolledBack,

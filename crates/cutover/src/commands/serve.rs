@@ -31,7 +31,7 @@ pub(crate) struct ServeArgs {
 ///
 /// # Errors
 /// When it cannot start; nothing was changed then. What only a change of the configuration or of the machine
-/// can put right ends with 2, on which the unit does not start it again.
+/// can put right ends with 2.
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let settings = match settings::load(&args.config) {
         Ok(settings) => settings,

@@ -77,16 +77,18 @@ fn what_was_begun_for_a_service_that_is_not_configured_any_more_is_put_right() {
     scene.kill_daemon();
     let path = scene.configuration();
     let text = std::fs::read_to_string(&path).expect("a configuration");
-    let renamed = text.replace(
-        "[services.app]",
-        "[services.other]\ncompose_service = \"app\"",
-    );
+    let renamed = text
+        .replace(
+            "[services.app]",
+            "[services.other]\ncompose_service = \"app\"",
+        )
+        .replace("services = [\"app\"]", "services = [\"other\"]");
     assert_ne!(renamed, text);
     std::fs::write(&path, renamed).expect("written");
     scene.start_daemon();
     scene.wait_until("the old container runs, alone", || {
         let all = scene.containers();
-        all.len() == 1 && all[0]["Id"] == id && all[0]["State"] == "running"
+        all.len() == 1 && all[0]["Id"] == id && all[0]["State"]["Running"] == true
     });
     scene.wait_until("it answers", || scene.serves() == "good");
     assert_eq!(scene.history()[0]["outcome"], "rolled_back");
