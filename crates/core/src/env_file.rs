@@ -39,14 +39,23 @@ pub fn set_variable(text: &str, name: &str, value: &str) -> String {
 /// `None` as well where the value refers to other variables: it is not known from this text alone.
 #[must_use]
 pub fn variable(text: &str, name: &str) -> Option<String> {
-    let found = assignments(text)
+    assignments(text)
         .filter(|assignment| assignment.name == name)
-        .last()?;
-    match found.raw {
-        Raw::Unquoted(value) => without_references(value),
-        Raw::SingleQuoted(value) => Some(value.replace("\\'", "'")),
-        Raw::DoubleQuoted(value) => without_references(&unescaped(value)?),
-    }
+        .last()?
+        .raw
+        .value()
+}
+
+/// Every variable that the text sets, with its value as written, without its quotes, and as [`variable`]
+/// reads it. A variable that is set twice comes twice: what a secret once was is no less secret.
+pub fn variables(text: &str) -> impl Iterator<Item = (&str, &str, Option<String>)> {
+    assignments(text).map(|assignment| {
+        (
+            assignment.name,
+            assignment.raw.written(),
+            assignment.raw.value(),
+        )
+    })
 }
 
 /// A line `name=value` behind the text, in the text's own kind of line ends.
@@ -148,6 +157,23 @@ enum Raw<'a> {
     Unquoted(&'a str),
     SingleQuoted(&'a str),
     DoubleQuoted(&'a str),
+}
+
+impl<'a> Raw<'a> {
+    fn written(&self) -> &'a str {
+        match self {
+            Self::Unquoted(value) | Self::SingleQuoted(value) | Self::DoubleQuoted(value) => value,
+        }
+    }
+
+    /// What it means; `None` if it refers to other variables.
+    fn value(&self) -> Option<String> {
+        match self {
+            Self::Unquoted(value) => without_references(value),
+            Self::SingleQuoted(value) => Some(value.replace("\\'", "'")),
+            Self::DoubleQuoted(value) => without_references(&unescaped(value)?),
+        }
+    }
 }
 
 /// All assignments in the order of the text.

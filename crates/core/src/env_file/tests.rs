@@ -236,3 +236,18 @@ proptest! {
         let _ = variable(&text, "TAG");
     }
 }
+
+#[test]
+fn every_variable_comes_as_written_and_as_read() {
+    let text = "A=1\n# B=2\nC='x y' # note\nD=\"a\\tb\"\nA=p$q\nbroken line\n";
+    let found: Vec<_> = variables(text).collect();
+    assert_eq!(
+        found,
+        [
+            ("A", "1", Some("1".to_owned())),
+            ("C", "x y", Some("x y".to_owned())),
+            ("D", "a\\tb", Some("a\tb".to_owned())),
+            ("A", "p$q", None),
+        ]
+    );
+}

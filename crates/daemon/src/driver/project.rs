@@ -4,19 +4,19 @@
 //! which variable is the image's tag, and once with that variable set to the requested tag.
 
 mod file;
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::mask;
 use cutover_core::names::Tag;
 use cutover_core::strategy::Facts;
 use cutover_core::template::{ImageTemplate, image_template};
 use serde::de::DeserializeOwned;
 
-use self::file::{File, Service, WrittenFile};
+use self::file::{File, WrittenFile};
 use super::command::{Compose, Project};
 use crate::program::ProgramError;
 use crate::settings;
@@ -94,6 +94,7 @@ async fn render(
              `environment` in the configuration of cutover, or an earlier definition of {variable}, overrides it"
         )));
     }
+    let secrets = secrets::values(service, &file, described, &variable);
     Ok(ServiceModel {
         directory: project.directory().map(PathBuf::from).unwrap_or_default(),
         compose_service: service.compose_service.clone(),
@@ -101,7 +102,7 @@ async fn render(
         image,
         facts: described.facts(service.order),
         monitor: described.monitor()?,
-        secrets: secret_values(service, &file, described),
+        secrets,
         project: file.name,
     })
 }
@@ -193,18 +194,7 @@ fn invalid(detail: impl Into<String>) -> Cause {
 }
 
 fn compose_cause(service: &settings::Service, error: &ProgramError) -> Cause {
-    // Compose quotes lines of its files in its errors, and those may hold secrets.
-    let named = service
-        .environment
-        .iter()
-        .filter(|(name, _)| mask::looks_secret(name));
-    let secrets = named.map(|(_, value)| value.clone());
-    let in_urls = service
-        .environment
-        .values()
-        .filter_map(|value| mask::url_credentials(value));
-    let mask = mask::Mask::new(secrets.chain(in_urls));
-    invalid(mask.apply(&error.to_string()))
+    invalid(secrets::shown(service, &error.to_string()))
 }
 
 fn parse<T: DeserializeOwned>(service: &settings::Service, json: &str) -> Result<T, Cause> {
@@ -226,30 +216,4 @@ fn missing_service<'a>(
         service.compose_service,
         known.join(", ")
     ))
-}
-
-fn secret_values(service: &settings::Service, file: &File, described: &Service) -> Vec<String> {
-    let variables = described
-        .environment
-        .iter()
-        .filter_map(|(name, value)| Some((name, value.as_ref()?)))
-        .chain(&service.environment);
-    let mut values: Vec<String> = Vec::new();
-    for (name, value) in variables {
-        if mask::looks_secret(name) {
-            values.push(value.clone());
-        }
-        values.extend(mask::url_credentials(value));
-    }
-    for secret in file.secrets.values() {
-        values.extend(secret.content.clone());
-        if let Some(path) = &secret.file {
-            // A secret that cannot be read cannot be given to the container either: Compose will say so.
-            values.extend(std::fs::read_to_string(path).ok());
-        }
-        if let Some(variable) = &secret.environment {
-            values.extend(service.environment.get(variable).cloned());
-        }
-    }
-    values
 }

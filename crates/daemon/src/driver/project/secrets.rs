@@ -1,0 +1,182 @@
+//! What of a project must not be shown.
+//!
+//! Compose takes variables from its environment and from env files, hands them to containers as secrets,
+//! and quotes lines of its files in its errors. All values that it could have taken are covered, not only
+//! the one that counts: one masked without need costs a look at the server.
+
+use std::path::PathBuf;
+
+use cutover_core::env_file;
+use cutover_core::mask::{self, Mask};
+
+use super::file::{File, Service};
+use crate::settings;
+
+/// The values that the output of the service's container and the words of Compose must not show.
+pub(super) fn values(
+    service: &settings::Service,
+    file: &File,
+    described: &Service,
+    tag_variable: &str,
+) -> Vec<String> {
+    let variables = variables(service);
+    let mut values: Vec<String> = Vec::new();
+    for secret in file.secrets.values() {
+        values.extend(secret.content.clone());
+        if let Some(path) = &secret.file {
+            // A secret that cannot be read cannot be given to the container either: Compose will say so.
+            values.extend(std::fs::read_to_string(path).ok());
+        }
+        if let Some(name) = &secret.environment {
+            let of_that_name = variables.iter().filter(|(found, _)| found == name);
+            values.extend(of_that_name.map(|(_, value)| value.clone()));
+        }
+    }
+    let rendered = described
+        .environment
+        .iter()
+        .filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
+    // The tag is no secret, whatever its variable is called.
+    let given = variables
+        .into_iter()
+        .filter(|(name, _)| name != tag_variable);
+    values.extend(secret_looking(rendered.chain(given)));
+    values
+}
+
+/// An error of Compose about the project as it may be shown.
+pub(super) fn shown(service: &settings::Service, error: &str) -> String {
+    Mask::new(secret_looking(variables(service))).apply(error)
+}
+
+/// The values that are secrets by their names, and the passwords in URLs.
+fn secret_looking(variables: impl IntoIterator<Item = (String, String)>) -> Vec<String> {
+    let mut values = Vec::new();
+    for (name, value) in variables {
+        values.extend(mask::url_credentials(&value));
+        if mask::looks_secret(&name) {
+            values.push(value);
+        }
+    }
+    values
+}
+
+/// The variables that Compose can take for the service's project, from wherever it takes them.
+fn variables(service: &settings::Service) -> Vec<(String, String)> {
+    let own = service.environment.clone().into_iter();
+    let passed = service.pass_environment.iter().filter_map(|name| {
+        let value = std::env::var_os(name)?;
+        Some((name.clone(), value.to_string_lossy().into_owned()))
+    });
+    let mut found: Vec<_> = own.chain(passed).collect();
+    for file in env_files(service) {
+        // Compose says so when a file cannot be read.
+        let Ok(bytes) = std::fs::read(file) else {
+            continue;
+        };
+        for (name, written, value) in env_file::variables(&String::from_utf8_lossy(&bytes)) {
+            found.push((name.to_owned(), written.to_owned()));
+            found.extend(value.map(|value| (name.to_owned(), value)));
+        }
+    }
+    found
+}
+
+/// The files that Compose reads variables from: those that it is given, or else `.env`.
+fn env_files(service: &settings::Service) -> Vec<PathBuf> {
+    if service.env_files.is_empty() {
+        vec![service.directory().join(".env")]
+    } else {
+        service.env_files.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Place {
+        dir: tempfile::TempDir,
+        service: settings::Service,
+    }
+
+    fn place() -> Place {
+        let dir = tempfile::tempdir().expect("a directory");
+        let name = cutover_core::names::ServiceName::new("app").expect("a name");
+        let service = settings::Service::new(name, vec![dir.path().join("compose.yaml")]);
+        Place { dir, service }
+    }
+
+    impl Place {
+        fn write(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.dir.path().join(name);
+            std::fs::write(&path, text).expect("a file");
+            path
+        }
+
+        /// The values of a project whose secret `tok` is the variable `name`.
+        fn values(&self, name: &str) -> Vec<String> {
+            let file = serde_json::json!({
+                "name": "shop",
+                "services": {"app": {"image": "shop:1"}},
+                "secrets": {"tok": {"environment": name}},
+            });
+            let file: File = serde_json::from_value(file).expect("a project");
+            values(&self.service, &file, &file.services["app"], "KEY_TAG")
+        }
+    }
+
+    fn has(values: &[String], value: &str) -> bool {
+        values.iter().any(|found| found == value)
+    }
+
+    #[test]
+    fn a_secret_from_the_environment_is_known_wherever_its_variable_is_set() {
+        let mut place = place();
+        place.write(".env", "A=1\nSHOP='from $dot'\n");
+        assert!(has(&place.values("SHOP"), "from $dot"));
+        assert!(!has(&place.values("A"), "from $dot"), "not asked for");
+
+        let (one, two) = (
+            place.write(
+                "one.env",
+                "SHOP=\"from\\tone\"\nAPI_TOKEN=abcdef\nKEY_TAG=v1\n",
+            ),
+            place.write("two.env", "export SHOP=from-$two\n"),
+        );
+        place.service.env_files = vec![one, two];
+        let values = place.values("SHOP");
+        assert!(
+            has(&values, "from\tone") && has(&values, "from-$two"),
+            "{values:?}"
+        );
+        assert!(!has(&values, "from $dot"), "`.env` is not read then");
+        assert!(has(&values, "abcdef"), "secret by its name");
+        assert!(!has(&values, "v1"), "the tag is no secret");
+
+        place
+            .service
+            .environment
+            .insert("SHOP".into(), "from-own".into());
+        assert!(has(&place.values("SHOP"), "from-own"));
+
+        let path = std::env::var("PATH").expect("every process has one");
+        assert!(!has(&place.values("PATH"), &path));
+        place.service.pass_environment.push("PATH".to_owned());
+        assert!(has(&place.values("PATH"), &path));
+    }
+
+    #[test]
+    fn an_error_does_not_show_the_secrets_of_env_files() {
+        let place = place();
+        place.write(
+            ".env",
+            "DB_PASSWORD=hunter2\nURL=https://shop:hunter3@db/\nREGION=eu-1\n",
+        );
+        let error = "Invalid containerPort: hunter2, hunter3, eu-1";
+        assert_eq!(
+            shown(&place.service, error),
+            "Invalid containerPort: ***, ***, eu-1"
+        );
+    }
+}
