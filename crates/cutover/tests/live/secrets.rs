@@ -3,7 +3,7 @@
 use cutover_testkit::images::ImageSpec;
 use cutover_testkit::scene::{Ended, HTTP_PROBE, SERVICE, Scene};
 
-use super::CUTOVER;
+use super::{CUTOVER, identity};
 
 /// The service prints its secret, which Compose takes from a variable with an innocent name, and ends.
 const TELLTALE: &str = "
@@ -71,4 +71,36 @@ fn a_compose_secret_from_an_env_file_or_the_daemons_environment_is_masked() {
         expect_hidden(&scene, &ended);
         assert_eq!(scene.serves(), "good");
     }
+}
+
+#[test]
+fn a_mistake_in_an_env_file_is_told_without_what_stands_there() {
+    let mut scene = Scene::usual(CUTOVER);
+    let good = scene.push(&ImageSpec::new("good"));
+    let next = scene.push(&ImageSpec::new("next"));
+    drop(scene.deploy(&good).expect("succeeded"));
+    let before = identity(&scene);
+    for (line, told) in [
+        (
+            "CARD=\"4929 nobody-may-see\n",
+            "line 2: unterminated quoted value",
+        ),
+        (
+            "MY CARD!4929 nobody-may-see\n",
+            "line 1: unexpected character \"!\" in variable name",
+        ),
+        ("CARD=${4929 nobody-may-see\n", "Invalid template:"),
+    ] {
+        scene.write("project/.env", line);
+        let ended = scene.deploy(&next).expect("failed");
+        assert_eq!(ended.cause(), "invalid_compose");
+        let detail = &ended.deployment()["cause"]["detail"];
+        let detail = detail.as_str().unwrap_or_default();
+        assert!(
+            detail.contains("project/.env: ") && detail.contains(told),
+            "{detail}"
+        );
+        expect_hidden(&scene, &ended);
+    }
+    assert_eq!(identity(&scene), before);
 }

@@ -12,6 +12,14 @@ use cutover_core::mask::{self, Mask};
 use super::file::{File, Service};
 use crate::settings;
 
+/// What Compose says right before it quotes a line of a file.
+const BEFORE_A_QUOTE: &[&str] = &[
+    "unterminated quoted value",
+    "in variable name",
+    "Invalid template:",
+    "You may need to escape any $ with another $.",
+];
+
 /// The values that the output of the service's container and the words of Compose must not show.
 pub(super) fn values(
     service: &settings::Service,
@@ -44,9 +52,18 @@ pub(super) fn values(
     values
 }
 
-/// An error of Compose about the project as it may be shown.
+/// An error of Compose about the project as it may be shown: without the lines of files that it quotes,
+/// and masked. The file, the number of the line and what is wrong with it stay.
 pub(super) fn shown(service: &settings::Service, error: &str) -> String {
-    Mask::new(secret_looking(variables(service))).apply(error)
+    let quote = BEFORE_A_QUOTE
+        .iter()
+        .filter_map(|words| Some(error.find(words)? + words.len()))
+        .min();
+    let told = match quote {
+        Some(quote) => format!("{} (what stands there is not shown)", &error[..quote]),
+        None => error.to_owned(),
+    };
+    Mask::new(secret_looking(variables(service))).apply(&told)
 }
 
 /// The values that are secrets by their names, and the passwords in URLs.
@@ -164,6 +181,42 @@ mod tests {
         assert!(!has(&place.values("PATH"), &path));
         place.service.pass_environment.push("PATH".to_owned());
         assert!(has(&place.values("PATH"), &path));
+    }
+
+    #[test]
+    fn a_mistake_in_an_env_file_is_shown_without_what_stands_there() {
+        let place = place();
+        let long = "next line";
+        for (error, expected) in [
+            (
+                r#"failed to read /srv/.env: line 4: unterminated quoted value "abc hunter2"#,
+                "failed to read /srv/.env: line 4: unterminated quoted value",
+            ),
+            (
+                r#"failed to read /srv/.env: line 2: unexpected character "!" in variable name "DB PASS!WORD hunter2""#,
+                r#"failed to read /srv/.env: line 2: unexpected character "!" in variable name"#,
+            ),
+            (
+                r#"unexpected character "!" in variable name near "DB!=hunter2\nNEXT=hunter2""#,
+                r#"unexpected character "!" in variable name"#,
+            ),
+            (
+                r#"failed to read /srv/.env: Invalid template: "${hunter2""#,
+                "failed to read /srv/.env: Invalid template:",
+            ),
+            (
+                "invalid interpolation format for services.app.environment.P.; You may need to escape any $ with another $.; ${hunter2",
+                "invalid interpolation format for services.app.environment.P.; You may need to escape any $ with another $.",
+            ),
+        ] {
+            let shown = shown(&place.service, &format!("{error}; {long}"));
+            assert_eq!(
+                shown,
+                format!("{expected} (what stands there is not shown)")
+            );
+        }
+        let plain = "failed to read /srv/.env: line 2: key cannot contain a space";
+        assert_eq!(shown(&place.service, plain), plain);
     }
 
     #[test]
