@@ -193,7 +193,7 @@ impl Code {
                 "run `cutover check` on the server; it says which setting to change"
             }
             Self::StageFailed => {
-                "read Compose's own message in the detail; `docker compose up` by hand says the same"
+                "do what the detail says; where it quotes Compose, `docker compose up` by hand says the same"
             }
             Self::OutsideChange => {
                 "bring the rest of the project up by hand once (`docker compose up -d`), then deploy again"

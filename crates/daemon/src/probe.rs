@@ -6,9 +6,12 @@
 
 use std::fmt;
 use std::io;
+use std::net::Ipv4Addr;
 
+use self::http::HttpProber;
 use crate::docker::Container;
-use crate::settings::HttpProbe;
+use crate::docker::container::NetworkMode;
+use crate::settings::{HttpProbe, TcpProbe};
 
 pub mod http;
 pub mod tcp;
@@ -46,6 +49,28 @@ pub fn http_port(probe: &HttpProbe, container: &Container) -> Result<u16, ProbeF
             )))
         }
     }
+}
+
+/// Whether probes as these settings want them can be sent to `container` at all, which need not run yet. What
+/// cannot be sent would only be noticed when the container runs in place of the old one.
+///
+/// # Errors
+/// Why not, and which setting to change.
+pub fn sendable(
+    http: Option<&HttpProbe>,
+    tcp: Option<&TcpProbe>,
+    container: &Container,
+) -> Result<(), ProbeFailure> {
+    if (http.is_some() || tcp.is_some()) && container.network == NetworkMode::None {
+        return Err(ProbeFailure::new(
+            "the container has no network (`network_mode: none`), so no probe can reach it: \
+             remove `health` of the service, or give the container a network",
+        ));
+    }
+    let Some(http) = http else { return Ok(()) };
+    let port = http_port(http, container)?;
+    // Its address comes with its start; everything else about the request is known.
+    HttpProber::new(Ipv4Addr::LOCALHOST.into(), port, http).map(drop)
 }
 
 /// The reason at the bottom of `error`, in few words where it is a well-known one.

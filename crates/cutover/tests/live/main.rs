@@ -3,6 +3,7 @@
 //! One test binary; run it through `cargo xtask test`, which prepares the world that it needs.
 
 mod outcomes;
+mod probes;
 mod secrets;
 mod fidelity;
 mod recovery;

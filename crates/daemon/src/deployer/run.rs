@@ -154,6 +154,8 @@ async fn bring_in(run: &mut Run) -> Result<Option<Incoming>, Cause> {
         .chain(secret_values(&staging.container));
     let mask = Arc::new(Mask::new(secrets));
     let checks = Checks::new(&service, model.monitor, &staging.container);
+    let sendable = checks.sendable(&staging.container);
+    sendable.map_err(|why| Cause::new(Code::StageFailed, Step::Stage, why.to_string()))?;
     Ok(Some(Incoming {
         staging,
         model,

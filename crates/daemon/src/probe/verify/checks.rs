@@ -10,6 +10,7 @@ use cutover_core::health::{
 use jiff::Timestamp;
 
 use crate::docker::Container;
+use crate::probe::{self, ProbeFailure};
 use crate::settings::{HttpProbe, Service, TcpProbe};
 
 /// What a container must pass. `Display` says it for a person.
@@ -121,6 +122,14 @@ impl Checks {
             purpose: Purpose::PerhapsStopping,
             ..self.clone()
         }
+    }
+
+    /// Whether the probes can be sent to `container`, which need not run yet.
+    ///
+    /// # Errors
+    /// Why not, and which setting to change.
+    pub fn sendable(&self, container: &Container) -> Result<(), ProbeFailure> {
+        probe::sendable(self.http.as_ref(), self.tcp.as_ref(), container)
     }
 
     /// What must be healthy; nothing where running is all.
