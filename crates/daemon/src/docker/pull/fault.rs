@@ -54,6 +54,8 @@ const PLATFORM: &[&str] = &[
 /// The registry asks to be left alone for longer than a few seconds.
 const LIMITED: &[&str] = &["toomanyrequests", "too many requests", "rate limit"];
 
+/// Not "failed to authorize", which the containerd image store says of any trouble on the way to a token, also
+/// of a network that is away. A real refusal has one of these words as well.
 const DENIED: &[&str] = &[
     "unauthorized",
     "denied",
@@ -62,7 +64,6 @@ const DENIED: &[&str] = &[
     "no basic auth credentials",
     "insufficient_scope",
     "authorization failed",
-    "failed to authorize",
 ];
 
 const MISSING: &[&str] = &[
@@ -212,6 +213,36 @@ mod tests {
         (
             500,
             "Head \"http://127.0.0.1:5000/v2/hello/manifests/1\": no basic auth credentials",
+            Code::RegistryDenied,
+            Again::No,
+        ),
+        (
+            500,
+            "failed to resolve reference \"ghcr.io/acme/shop:1\": failed to authorize: failed to fetch anonymous token: Get \"https://ghcr.io/token?scope=repository%3Aacme%2Fshop%3Apull&service=ghcr.io\": dial tcp 140.82.121.33:443: i/o timeout",
+            Code::RegistryUnavailable,
+            Again::Yes,
+        ),
+        (
+            500,
+            "failed to authorize: failed to fetch oauth token: Post \"https://auth.docker.io/token\": dial tcp: lookup auth.docker.io: no such host",
+            Code::RegistryUnavailable,
+            Again::No,
+        ),
+        (
+            500,
+            "failed to authorize: failed to fetch anonymous token: unexpected status from GET request to https://ghcr.io/token: 401 Unauthorized",
+            Code::RegistryDenied,
+            Again::No,
+        ),
+        (
+            500,
+            "failed to authorize: failed to fetch anonymous token: unexpected status from GET request to https://ghcr.io/token: 403 Forbidden: denied",
+            Code::RegistryDenied,
+            Again::No,
+        ),
+        (
+            500,
+            "failed to authorize: server message: insufficient_scope: authorization failed",
             Code::RegistryDenied,
             Again::No,
         ),
