@@ -164,13 +164,14 @@ impl Container {
         }
     }
 
-    /// Where a probe reaches it: its own address, or the loopback one when it shares the host's network.
+    /// Where a probe may reach it: at its own addresses, of which some may be in networks that this machine has
+    /// no way into, or at the loopback one when it shares the host's network.
     #[must_use]
-    pub fn probe_address(&self) -> Option<IpAddr> {
+    pub fn probe_addresses(&self) -> Vec<IpAddr> {
         match self.network {
-            NetworkMode::Host => Some(IpAddr::from([127, 0, 0, 1])),
-            NetworkMode::Own => self.addresses.first().copied(),
-            NetworkMode::None | NetworkMode::SharedWith(_) => None,
+            NetworkMode::Host => vec![IpAddr::from([127, 0, 0, 1])],
+            NetworkMode::Own => self.addresses.clone(),
+            NetworkMode::None | NetworkMode::SharedWith(_) => Vec::new(),
         }
     }
 

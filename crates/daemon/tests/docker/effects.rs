@@ -55,7 +55,7 @@ async fn every_effect_may_be_repeated() {
     assert_eq!(found.condition(), Condition::Running);
     assert_eq!(found.exposed_ports, [8080]);
     assert_eq!(found.network, NetworkMode::Own);
-    assert!(found.probe_address().is_some(), "{found:?}");
+    assert!(!found.probe_addresses().is_empty(), "{found:?}");
     let name = format!("{}-renamed", bench.name);
     for _ in 0..2 {
         docker.ensure_name(&id, &name).await.expect("renamed");

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use cutover_core::health::{Sample, Source};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -49,14 +51,17 @@ impl Probes {
         let (sender, samples) = mpsc::channel(QUEUE_LEN_MAX);
         let mut probers = Vec::new();
         if checks.http.is_some() || checks.tcp.is_some() {
-            let address = address(docker, container).await?;
+            let addresses = addresses(docker, container).await?;
             if let Some(http) = &checks.http {
                 let port = http_port(http, container)?;
-                let prober = Prober::Http(HttpProber::new(address, port, http)?);
+                let to = |address: &IpAddr| HttpProber::new(*address, port, http).map(Way::Http);
+                let ways = addresses.iter().map(to).collect::<Result<_, _>>()?;
+                let prober = Prober::new(Source::HttpProbe, ways);
                 probers.push(prober.repeat(http.interval, sender.clone()));
             }
             if let Some(probe) = &checks.tcp {
-                let prober = Prober::Tcp(address, probe.clone());
+                let to = |address: &IpAddr| Way::Tcp(*address, probe.clone());
+                let prober = Prober::new(Source::TcpProbe, addresses.iter().map(to).collect());
                 probers.push(prober.repeat(probe.interval, sender.clone()));
             }
         }
@@ -68,44 +73,84 @@ impl Probes {
 }
 
 /// Where the container is reached; of one that shares another's network, where that one is.
-async fn address(docker: &Docker, container: &Container) -> Result<IpAddr, ProbeFailure> {
+async fn addresses(docker: &Docker, container: &Container) -> Result<Vec<IpAddr>, ProbeFailure> {
     let shared = match &container.network {
         NetworkMode::SharedWith(other) => docker.container(other).await.ok().flatten(),
         _ => None,
     };
-    shared
-        .as_ref()
-        .unwrap_or(container)
-        .probe_address()
-        .ok_or_else(|| {
-            ProbeFailure::new("the container has no address of its own, so no probe can reach it")
-        })
+    let addresses = shared.as_ref().unwrap_or(container).probe_addresses();
+    if addresses.is_empty() {
+        return Err(ProbeFailure::new(
+            "the container has no address of its own, so no probe can reach it",
+        ));
+    }
+    Ok(addresses)
 }
 
-/// One probe that is repeated.
-enum Prober {
+/// One probe that is repeated. It passes when the container answers at one of its addresses: that there is
+/// no way into one of its networks, a macvlan for example, is no fault of the container.
+struct Prober {
+    source: Source,
+    ways: Vec<Way>,
+    /// Which of them passed last.
+    passed: usize,
+}
+
+/// A probe to one address.
+enum Way {
     Http(HttpProber),
     Tcp(IpAddr, TcpProbe),
 }
 
-impl Prober {
-    fn source(&self) -> Source {
-        match self {
-            Self::Http(_) => Source::HttpProbe,
-            Self::Tcp(..) => Source::TcpProbe,
-        }
-    }
-
+impl Way {
     async fn probe(&self) -> Result<(), ProbeFailure> {
         match self {
             Self::Http(prober) => prober.probe().await,
             Self::Tcp(address, probe) => tcp(*address, probe.port, probe.timeout).await,
         }
     }
+}
+
+impl Prober {
+    fn new(source: Source, ways: Vec<Way>) -> Self {
+        Self {
+            source,
+            ways,
+            passed: 0,
+        }
+    }
+
+    /// One round: the way that passed last, and if it fails, all others at once.
+    async fn probe(&mut self) -> Result<(), ProbeFailure> {
+        let mut failure = None;
+        if let Some(way) = self.ways.get(self.passed) {
+            match way.probe().await {
+                Ok(()) => return Ok(()),
+                Err(why) => failure = Some(why),
+            }
+        }
+        let mut others: FuturesUnordered<_> = self
+            .ways
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| *at != self.passed)
+            .map(|(at, way)| async move { (at, way.probe().await) })
+            .collect();
+        while let Some((at, outcome)) = others.next().await {
+            match outcome {
+                Ok(()) => {
+                    self.passed = at;
+                    return Ok(());
+                }
+                Err(why) => failure = Some(why),
+            }
+        }
+        Err(failure.unwrap_or_else(|| ProbeFailure::new("there is no address to probe")))
+    }
 
     /// Probes until nobody listens.
     fn repeat(
-        self,
+        mut self,
         interval: Duration,
         samples: mpsc::Sender<(Source, Sample)>,
     ) -> AbortOnDropHandle<()> {
@@ -119,12 +164,41 @@ impl Prober {
                     }
                     Err(failure) => Sample::Unhealthy(failure.why),
                 };
-                if samples.send((self.source(), sample)).await.is_err() {
+                if samples.send((self.source, sample)).await.is_err() {
                     return;
                 }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(interval);
             }
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const OPEN: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+    const CLOSED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
+
+    #[tokio::test]
+    async fn one_address_that_answers_is_enough() {
+        let listener = TcpListener::bind((OPEN, 0)).await.expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let to = |address| Way::Tcp(address, TcpProbe::new(port));
+        for ways in [[OPEN, CLOSED], [CLOSED, OPEN]] {
+            let mut prober = Prober::new(Source::TcpProbe, ways.map(to).into());
+            assert_eq!(prober.probe().await, Ok(()));
+            let passed = ways.iter().position(|address| *address == OPEN);
+            assert_eq!(Some(prober.passed), passed, "asked first from now on");
+        }
+        let mut prober = Prober::new(Source::TcpProbe, [CLOSED, OPEN].map(to).into());
+        drop(listener);
+        let failure = prober.probe().await.expect_err("nobody listens");
+        assert_eq!(failure.why, format!("{OPEN}:{port}: connection refused"));
     }
 }
