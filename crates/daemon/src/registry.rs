@@ -26,6 +26,8 @@ const DISK_MARGIN_BYTES: u64 = 256 << 20;
 pub struct PullOrder<'a> {
     /// Repository and tag.
     pub reference: &'a str,
+    /// The platform that the service asks for in place of the machine's own, in Compose's words.
+    pub platform: Option<&'a str>,
     /// The manifest digest that the tag must resolve to.
     pub digest: Option<&'a str>,
     /// The only repository that is allowed, where one is configured.
@@ -58,6 +60,7 @@ pub async fn pull(
     let mut announcements = announced.subscribe();
     let pulled = docker.pull_pinned(
         order.reference,
+        order.platform,
         order.digest,
         credentials.as_ref(),
         |so_far| {

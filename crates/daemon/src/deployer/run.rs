@@ -239,6 +239,7 @@ async fn pull(
     let live = run.record.live().clone();
     let order = PullOrder {
         reference: &model.image,
+        platform: model.platform.as_deref(),
         digest: request.digest.as_deref(),
         repository: run.service.image_repository.as_deref(),
         config_directory: &run.docker_config,

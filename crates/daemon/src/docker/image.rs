@@ -85,6 +85,42 @@ pub struct Platform {
 }
 
 impl Platform {
+    /// What `text` names in the words of Docker and Compose: `linux/arm64`, `linux/arm/v7`, or `arm64` alone.
+    /// `None` for an operating system alone, which leaves the processor open.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.to_ascii_lowercase();
+        let mut parts = text.split('/');
+        let (os, architecture) = match (parts.next()?, parts.next()) {
+            ("linux" | "windows" | "darwin" | "freebsd", None) => return None,
+            (architecture, None) => ("linux", architecture),
+            (os, Some(architecture)) => (os, architecture),
+        };
+        let (architecture, implied) = match architecture {
+            "x86_64" | "x86-64" => ("amd64", None),
+            "i386" => ("386", None),
+            "aarch64" => ("arm64", None),
+            "armhf" => ("arm", Some("v7")),
+            "armel" => ("arm", Some("v6")),
+            other => (other, None),
+        };
+        Some(Self {
+            os: os.to_owned(),
+            architecture: architecture.to_owned(),
+            variant: parts.next().or(implied).map(str::to_owned),
+        })
+    }
+
+    /// Whether an image for this platform is what was asked for. Many images name no variant, and nobody need
+    /// ask for one.
+    #[must_use]
+    pub fn is(&self, asked_for: &Self) -> bool {
+        let variants = self.variant.as_ref().zip(asked_for.variant.as_ref());
+        self.os == asked_for.os
+            && self.architecture == asked_for.architecture
+            && variants.is_none_or(|(found, asked_for)| found == asked_for)
+    }
+
     /// Whether an image for this platform runs on `host`: the same, or the 32-bit sibling that its processor
     /// understands. Docker itself tells the variants apart.
     #[must_use]
@@ -268,6 +304,24 @@ mod tests {
         assert!(platform("linux", "386").runs_on(&host));
         assert!(!platform("linux", "arm64").runs_on(&host));
         assert!(!platform("windows", "amd64").runs_on(&host));
+    }
+
+    #[test]
+    fn a_platform_that_is_asked_for_is_compared_as_docker_means_it() {
+        let found = |text| Platform::parse(text).expect(text);
+        for (asked_for, fine, other) in [
+            ("linux/amd64", "linux/amd64", "linux/arm64"),
+            ("linux/x86_64", "linux/amd64", "linux/386"),
+            ("arm64", "linux/arm64/v8", "linux/arm/v7"),
+            ("linux/aarch64", "linux/arm64", "windows/arm64"),
+            ("linux/arm/v7", "linux/arm/v7", "linux/arm/v6"),
+            ("Linux/ARM64/v8", "linux/arm64", "linux/amd64"),
+            ("armhf", "linux/arm/v7", "linux/arm/v6"),
+        ] {
+            assert!(found(fine).is(&found(asked_for)), "{asked_for}");
+            assert!(!found(other).is(&found(asked_for)), "{asked_for}");
+        }
+        assert_eq!(Platform::parse("linux"), None);
     }
 
     #[test]

@@ -85,6 +85,7 @@ pub struct Manifest {
 impl Docker {
     /// Fetches `reference` and says which image it is: the one call a deployment needs.
     ///
+    /// `platform` is the one that the service asks for, in Docker's words; without one it is this machine's.
     /// With `required`, the registry is asked before anything is fetched whether the tag still means that
     /// digest.
     ///
@@ -93,6 +94,7 @@ impl Docker {
     pub async fn pull_pinned(
         &self,
         reference: &str,
+        platform: Option<&str>,
         required: Option<&str>,
         credentials: Option<&Credentials>,
         progress: impl FnMut(PullProgress) + Send,
@@ -101,11 +103,13 @@ impl Docker {
             let manifest = self.manifest(reference, credentials).await?;
             require(reference, required, &manifest.digest)?;
         }
-        let digest = self.pull(reference, credentials, progress).await?;
+        let digest = self
+            .pull(reference, platform, credentials, progress)
+            .await?;
         if let (Some(required), Some(digest)) = (required, &digest) {
             require(reference, required, digest)?;
         }
-        let pinned = self.pin(reference).await?;
+        let pinned = self.pin(reference, platform).await?;
         // What the registry said just now is more exact than what Docker remembers of this repository.
         Ok(PinnedImage {
             digest: digest.or(pinned.digest),
@@ -113,8 +117,8 @@ impl Docker {
         })
     }
 
-    /// Has Docker fetch `reference`, which must have a tag or a digest, and returns the digest that the registry
-    /// gave for it.
+    /// Has Docker fetch `reference`, which must have a tag or a digest, for `platform` or this machine's own, and
+    /// returns the digest that the registry gave for it.
     ///
     /// The registry is asked even if the image is here: that costs one request, and a tag may have moved.
     ///
@@ -123,6 +127,7 @@ impl Docker {
     pub async fn pull(
         &self,
         reference: &str,
+        platform: Option<&str>,
         credentials: Option<&Credentials>,
         mut progress: impl FnMut(PullProgress) + Send,
     ) -> Result<Option<String>, PullError> {
@@ -134,12 +139,15 @@ impl Docker {
                 format!("`{reference}` names no tag, so nothing was fetched"),
             ));
         };
+        let options = CreateImageOptions {
+            from_image: Some(image.name()),
+            tag: Some(tag.to_owned()),
+            platform: platform.unwrap_or_default().to_owned(),
+            ..Default::default()
+        };
         let mut attempts = Attempts::new(&image, credentials);
         loop {
-            match self
-                .pull_once(&image, tag, credentials, &mut progress)
-                .await
-            {
+            match self.pull_once(&options, credentials, &mut progress).await {
                 Ok(digest) => return Ok(digest),
                 Err(fault) => attempts.after(fault).await?,
             }
@@ -165,12 +173,16 @@ impl Docker {
         }
     }
 
-    /// Says which image `reference` is on this machine, and refuses one that cannot run here. Its digest is
-    /// the one that Docker remembers, if there is just one for this repository.
+    /// Says which image `reference` is on this machine, and refuses one that is not for `platform`, or, without
+    /// one, cannot run here. Its digest is the one that Docker remembers, if there is just one for this repository.
     ///
     /// # Errors
     /// [`Code::ImageNotFound`] if it is not here, [`Code::PlatformMismatch`] if it is for another platform.
-    pub async fn pin(&self, reference: &str) -> Result<PinnedImage, PullError> {
+    pub async fn pin(
+        &self,
+        reference: &str,
+        platform: Option<&str>,
+    ) -> Result<PinnedImage, PullError> {
         let image = parsed(reference)?;
         let Some(found) = self.image(&image.canonical()).await? else {
             return Err(PullError::new(
@@ -178,22 +190,41 @@ impl Docker {
                 format!("{reference} is not on this machine"),
             ));
         };
-        let host = self.host_platform().await?;
-        if !found.platform.runs_on(&host) {
-            return Err(PullError::new(
-                Code::PlatformMismatch,
-                format!(
-                    "{reference} is built for {}, this machine is {host}",
-                    found.platform
-                ),
-            ));
-        }
+        self.right_platform(reference, &found.platform, platform)
+            .await?;
         let digest = found.digest_in(&image).map(|d| d.as_str().to_owned());
         Ok(PinnedImage {
             reference: reference.to_owned(),
             digest,
             id: found.id,
         })
+    }
+
+    async fn right_platform(
+        &self,
+        reference: &str,
+        found: &Platform,
+        asked_for: Option<&str>,
+    ) -> Result<(), PullError> {
+        let mismatch = |other: String| {
+            let detail = format!("{reference} is built for {found}, {other}");
+            Err(PullError::new(Code::PlatformMismatch, detail))
+        };
+        if let Some(asked_for) = asked_for {
+            return match Platform::parse(asked_for) {
+                Some(platform) if !found.is(&platform) => {
+                    mismatch(format!("the service asks for `platform: {asked_for}`"))
+                }
+                // Words that Docker knows and we do not: it found an image for them.
+                _ => Ok(()),
+            };
+        }
+        let host = self.host_platform().await?;
+        if found.runs_on(&host) {
+            Ok(())
+        } else {
+            mismatch(format!("this machine is {host}"))
+        }
     }
 
     async fn manifest_once(
@@ -221,19 +252,14 @@ impl Docker {
 
     async fn pull_once(
         &self,
-        image: &ImageRef,
-        tag: &str,
+        options: &CreateImageOptions,
         credentials: Option<&Credentials>,
         progress: &mut (impl FnMut(PullProgress) + Send),
     ) -> Result<Option<String>, Fault> {
-        let options = CreateImageOptions {
-            from_image: Some(image.name()),
-            tag: Some(tag.to_owned()),
-            ..Default::default()
-        };
-        let mut answers =
-            self.bollard
-                .create_image(Some(options), None, credentials.map(Into::into));
+        let options = Some(options.clone());
+        let mut answers = self
+            .bollard
+            .create_image(options, None, credentials.map(Into::into));
         let idle = self.bounds.pull_idle;
         let mut layers = Layers::default();
         let mut moved_at = Instant::now();

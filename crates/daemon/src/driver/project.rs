@@ -34,6 +34,8 @@ pub struct ServiceModel {
     pub tag_variable: String,
     /// The image reference with the requested tag in its place.
     pub image: String,
+    /// `platform`, where the service is not to run on the machine's own.
+    pub platform: Option<String>,
     /// What decides about how the service is switched.
     pub facts: Facts,
     /// `deploy.update_config.monitor`.
@@ -100,6 +102,7 @@ async fn render(
         compose_service: service.compose_service.clone(),
         tag_variable: variable,
         image,
+        platform: described.platform.clone(),
         facts: described.facts(service.order),
         monitor: described.monitor()?,
         secrets,

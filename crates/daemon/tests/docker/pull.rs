@@ -27,7 +27,7 @@ async fn an_image_is_pulled_and_pinned() {
     let mut told: Vec<PullProgress> = Vec::new();
     let pinned = bench
         .docker
-        .pull_pinned(&reference, Some(&digest), None, |progress| {
+        .pull_pinned(&reference, None, Some(&digest), None, |progress| {
             told.push(progress);
         })
         .await
@@ -62,14 +62,14 @@ async fn an_image_is_pulled_and_pinned() {
     // Again, and by its digest.
     let again = bench
         .docker
-        .pull_pinned(&reference, None, None, |_| {})
+        .pull_pinned(&reference, None, None, None, |_| {})
         .await
         .expect("up to date");
     assert_eq!(again, pinned);
     let by_digest = format!("{}@{digest}", reference.rsplit_once(':').expect("a tag").0);
     let again = bench
         .docker
-        .pull_pinned(&by_digest, None, None, |_| {})
+        .pull_pinned(&by_digest, None, None, None, |_| {})
         .await
         .expect("pulled");
     assert_eq!(again.id, pinned.id);
@@ -88,7 +88,7 @@ async fn a_tag_that_moved_is_pulled_anew_and_its_digest_is_the_new_one() {
     let first = registry.push("shop", "moving", &one).expect("pushed");
     let one = bench
         .docker
-        .pull_pinned(&reference, None, None, |_| {})
+        .pull_pinned(&reference, None, None, None, |_| {})
         .await
         .expect("pulled");
     let second = registry
@@ -96,7 +96,7 @@ async fn a_tag_that_moved_is_pulled_anew_and_its_digest_is_the_new_one() {
         .expect("pushed");
     let two = bench
         .docker
-        .pull_pinned(&reference, None, None, |_| {})
+        .pull_pinned(&reference, None, None, None, |_| {})
         .await
         .expect("pulled");
     assert_eq!(one.digest, Some(first.clone()));
@@ -104,7 +104,7 @@ async fn a_tag_that_moved_is_pulled_anew_and_its_digest_is_the_new_one() {
     assert_ne!(one.id, two.id);
     let error = bench
         .docker
-        .pull_pinned(&reference, Some(&first), None, |_| {})
+        .pull_pinned(&reference, None, Some(&first), None, |_| {})
         .await
         .expect_err("it moved");
     assert_eq!(error.code, Code::DigestMismatch);
@@ -138,7 +138,7 @@ async fn an_index_is_pinned_by_its_own_digest_and_only_for_this_platform() {
     );
     let pinned = bench
         .docker
-        .pull_pinned(&reference, Some(&digest), None, |_| {})
+        .pull_pinned(&reference, None, Some(&digest), None, |_| {})
         .await;
     let pinned = pinned.expect("pulled");
     assert_eq!(pinned.digest, Some(digest));
@@ -156,10 +156,40 @@ async fn an_index_is_pinned_by_its_own_digest_and_only_for_this_platform() {
         let reference = registry.reference("shop", tag);
         let error = bench
             .docker
-            .pull_pinned(&reference, None, None, |_| {})
+            .pull_pinned(&reference, None, None, None, |_| {})
             .await;
         let error = error.expect_err(tag);
         assert_eq!(error.code, Code::PlatformMismatch, "{tag}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn the_member_of_an_index_that_the_service_asks_for_is_pulled() {
+    let (bench, registry) = (Bench::new(), registry());
+    let docker = &bench.docker;
+    let host = docker.host_platform().await.expect("an answer");
+    let foreign = match host.architecture.as_str() {
+        "arm64" => "s390x",
+        _ => "arm64",
+    };
+    let spec = ImageSpec::new("1");
+    let both = [spec.clone(), spec.clone().architecture(foreign)];
+    registry.push_index("shop", "both", &both).expect("pushed");
+    registry.push("shop", "foreign", &both[1]).expect("pushed");
+    let wanted = format!("linux/{foreign}");
+    for tag in ["both", "foreign"] {
+        let reference = registry.reference("shop", tag);
+        let pinned = docker
+            .pull_pinned(&reference, Some(&wanted), None, None, |_| {})
+            .await
+            .expect("pulled");
+        let found = docker.image(&pinned.id).await.expect("an answer");
+        let found = found.expect("there").platform;
+        assert_eq!(found.architecture, foreign, "{tag}");
+        let own = host.to_string();
+        let error = docker.pin(&reference, Some(&own)).await.expect_err(tag);
+        assert_eq!(error.code, Code::PlatformMismatch, "{tag}: {error}");
+        docker.remove_image(&reference).await.expect("removed");
     }
 }
 
@@ -180,7 +210,7 @@ async fn a_registry_with_a_login_is_pulled_from_as_docker_would() {
             .expect("readable");
         let pinned = bench
             .docker
-            .pull_pinned(&reference, None, found.as_ref(), |_| {})
+            .pull_pinned(&reference, None, None, found.as_ref(), |_| {})
             .await;
         let pinned = pinned.expect("pulled");
         bench
@@ -191,7 +221,7 @@ async fn a_registry_with_a_login_is_pulled_from_as_docker_would() {
 
         let error = bench
             .docker
-            .pull(&reference, None, |_| {})
+            .pull(&reference, None, None, |_| {})
             .await
             .expect_err("anonymous");
         assert_eq!(error.code, Code::RegistryDenied, "{error}");
@@ -204,7 +234,7 @@ async fn a_registry_with_a_login_is_pulled_from_as_docker_would() {
         for error in [
             bench
                 .docker
-                .pull(&reference, found.as_ref(), |_| {})
+                .pull(&reference, None, found.as_ref(), |_| {})
                 .await
                 .expect_err("wrong"),
             bench

@@ -35,7 +35,11 @@ fn assert_refused(asked: [Result<(), PullError>; 2], code: Code, words: &[&str])
 
 async fn ask(bench: &Bench, reference: &str) -> [Result<(), PullError>; 2] {
     [
-        bench.docker.pull(reference, None, |_| {}).await.map(drop),
+        bench
+            .docker
+            .pull(reference, None, None, |_| {})
+            .await
+            .map(drop),
         bench.docker.manifest(reference, None).await.map(drop),
     ]
 }
@@ -89,8 +93,11 @@ async fn a_registry_that_comes_back_meanwhile_is_no_failure() {
     registry.stop().expect("stopped");
     let reference = registry.reference("shop", "1");
     let docker = bench.docker.clone();
-    let pull =
-        tokio::spawn(async move { docker.pull_pinned(&reference, None, None, |_| {}).await });
+    let pull = tokio::spawn(async move {
+        docker
+            .pull_pinned(&reference, None, None, None, |_| {})
+            .await
+    });
     tokio::time::sleep(Duration::from_millis(700)).await;
     registry.restart().expect("back");
     let pinned = pull.await.expect("no panic").expect("pulled");
@@ -223,7 +230,7 @@ async fn a_registry_that_falls_silent_in_the_middle_of_a_layer() {
     let docker = Docker::with_bounds(bench.docker.socket(), bounds);
     let reference = format!("{}/shop:1", proxy.address);
     let mut bytes = 0;
-    let pull = docker.pull(&reference, None, |progress: PullProgress| {
+    let pull = docker.pull(&reference, None, None, |progress: PullProgress| {
         bytes = progress.current_bytes.max(bytes);
     });
     let error = pull.await.expect_err("it stalls");
@@ -236,7 +243,7 @@ async fn a_registry_that_falls_silent_in_the_middle_of_a_layer() {
     // And when it speaks again, the same pull goes through.
     proxy.stalls.store(false, Ordering::SeqCst);
     let pinned = docker
-        .pull_pinned(&reference, None, None, |_| {})
+        .pull_pinned(&reference, None, None, None, |_| {})
         .await
         .expect("pulled");
     docker.remove_image(&pinned.id).await.expect("removed");

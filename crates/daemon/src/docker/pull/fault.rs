@@ -137,7 +137,7 @@ impl Fault {
         let said = self.text;
         let detail = match self.code {
             Code::ImageNotFound => format!("{registry} does not have {image}: {said}"),
-            Code::PlatformMismatch => format!("{image} is not built for this machine: {said}"),
+            Code::PlatformMismatch => format!("{image} is not built for this platform: {said}"),
             Code::InsufficientStorage => format!("the disk is too full for {image}: {said}"),
             Code::RegistryDenied => match credentials {
                 Some(credentials) => format!(

@@ -47,7 +47,9 @@ async fn a_pull_that_stands_still_ends_and_is_tried_again() {
     let mut seen = Vec::new();
     let error = fake
         .client()
-        .pull(SHOP, None, |progress| seen.push(progress.current_bytes))
+        .pull(SHOP, None, None, |progress| {
+            seen.push(progress.current_bytes)
+        })
         .await
         .expect_err("it stands still");
     assert_eq!(error.code, Code::RegistryUnavailable);
@@ -77,7 +79,7 @@ async fn an_answer_of_the_registry_is_not_asked_for_again() {
     let fake = FakeDocker::start(|_| Reply::error(404, "manifest unknown"));
     let error = fake
         .client()
-        .pull(SHOP, None, |_| {})
+        .pull(SHOP, None, None, |_| {})
         .await
         .expect_err("unknown");
     assert_eq!(error.code, Code::ImageNotFound);
@@ -96,7 +98,7 @@ async fn a_fault_in_the_middle_of_a_pull_is_sorted_by_its_words() {
     ]);
     let error = fake
         .client()
-        .pull(SHOP, None, |_| {})
+        .pull(SHOP, None, None, |_| {})
         .await
         .expect_err("full");
     assert_eq!(error.code, Code::InsufficientStorage);
@@ -123,7 +125,7 @@ async fn a_network_that_recovers_is_forgotten() {
     });
     let pinned = fake
         .client()
-        .pull_pinned(SHOP, None, None, |_| {})
+        .pull_pinned(SHOP, None, None, None, |_| {})
         .await
         .expect("had");
     assert_eq!(fake.count("/images/create"), 3);
@@ -137,7 +139,7 @@ async fn a_moved_tag_is_refused_before_anything_is_fetched() {
     let fake = pulling(&[]);
     let error = fake
         .client()
-        .pull_pinned(SHOP, Some(&digest('b')), None, |_| {})
+        .pull_pinned(SHOP, None, Some(&digest('b')), None, |_| {})
         .await
         .expect_err("another digest");
     assert_eq!(error.code, Code::DigestMismatch);
@@ -153,11 +155,37 @@ async fn an_image_for_another_platform_is_refused() {
             serde_json::json!({"Id": "sha256:ee", "Os": "linux", "Architecture": "arm64"}),
         )
     });
-    let error = fake.client().pin(SHOP).await.expect_err("arm64");
+    let error = fake.client().pin(SHOP, None).await.expect_err("arm64");
     assert_eq!(error.code, Code::PlatformMismatch);
     assert_eq!(
         error.detail,
         "ghcr.io/acme/shop:1 is built for linux/arm64, this machine is linux/amd64"
+    );
+}
+
+#[tokio::test]
+async fn the_platform_that_the_service_asks_for_counts_and_not_the_machines() {
+    let fake = FakeDocker::start(|asked| {
+        if asked.line.contains("/images/create") {
+            let digest = format!("Digest: {}", digest('b'));
+            return Reply::Json(200, serde_json::json!({ "status": digest }));
+        }
+        Reply::Json(
+            200,
+            serde_json::json!({"Id": "sha256:ee", "Os": "linux", "Architecture": "arm64"}),
+        )
+    });
+    let docker = fake.client();
+    let arm = docker.pull_pinned(SHOP, Some("linux/arm64"), None, None, |_| {});
+    assert_eq!(arm.await.expect("as asked for").id, "sha256:ee");
+    let asked = fake.asked();
+    let mut create = asked.iter().filter(|a| a.line.contains("/images/create"));
+    let line = &create.next().expect("asked").line;
+    assert!(line.contains("platform=linux%2Farm64"), "{line}");
+    let error = docker.pin(SHOP, Some("linux/amd64")).await;
+    assert_eq!(
+        error.expect_err("arm64").detail,
+        "ghcr.io/acme/shop:1 is built for linux/arm64, the service asks for `platform: linux/amd64`"
     );
 }
 
@@ -170,7 +198,7 @@ async fn a_pull_that_is_given_up_is_cancelled_in_docker() {
         Reply::Pieces(pieces)
     });
     let docker = fake.client();
-    let pull = tokio::spawn(async move { docker.pull(SHOP, None, |_| {}).await });
+    let pull = tokio::spawn(async move { docker.pull(SHOP, None, None, |_| {}).await });
     crate::docker::fake::eventually("the pull", || fake.count("/images/create") == 1).await;
     pull.abort();
     // Docker sees that nobody reads any more.
@@ -188,7 +216,7 @@ async fn without_a_tag_nothing_is_fetched() {
     let fake = pulling(&[]);
     let error = fake
         .client()
-        .pull("ghcr.io/acme/shop", None, |_| {})
+        .pull("ghcr.io/acme/shop", None, None, |_| {})
         .await
         .expect_err("no tag");
     assert_eq!(error.code, Code::ImageNotFound);

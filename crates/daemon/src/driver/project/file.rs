@@ -53,6 +53,7 @@ impl std::fmt::Debug for SecretFile {
 #[derive(Debug, Deserialize)]
 pub(super) struct Service {
     pub(super) image: Option<String>,
+    pub(super) platform: Option<String>,
     #[serde(default)]
     pub(super) environment: BTreeMap<String, Option<String>>,
     scale: Option<serde_json::Value>,
