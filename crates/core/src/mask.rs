@@ -6,7 +6,8 @@
 //! sequences between the letters of a secret would otherwise hide it from the mask, and removing them
 //! would put it together again.
 //!
-//! A mask sees one text at a time, so lines must be whole when they are masked.
+//! A mask sees one text at a time, so lines must be whole when they are masked, or end with [`CUT`]: what the
+//! cut has left of a secret is then covered as well.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,6 +22,18 @@ pub const MASKED: &str = "***";
 
 /// Shorter values are not masked: they are found in any text, and the gaps would tell them.
 pub const SECRET_LEN_MIN: usize = 4;
+
+/// How a text ends that was cut; so does what is left of a secret at the place of the cut.
+pub const CUT: char = '…';
+
+/// The beginning of `text`, and [`CUT`] if it is longer than `chars_max`.
+#[must_use]
+pub fn beginning(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => format!("{}{CUT}", &text[..end]),
+        None => text.to_owned(),
+    }
+}
 
 /// Takes the values of secrets out of texts.
 #[derive(Clone, Default)]
@@ -73,13 +86,21 @@ impl Mask {
         masked
     }
 
-    /// The length of the longest secret that `text` begins with.
+    /// The length of the longest secret that `text` begins with, or of the part of one that a cut has left.
     fn longest_at(&self, text: &[u8]) -> Option<usize> {
-        self.forms
-            .get(text.first_chunk()?)?
-            .iter()
-            .find(|form| text.starts_with(form.as_bytes()))
-            .map(String::len)
+        let forms = self.forms.get(text.first_chunk()?)?;
+        let whole = forms.iter().find(|form| text.starts_with(form.as_bytes()));
+        // The first form is the longest: behind it, a cut has left nothing of any.
+        let reach = forms.first()?.len() + CUT.len_utf8();
+        let cut = CUT.encode_utf8(&mut [0; 4]).to_owned();
+        let left = text[..text.len().min(reach)]
+            .windows(cut.len())
+            .position(|found| found == cut.as_bytes())
+            .filter(|left| {
+                let left = &text[..*left];
+                forms.iter().any(|form| form.as_bytes().starts_with(left))
+            });
+        whole.map(String::len).max(left)
     }
 }
 

@@ -263,3 +263,32 @@ proptest! {
         prop_assert_eq!(printable(&line), line);
     }
 }
+
+#[test]
+fn what_a_cut_leaves_of_a_secret_is_masked() {
+    check(&["hunter2000"], "password hunter20…", "password ***…");
+    check(
+        &["hunter2000"],
+        "password hunt…; next",
+        "password ***…; next",
+    );
+    check(&["hunter2000"], "password hunter2000…", "password ***…");
+    check(&["hunter", "hunter2000"], "hunter200…", "***…");
+    check(&["hunter2000", "2000abcd"], "hunter2000ab…", "***…");
+    check(&["pässwörd"], "pässw…", "***…");
+    // Of three letters nobody can tell whose they are.
+    check(&["hunter2000"], "hun…", "hun…");
+    check(&["hunter2000"], "hunting…", "hunting…");
+    check(
+        &["hunter2000"],
+        "hunter20 and so on…",
+        "hunter20 and so on…",
+    );
+}
+
+#[test]
+fn a_beginning_says_that_it_is_one() {
+    assert_eq!(beginning("päss", 4), "päss");
+    assert_eq!(beginning("pässw", 4), "päss…");
+    assert_eq!(beginning("", 0), "");
+}

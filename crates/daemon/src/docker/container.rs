@@ -9,6 +9,7 @@ use bollard::models::{
     ContainerInspectResponse, ContainerState, HealthStatusEnum, NetworkSettings,
 };
 use cutover_core::deployment::{Condition, RestartPolicy};
+use cutover_core::mask::beginning;
 use jiff::Timestamp;
 
 /// What is kept of the output of a health check, in characters; Docker keeps 4096 bytes.
@@ -198,7 +199,7 @@ impl Container {
             .and_then(|check| check.output.as_deref())
             .map(str::trim)
             .filter(|output| !output.is_empty())
-            .map(|output| output.chars().take(HEALTH_OUTPUT_LEN_MAX).collect());
+            .map(|output| beginning(output, HEALTH_OUTPUT_LEN_MAX));
         Some(Self {
             name: answer
                 .name

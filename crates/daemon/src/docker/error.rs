@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use cutover_core::mask::beginning;
+
 /// The longest text of Docker's that is kept, in characters: its messages are a line or two, but some
 /// quote the output of another program.
 const TEXT_LEN_MAX: usize = 2000;
@@ -125,11 +127,7 @@ impl From<DockerError> for bollard::errors::Error {
 
 /// `text` without surrounding white space, cut to a length that fits an answer.
 pub(crate) fn bounded(text: &str) -> String {
-    let text = text.trim();
-    match text.char_indices().nth(TEXT_LEN_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+    beginning(text.trim(), TEXT_LEN_MAX)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use cutover_api::event::OutputLine;
+use cutover_core::mask::CUT;
 use futures_util::Stream;
 use futures_util::stream;
 use http::{Response, header};
@@ -231,7 +232,9 @@ impl Lines {
         bytes.truncate(LINE_LEN_MAX);
         let mut line = String::from_utf8_lossy(&bytes).into_owned();
         if too_long {
-            line.push('…');
+            // Without the first bytes of a character: the mask must know the place of the cut.
+            line.truncate(line.trim_end_matches(char::REPLACEMENT_CHARACTER).len());
+            line.push(CUT);
         } else if line.ends_with('\r') {
             line.pop();
         }
@@ -300,6 +303,18 @@ mod tests {
         let found = lines(Framing::Raw, b"\x01one\r\ntwo", 3);
         assert_eq!(found.len(), 2);
         assert_eq!(found[0], ("stdout".to_owned(), "\u{1}one".to_owned()));
+    }
+
+    #[test]
+    fn of_a_secret_across_the_cut_the_mask_leaves_nothing() {
+        let secret = "grüße-und-küsse";
+        let mask = cutover_core::mask::Mask::new([secret.to_owned()]);
+        for before in LINE_LEN_MAX - secret.len()..LINE_LEN_MAX - 4 {
+            let input = format!("{}{secret}{}\n", "x".repeat(before), "y".repeat(99));
+            let found = lines(Framing::Raw, input.as_bytes(), 1000);
+            let shown = mask.apply(&found[0].1);
+            assert!(shown.ends_with("x***…"), "{}", &shown[before..]);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use reqwest::{Client, Response, Url, redirect};
 
 use super::{ProbeFailure, Seconds, reason};
 use crate::settings::{HttpProbe, HttpTls};
-use cutover_core::mask::printable;
+use cutover_core::mask::{CUT, beginning, printable};
 
 /// How much of an unexpected answer is quoted, in characters.
 const QUOTE_LEN_MAX: usize = 200;
@@ -106,19 +106,16 @@ impl HttpProber {
                 quote(&place)
             ));
         } else if !body.is_empty() {
-            why.push_str(&format!(
-                "; it says: {}",
-                quote(&String::from_utf8_lossy(&body))
-            ));
+            why.push_str(&format!("; it says: {}", quote(&body)));
         }
         Err(ProbeFailure::new(why))
     }
 
     /// Reads the body to its end, which must come before `body_bytes_max`, and returns its beginning.
-    async fn body(&self, response: &mut Response) -> Result<Vec<u8>, ProbeFailure> {
+    async fn body(&self, response: &mut Response) -> Result<String, ProbeFailure> {
         let bytes_max = u64::from(self.probe.body_bytes_max);
         let mut bytes: u64 = 0;
-        let mut beginning = Vec::new();
+        let mut kept = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
             bytes += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
             if bytes > bytes_max {
@@ -127,10 +124,16 @@ impl HttpProber {
                 )));
             }
             // Four bytes for each character that may be quoted.
-            let room = (4 * QUOTE_LEN_MAX).saturating_sub(beginning.len());
-            beginning.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            let room = (4 * QUOTE_LEN_MAX).saturating_sub(kept.len());
+            kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
         }
-        Ok(beginning)
+        let mut text = String::from_utf8_lossy(&kept).into_owned();
+        if bytes > u64::try_from(kept.len()).unwrap_or(u64::MAX) {
+            // Without the first bytes of a character: the mask must know the place of the cut.
+            text.truncate(text.trim_end_matches(char::REPLACEMENT_CHARACTER).len());
+            text.push(CUT);
+        }
+        Ok(text)
     }
 }
 
@@ -151,11 +154,7 @@ fn host_name(host: &str) -> Option<&str> {
 /// A text from the container as it may stand in a message.
 fn quote(text: &str) -> String {
     let text = text.trim();
-    let mut quote: String = text.chars().take(QUOTE_LEN_MAX).collect();
-    if text.chars().nth(QUOTE_LEN_MAX).is_some() {
-        quote.push('…');
-    }
-    printable(&quote.replace(['\r', '\n'], " "))
+    printable(&beginning(text, QUOTE_LEN_MAX).replace(['\r', '\n'], " "))
 }
 
 #[cfg(test)]

@@ -143,6 +143,15 @@ fn a_probe_goes_to_the_container_itself() {
 }
 
 #[test]
+fn a_health_checks_output_says_where_it_was_cut() {
+    let log = serde_json::json!([{"Output": format!("{}hunter2", "x".repeat(995))}]);
+    let health = serde_json::json!({"Status": "unhealthy", "Log": log});
+    let found = container(serde_json::json!({"State": {"Health": health}}));
+    let output = found.last_health_output.expect("an output");
+    assert!(output.ends_with("xhunte…"), "{output}");
+}
+
+#[test]
 fn debug_shows_no_value_of_the_environment() {
     let text = format!("{:?}", container(serde_json::json!({})));
     assert!(text.contains("TOKEN=[hidden]"));

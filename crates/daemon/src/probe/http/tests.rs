@@ -199,6 +199,20 @@ async fn an_unexpected_answer_is_quoted_without_control_characters() {
 }
 
 #[tokio::test]
+async fn of_a_secret_across_the_cut_of_a_quote_the_mask_leaves_nothing() {
+    let secret = "schlüssel-hunter2";
+    let mask = cutover_core::mask::Mask::new([secret.to_owned()]);
+    // Cut after so many characters, and, behind a space that is not quoted, after so many bytes.
+    for before in ["x".repeat(190), format!("{}x", " ".repeat(789))] {
+        let body = format!("{before}{secret}{}", "y".repeat(900));
+        let server = Server::start(answer("500 No", "", &body)).await;
+        let words = server.probe(&probe()).await.expect_err("500");
+        let shown = mask.apply(&words);
+        assert!(shown.ends_with("x***…"), "{shown}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_never_ends_fails_in_time_and_in_bounds() {
     let short = HttpProbe {
         timeout: Duration::from_millis(300),
