@@ -3,9 +3,10 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use cutover_core::mask::beginning;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
@@ -16,6 +17,9 @@ const OUTPUT_BYTES_MAX: usize = 8 << 20;
 
 /// What is kept of its last lines, in characters: they travel in the journal and in answers.
 const WORDS_MAX: usize = 4000;
+
+/// What is kept of each of them, so that one that quotes a file does not take the place of all others.
+const LINE_MAX: usize = 1000;
 
 /// How long it may take to end after SIGTERM before it is killed.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -87,8 +91,8 @@ pub(crate) struct Running {
     what: String,
     child: Child,
     group: Option<Pid>,
-    stdout: JoinHandle<Vec<u8>>,
-    stderr: JoinHandle<Vec<u8>>,
+    stdout: Pipe,
+    stderr: Pipe,
 }
 
 impl Running {
@@ -107,8 +111,8 @@ impl Running {
         let group = child
             .id()
             .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        let stdout = tokio::spawn(read_bounded(child.stdout.take()));
-        let stderr = tokio::spawn(read_bounded(child.stderr.take()));
+        let stdout = Pipe::new(child.stdout.take());
+        let stderr = Pipe::new(child.stderr.take());
         Ok(Self {
             what: what.to_owned(),
             child,
@@ -118,29 +122,36 @@ impl Running {
         })
     }
 
-    /// Waits for the end, at most `bound`; returns what was printed to stdout.
+    /// Waits for the end, at most `bound`; returns what was printed to stdout. The end is that of the output as
+    /// well: whoever inherited the pipes may write for as long as it holds them.
     pub(crate) async fn output(mut self, bound: Duration) -> Result<String, ProgramError> {
-        let Ok(status) = tokio::time::timeout(bound, self.child.wait()).await else {
+        let Ok(status) = tokio::time::timeout(bound, self.ended()).await else {
             self.stop().await;
             return Err(ProgramError::TimedOut {
                 what: self.what.clone(),
                 bound,
             });
         };
-        let succeeded = status.as_ref().is_ok_and(std::process::ExitStatus::success);
-        // The group's leader is reaped: its id may be given to somebody else from here on.
-        self.group = None;
-        let stdout = (&mut self.stdout).await.unwrap_or_default();
-        let stderr = (&mut self.stderr).await.unwrap_or_default();
+        let succeeded = status.as_ref().is_ok_and(ExitStatus::success);
         if succeeded {
-            Ok(String::from_utf8_lossy(&stdout).into_owned())
+            Ok(String::from_utf8_lossy(self.stdout.read().await).into_owned())
         } else {
             Err(ProgramError::Failed {
                 what: self.what.clone(),
                 code: status.ok().and_then(|status| status.code()),
-                message: last_words(&stderr),
+                message: last_words(self.stderr.read().await),
             })
         }
+    }
+
+    /// Waits until nobody holds the pipes and the command has ended. It is reaped last: until then nobody else
+    /// can be given the group's id. Cancel safe.
+    async fn ended(&mut self) -> std::io::Result<ExitStatus> {
+        self.stdout.read().await;
+        self.stderr.read().await;
+        let status = self.child.wait().await;
+        self.group = None;
+        status
     }
 
     /// Waits until the command has ended; safe to be dropped and called again.
@@ -153,7 +164,7 @@ impl Running {
     /// Ends the command and everything that it started, and waits until it is gone.
     pub(crate) async fn stop(&mut self) {
         self.signal(Signal::TERM);
-        if tokio::time::timeout(STOP_GRACE, self.child.wait())
+        if tokio::time::timeout(STOP_GRACE, self.ended())
             .await
             .is_err()
         {
@@ -178,6 +189,36 @@ impl Drop for Running {
     }
 }
 
+/// Reads one of its pipes from the start on, so that it never stalls.
+#[derive(Debug)]
+struct Pipe {
+    reader: JoinHandle<Vec<u8>>,
+    kept: Option<Vec<u8>>,
+}
+
+impl Pipe {
+    fn new(pipe: Option<impl AsyncRead + Unpin + Send + 'static>) -> Self {
+        Self {
+            reader: tokio::spawn(read_bounded(pipe)),
+            kept: None,
+        }
+    }
+
+    /// What was written, once the pipe is closed. Cancel safe.
+    async fn read(&mut self) -> &[u8] {
+        if self.kept.is_none() {
+            self.kept = Some((&mut self.reader).await.unwrap_or_default());
+        }
+        self.kept.as_deref().unwrap_or_default()
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
 async fn read_bounded(pipe: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
     let mut kept = Vec::new();
     let Some(mut pipe) = pipe else { return kept };
@@ -190,7 +231,8 @@ async fn read_bounded(pipe: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
     kept
 }
 
-/// The lines of stderr that tell the error: the last ones, without Compose's progress.
+/// The lines of stderr that tell the error: the last ones, without Compose's progress. Of each the beginning,
+/// which says what is wrong, and how what it quotes is to be taken.
 fn last_words(stderr: &[u8]) -> String {
     const LINES: usize = 10;
     let text = String::from_utf8_lossy(stderr);
@@ -205,11 +247,19 @@ fn last_words(stderr: &[u8]) -> String {
         .copied()
         .collect();
     let chosen = if telling.is_empty() { &lines } else { &telling };
-    let words = chosen[chosen.len().saturating_sub(LINES)..].join("; ");
-    match words.char_indices().nth_back(WORDS_MAX) {
-        Some((begin, _)) => format!("…{}", &words[begin..]),
-        None => words,
+    let mut kept: Vec<String> = Vec::new();
+    let mut room = WORDS_MAX;
+    for line in chosen.iter().rev().take(LINES) {
+        let line = beginning(line, LINE_MAX);
+        let len = line.chars().count();
+        if len > room {
+            break;
+        }
+        room -= len;
+        kept.push(line);
     }
+    kept.reverse();
+    kept.join("; ")
 }
 
 /// `Container shop-app-1  Created` and the like.
@@ -236,7 +286,51 @@ mod tests {
             last_words(b" Container x  Created\n"),
             "Container x  Created"
         );
-        let long = last_words("ä".repeat(1 << 20).as_bytes());
-        assert_eq!(long.chars().count(), WORDS_MAX + 2);
+    }
+
+    #[test]
+    fn last_words_are_bounded_and_every_line_keeps_its_beginning() {
+        let long = last_words(format!("failed: {}", "ä".repeat(1 << 20)).as_bytes());
+        assert!(
+            long.starts_with("failed: ä") && long.ends_with("ä…"),
+            "{long}"
+        );
+        assert_eq!(long.chars().count(), LINE_MAX + 1);
+        let many = last_words(
+            format!("failed: {}\n", "ä".repeat(900))
+                .repeat(9)
+                .as_bytes(),
+        );
+        assert_eq!(many.matches("failed: ").count(), 4);
+        assert!(many.chars().count() <= WORDS_MAX + 3 * 2);
+    }
+
+    /// A program that leaves a child behind which holds its pipes.
+    fn leaving(script: &str) -> Running {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        Running::start(command, "a script").expect("a shell")
+    }
+
+    #[tokio::test]
+    async fn a_child_that_keeps_the_pipes_open_does_not_outlast_the_bound() {
+        let running = leaving("sleep 600 & exit 3");
+        let began = std::time::Instant::now();
+        let output = running.output(Duration::from_millis(300));
+        let ended = tokio::time::timeout(Duration::from_secs(60), output).await;
+        let ended = ended.expect("bounded");
+        assert!(
+            matches!(ended, Err(ProgramError::TimedOut { .. })),
+            "{ended:?}"
+        );
+        assert!(began.elapsed() < STOP_GRACE, "the child was ended, too");
+
+        // One that ends with the program is no reason to wait.
+        let running = leaving("echo sorry >&2 & wait; exit 3");
+        let ended = running.output(Duration::from_secs(60)).await;
+        let Err(ProgramError::Failed { code, message, .. }) = ended else {
+            panic!("{ended:?}");
+        };
+        assert_eq!((code, message.as_str()), (Some(3), "sorry"));
     }
 }
