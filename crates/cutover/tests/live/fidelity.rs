@@ -318,6 +318,30 @@ fn post_start_hooks_run_and_one_that_fails_is_rolled_back() {
 }
 
 #[test]
+fn the_image_for_the_platform_of_the_service_is_deployed() {
+    // The program inside is this machine's own, so that it runs whatever the image claims to be for.
+    let foreign = ImageSpec::new("foreign").architecture("s390x");
+    let members = [ImageSpec::new("own"), foreign];
+    let compose = format!("{SERVICE}    platform: linux/s390x\n");
+    for version in BOTH {
+        let scene = Scene::new(
+            CUTOVER,
+            &Wishes {
+                compose: &compose,
+                version,
+                ..Wishes::default()
+            },
+        );
+        let tag = "a".repeat(40);
+        let index = scene.registry.push_index("shop", &tag, &members);
+        let digest = index.expect("an index");
+        let ended = scene.deploy(&tag).expect("succeeded");
+        assert_eq!(ended.deployment()["digest"], json!(digest));
+        assert_eq!(scene.serves(), "foreign");
+    }
+}
+
+#[test]
 fn every_restart_policy_comes_back_after_the_commit() {
     for policy in ["no", "always", "unless-stopped", "on-failure:3"] {
         let compose = SERVICE.replace("restart: unless-stopped", &format!("restart: \"{policy}\""));
