@@ -15,6 +15,7 @@ use super::observe::{secret_values, watch};
 use super::run::Run;
 use crate::docker::Container;
 use crate::driver::docker_cause;
+use crate::driver::project::ServiceModel;
 use crate::probe::verify::{self, Checks};
 
 /// How often putting the previous container back is tried before an operator is asked.
@@ -37,13 +38,14 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Puts the previous container back and proves that it runs: by the service's settings and its own health
 /// check, which need not be those of the release that failed.
 ///
-/// `monitor` is for how long it must run where it has no check at all, if the Compose file says so.
-pub(super) async fn roll_back(run: &mut Run, failure: Failure, monitor: Option<Duration>) {
+/// `model` is the service as Compose renders it, if that is known: for how long a container must run that has no
+/// check at all, and what is secret.
+pub(super) async fn roll_back(run: &mut Run, failure: Failure, model: Option<&ServiceModel>) {
     let driver = run.driver.clone();
     let deployment = run.record.deployment().clone();
     let why = failure.cause.detail.clone();
     run.record.anyway(Event::RollbackStarted(failure)).await;
-    let restored = restore_and_verify(run, &deployment, monitor).await;
+    let restored = restore_and_verify(run, &deployment, model).await;
     if restored.is_ok()
         && let Err(cause) = driver.discard(&deployment.id).await
     {
@@ -81,14 +83,14 @@ pub(super) async fn roll_back(run: &mut Run, failure: Failure, monitor: Option<D
 async fn restore_and_verify(
     run: &mut Run,
     deployment: &Deployment,
-    monitor: Option<Duration>,
+    model: Option<&ServiceModel>,
 ) -> Result<(), Cause> {
     let patience_ends = Instant::now() + DOCKER_PATIENCE;
     let mut attempt = 1;
     let mut outage_ms = None;
     loop {
         wait_for_docker(run, patience_ends).await;
-        let Err(cause) = attempt_to_restore(run, deployment, monitor, &mut outage_ms).await else {
+        let Err(cause) = attempt_to_restore(run, deployment, model, &mut outage_ms).await else {
             return Ok(());
         };
         let counts = run.driver.docker().ping().await.is_ok() || Instant::now() >= patience_ends;
@@ -108,7 +110,7 @@ async fn restore_and_verify(
 async fn attempt_to_restore(
     run: &mut Run,
     deployment: &Deployment,
-    monitor: Option<Duration>,
+    model: Option<&ServiceModel>,
     outage_ms: &mut Option<u64>,
 ) -> Result<(), Cause> {
     let driver = run.driver.clone();
@@ -142,12 +144,14 @@ async fn attempt_to_restore(
             "somebody removed the previous container",
         ));
     };
+    let monitor = model.and_then(|model| model.monitor);
     let checks = Checks::new(&run.service, monitor, &container).for_rollback();
     let checks = match restored.may_end_within {
         Some(grace) => checks.perhaps_stopping(grace.saturating_add(STOP_MARGIN)),
         None => checks,
     };
-    let mask = Mask::new(secret_values(&container));
+    let known = model.map_or(&[][..], |model| &model.secrets);
+    let mask = Mask::new(known.iter().cloned().chain(secret_values(&container)));
     verify::verify(driver.docker(), events, &old.container, &checks)
         .await
         .map_err(|failure| masked(verify_cause(Step::RollBack, &failure), &mask))

@@ -90,7 +90,7 @@ pub(super) async fn run_deployment(run: &mut Run) {
                     staging.abandon().await;
                 }
             };
-            let rolled_back = roll_back(run, Failure { cause, log }, incoming.model.monitor);
+            let rolled_back = roll_back(run, Failure { cause, log }, Some(&incoming.model));
             tokio::join!(abandoned, rolled_back);
         }
     }
