@@ -2,7 +2,7 @@
 //! one call, counted among those that change something.
 //!
 //! It speaks Docker's wire, so that the daemon under test is the real one, and everything that is not the
-//! fault is done by the real Docker.
+//! fault is done by the real Docker. It can also claim to be an older Docker than it is.
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,9 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Runtime;
 
@@ -41,6 +42,8 @@ type Strike = Box<dyn Fn() + Send + Sync>;
 struct Shared {
     docker: PathBuf,
     plan: Mutex<Plan>,
+    /// The newest version of the API that this Docker says it has, instead of its own.
+    api: Mutex<Option<String>>,
     strike: Strike,
 }
 
@@ -91,6 +94,7 @@ impl FaultyDocker {
         let shared = Arc::new(Shared {
             docker: docker.to_owned(),
             plan: Mutex::default(),
+            api: Mutex::default(),
             strike: Box::new(strike),
         });
         let listener = {
@@ -145,12 +149,19 @@ impl FaultyDocker {
         self.plan().calls.clone()
     }
 
-    fn plan(&self) -> std::sync::MutexGuard<'_, Plan> {
-        self.shared
-            .plan
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Says from now on that `api` is the newest version of the API that it has. Docker keeps to the version
+    /// in a call's path, so that clients which negotiate find a Docker of that age.
+    pub fn become_api(&self, api: &str) {
+        *lock(&self.shared.api) = Some(api.to_owned());
     }
+
+    fn plan(&self) -> std::sync::MutexGuard<'_, Plan> {
+        lock(&self.shared.plan)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn accept(listener: UnixListener, shared: Arc<Shared>) {
@@ -177,7 +188,7 @@ fn fault_of(shared: &Shared, request: &Request<Incoming>) -> Option<Fault> {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return None;
     }
-    let mut plan = shared.plan.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut plan = lock(&shared.plan);
     let call = format!("{} {}", request.method(), request.uri().path());
     let fault = match &plan.fault {
         Some((Which::Nth(number), fault)) if *number == plan.calls.len() => Some(*fault),
@@ -237,6 +248,7 @@ async fn forward(
         .map_err(|_| Broken)?;
     tokio::spawn(connection.with_upgrades());
     let upgraded = hyper::upgrade::on(&mut request);
+    let path = request.uri().path().to_owned();
     let mut response = sender.send_request(request).await.map_err(|_| Broken)?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let docker = hyper::upgrade::on(&mut response);
@@ -247,7 +259,35 @@ async fn forward(
             }
         });
     }
-    Ok(response.map(BodyExt::boxed))
+    let api = lock(&shared.api).clone();
+    match api {
+        Some(api) => aged(&path, response, &api).await,
+        None => Ok(response.map(BodyExt::boxed)),
+    }
+}
+
+/// The answer of a Docker whose newest version of the API is `api`, where an answer says which that is.
+async fn aged(
+    path: &str,
+    mut response: Response<Incoming>,
+    api: &str,
+) -> Result<Response<Body>, Broken> {
+    if let Some(version) = response.headers_mut().get_mut("api-version") {
+        *version = api.parse().map_err(|_| Broken)?;
+    }
+    if !path.ends_with("/version") {
+        return Ok(response.map(BodyExt::boxed));
+    }
+    let (mut parts, body) = response.into_parts();
+    let bytes = body.collect().await.map_err(|_| Broken)?.to_bytes();
+    let mut version: Value = serde_json::from_slice(&bytes).map_err(|_| Broken)?;
+    version["ApiVersion"] = api.into();
+    let bytes = Bytes::from(version.to_string());
+    parts
+        .headers
+        .insert(header::CONTENT_LENGTH, bytes.len().into());
+    let body = Full::from(bytes).map_err(never).boxed();
+    Ok(Response::from_parts(parts, body))
 }
 
 fn never(never: Infallible) -> hyper::Error {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{CUTOVER, identity};
 
-const BOTH: [ComposeVersion; 2] = [ComposeVersion::Newest, ComposeVersion::Oldest];
+pub(crate) const BOTH: [ComposeVersion; 2] = [ComposeVersion::Newest, ComposeVersion::Oldest];
 
 /// Deploys two releases of the same project, then asks Compose by hand.
 fn deploy_twice(
@@ -40,7 +40,7 @@ fn deploy_twice(
 
 /// `docker compose up -d` recreates nothing, and `down` takes all of it away.
 #[track_caller]
-fn expect_up_to_date(scene: &Scene, arguments: &[&str]) {
+pub(crate) fn expect_up_to_date(scene: &Scene, arguments: &[&str]) {
     let before = identity(scene);
     let up = [arguments, &["up", "-d"]].concat();
     let printed = scene.compose(&up);

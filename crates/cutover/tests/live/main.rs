@@ -6,6 +6,7 @@ mod outcomes;
 mod probes;
 mod secrets;
 mod fidelity;
+mod fidelity_settings;
 mod recovery;
 mod power;
 mod disk;

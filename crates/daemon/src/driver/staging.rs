@@ -249,7 +249,8 @@ async fn create(
         Err(what) => return Ok(refuse(shared, what)),
     };
     lock(shared).restart_policy = policy;
-    forward::send_json(&shared.docker, parts, &body, |created| {
+    let answer = forward::send_json(&shared.docker, parts, &body).await?;
+    forward::changed(answer, |created| {
         if let Some(id) = created["Id"].as_str() {
             lock(shared).view.created(id, name);
         }
@@ -257,7 +258,8 @@ async fn create(
     .await
 }
 
-/// Older Compose connects the new container to its second network in a call of its own.
+/// Older Compose, and any on Docker before API 1.44, connects the new container to its second network in a
+/// call of its own, which Docker answers with nothing.
 async fn connect(
     shared: &Shared,
     request: Request<Incoming>,
@@ -272,7 +274,8 @@ async fn connect(
         );
         return Ok(refuse(shared, what));
     }
-    forward::send_json(&shared.docker, parts, &body, |_| ()).await
+    let answer = forward::send_json(&shared.docker, parts, &body).await?;
+    Ok(answer.map(BodyExt::boxed))
 }
 
 /// Hands the call over to the deployment and answers when it is told that the container runs.
@@ -344,7 +347,68 @@ fn message(status: StatusCode, text: &str) -> Response<Body> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net;
+
     use super::*;
+
+    /// Asks at a socket and returns the whole answer.
+    fn ask(socket: &Path, call: &str, body: &str) -> String {
+        let mut stream = net::UnixStream::connect(socket).expect("the socket");
+        let length = body.len();
+        let request = format!(
+            "{call} HTTP/1.1\r\nhost: docker\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
+    /// A Docker that gives one answer to every call.
+    fn docker_that_answers(directory: &Path, answer: &'static str) -> PathBuf {
+        let path = directory.join("docker.sock");
+        let listener = net::UnixListener::bind(&path).expect("a socket");
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("a connection");
+                let mut request = [0; 4096];
+                let read = stream.read(&mut request).expect("a request");
+                assert!(read > 0, "an empty request");
+                stream.write_all(answer.as_bytes()).expect("an answer");
+            }
+        });
+        path
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn the_empty_answer_to_connecting_a_network_passes() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let docker = docker_that_answers(
+            directory.path(),
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+        );
+        let mark = Mark {
+            deployment: "d1".into(),
+            service: "web".into(),
+            project: "shop".into(),
+            compose_service: "app".into(),
+        };
+        let mut view = View::new(None, Vec::new());
+        view.created("bbbbbbbbbbbbbbbb", "shop-app-1");
+        let path = directory.path().join("staging.sock");
+        let socket = StagingSocket::open(&path, &docker, mark, view).expect("a socket");
+        let answer = tokio::task::spawn_blocking(move || {
+            ask(
+                &path,
+                "POST /v1.43/networks/shop_back/connect",
+                r#"{"Container":"bbbbbbbbbbbbbbbb"}"#,
+            )
+        });
+        let answer = answer.await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        drop(socket);
+    }
 
     #[test]
     fn versions_are_taken_off_paths() {

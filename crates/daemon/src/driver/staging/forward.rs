@@ -69,13 +69,12 @@ pub(super) async fn read_json(request: Request<Incoming>) -> Result<(Parts, Valu
     Ok((parts, serde_json::from_slice(&bytes)?))
 }
 
-/// Sends a call with another body and shows the JSON of a successful answer to `look`.
+/// Sends a call with another body. The answer is not read: for some calls it is empty.
 pub(super) async fn send_json(
     docker: &Path,
     mut parts: Parts,
     body: &Value,
-    look: impl FnOnce(&Value),
-) -> Result<Response<Body>, ForwardError> {
+) -> Result<Response<Incoming>, ForwardError> {
     let bytes = serde_json::to_vec(body)?;
     parts.headers.remove(header::TRANSFER_ENCODING);
     parts
@@ -84,8 +83,7 @@ pub(super) async fn send_json(
     let body = Full::new(Bytes::from(bytes))
         .map_err(|never| match never {})
         .boxed();
-    let response = send(docker, Request::from_parts(parts, body)).await?;
-    changed(response, |answer| look(answer)).await
+    send(docker, Request::from_parts(parts, body)).await
 }
 
 /// An answer of our own.
@@ -100,7 +98,8 @@ pub(super) fn json_response(status: StatusCode, body: &Value) -> Response<Body> 
     response
 }
 
-async fn changed(
+/// The answer with its JSON changed, if it is a successful one.
+pub(super) async fn changed(
     response: Response<Incoming>,
     change: impl FnOnce(&mut Value),
 ) -> Result<Response<Body>, ForwardError> {
