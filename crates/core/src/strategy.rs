@@ -17,7 +17,8 @@ pub struct Facts {
     pub start_first_wanted: bool,
     /// Whether it has `pre_stop` hooks.
     pub pre_stop_hooks: bool,
-    /// Its restart policy as written, if one is: `restart`, or `deploy.restart_policy.condition`.
+    /// Its restart policy as written, if one is: `deploy.restart_policy` in the form of `restart`, or
+    /// `restart`.
     pub restart: Option<String>,
 }
 
@@ -87,7 +88,7 @@ pub fn strategy(facts: &Facts) -> Strategy {
     {
         return refused(
             format!("its restart policy `{restart}` is none that Docker has"),
-            "write `no`, `always`, `unless-stopped`, `on-failure` or `on-failure:3` for `restart` in the Compose file",
+            "write `no`, `always`, `unless-stopped`, `on-failure` or `on-failure:3` for `restart` in the Compose file; in `deploy.restart_policy`, which goes before it, `max_attempts` needs `condition: on-failure`",
         );
     }
     let mut because = Vec::new();
@@ -180,6 +181,13 @@ mod tests {
                     ..one()
                 },
                 "pre_stop",
+            ),
+            (
+                Facts {
+                    restart: Some("any:3".into()),
+                    ..one()
+                },
+                "restart policy",
             ),
         ] {
             let Strategy::Refused { why, hint } = strategy(&facts) else {

@@ -2,9 +2,10 @@
 
 use cutover_testkit::images::ImageSpec;
 use cutover_testkit::scene::{SERVICE, Scene, Wishes};
+use serde_json::json;
 
-use crate::CUTOVER;
 use crate::fidelity::{BOTH, expect_up_to_date};
+use crate::{CUTOVER, identity};
 
 #[test]
 fn two_networks_with_aliases_survive_on_a_docker_that_connects_them_one_by_one() {
@@ -35,6 +36,33 @@ fn two_networks_with_aliases_survive_on_a_docker_that_connects_them_one_by_one()
             let aliases = &networks[format!("{}_{network}", scene.project())]["Aliases"];
             assert!(aliases.to_string().contains(alias), "{networks:#}");
         }
+        expect_up_to_date(&scene, &[]);
+    }
+}
+
+#[test]
+fn a_restart_policy_without_a_condition_is_none_and_one_that_docker_refuses_changes_nothing() {
+    let with = |policy: &str| format!("{SERVICE}    deploy: {{ restart_policy: {policy} }}\n");
+    for version in BOTH {
+        let compose = with("{ delay: 5s, max_attempts: 3 }");
+        let wishes = Wishes {
+            compose: &compose,
+            version,
+            ..Wishes::default()
+        };
+        let mut scene = Scene::new(CUTOVER, &wishes);
+        let one = scene.push(&ImageSpec::new("one"));
+        let two = scene.push(&ImageSpec::new("two"));
+        drop(scene.deploy(&one).expect("succeeded"));
+        drop(scene.deploy(&two).expect("succeeded"));
+        let policy = scene.container()["HostConfig"]["RestartPolicy"].clone();
+        assert_eq!(policy, json!({ "Name": "no", "MaximumRetryCount": 0 }));
+        let before = identity(&scene);
+        scene.write_compose(&with("{ condition: any, max_attempts: 3 }"));
+        let ended = scene.deploy(&one).expect("failed");
+        assert_eq!(ended.cause(), "unsupported_strategy");
+        assert_eq!(identity(&scene), before);
+        scene.write_compose(&compose);
         expect_up_to_date(&scene, &[]);
     }
 }

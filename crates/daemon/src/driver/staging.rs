@@ -33,7 +33,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use self::rewrite::Mark;
+use self::rewrite::{Mark, NotCreated};
 use self::view::{Call, Decision, View};
 
 type Body = BoxBody<Bytes, hyper::Error>;
@@ -246,7 +246,9 @@ async fn create(
     let (parts, mut body) = forward::read_json(request).await?;
     let policy = match rewrite::create_body(&mut body, &shared.mark) {
         Ok(policy) => policy,
-        Err(what) => return Ok(refuse(shared, what)),
+        Err(NotCreated::Outside(what)) => return Ok(refuse(shared, what)),
+        // As Docker answers a container that it cannot create: Compose ends and repeats this.
+        Err(NotCreated::Policy(why)) => return Ok(message(StatusCode::BAD_REQUEST, &why)),
     };
     lock(shared).restart_policy = policy;
     let answer = forward::send_json(&shared.docker, parts, &body).await?;

@@ -93,6 +93,7 @@ pub(super) struct Deploy {
 #[derive(Debug, Deserialize)]
 pub(super) struct RestartPolicy {
     condition: Option<String>,
+    max_attempts: Option<serde_json::Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -119,12 +120,14 @@ impl Service {
         }
     }
 
+    /// Where both are written, Compose takes `deploy.restart_policy` and forgets `restart`, also where the
+    /// former has no `condition`: such a container is not restarted.
     fn restart(&self) -> Option<String> {
-        let of_deploy = || {
-            let policy = self.deploy.as_ref()?.restart_policy.as_ref()?;
-            policy.condition.clone()
-        };
-        self.restart.clone().or_else(of_deploy)
+        let of_deploy = self
+            .deploy
+            .as_ref()
+            .and_then(|deploy| deploy.restart_policy.as_ref());
+        of_deploy.map_or_else(|| self.restart.clone(), |policy| Some(policy.written()))
     }
 
     fn replicas(&self) -> u32 {
@@ -179,6 +182,19 @@ pub(super) fn facts_as_written(definition: &serde_json::Map<String, serde_json::
     }
 }
 
+impl RestartPolicy {
+    /// As `restart` would have it: `on-failure:3`. Without a condition, nothing is attempted.
+    fn written(&self) -> String {
+        let condition = self.condition.clone().unwrap_or_default();
+        let attempts = self.max_attempts.as_ref().and_then(number).unwrap_or(0);
+        if condition.is_empty() || attempts == 0 {
+            condition
+        } else {
+            format!("{condition}:{attempts}")
+        }
+    }
+}
+
 impl Mount {
     /// What it is, if the container may write to it.
     fn writable(&self) -> Option<String> {
@@ -205,4 +221,36 @@ pub(super) fn read_duration(key: &str, text: Option<&str>) -> Result<Option<Dura
         duration::parse(text).map_err(|error| invalid(format!("{key}: `{text}` is {error}")))
     })
     .transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_restart_policy_is_the_one_that_compose_takes() {
+        for (written, expected) in [
+            ("{}", None),
+            (r#"{"restart":"always"}"#, Some("always")),
+            (
+                r#"{"restart":"sometimes","deploy":{"restart_policy":{"condition":"any"}}}"#,
+                Some("any"),
+            ),
+            (
+                r#"{"restart":"always","deploy":{"restart_policy":{"max_attempts":3}}}"#,
+                Some(""),
+            ),
+            (
+                r#"{"deploy":{"restart_policy":{"condition":"on-failure","max_attempts":3}}}"#,
+                Some("on-failure:3"),
+            ),
+            (
+                r#"{"deploy":{"restart_policy":{"condition":"any","max_attempts":3}}}"#,
+                Some("any:3"),
+            ),
+        ] {
+            let service: Service = serde_json::from_str(written).expect("a service");
+            assert_eq!(service.restart().as_deref(), expected, "{written}");
+        }
+    }
 }

@@ -21,30 +21,56 @@ pub(crate) struct Mark {
     pub(crate) compose_service: String,
 }
 
+/// Why a container is not created.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NotCreated {
+    /// It is none of the service's: what Compose wanted.
+    Outside(String),
+    /// Docker would not take its restart policy after the commit, when there is no way back: why.
+    Policy(String),
+}
+
 /// Checks that this is a container of the service, adds our labels, and sets its restart policy to `no`
 /// for the trial. Returns the policy that Compose asked for.
-pub(super) fn create_body(body: &mut Value, mark: &Mark) -> Result<RestartPolicy, String> {
+pub(super) fn create_body(body: &mut Value, mark: &Mark) -> Result<RestartPolicy, NotCreated> {
     let label = |name: &str| body["Labels"][name].as_str().unwrap_or_default().to_owned();
     let project = label("com.docker.compose.project");
     let service = label("com.docker.compose.service");
     if project != mark.project || service != mark.compose_service {
-        return Err(format!(
-            "create a container of service `{service}` in project `{project}`"
-        ));
+        let what = format!("create a container of service `{service}` in project `{project}`");
+        return Err(NotCreated::Outside(what));
     }
     if label("com.docker.compose.oneoff").eq_ignore_ascii_case("true") {
-        return Err("create a one-off container".to_owned());
+        let what = "create a one-off container".to_owned();
+        return Err(NotCreated::Outside(what));
     }
+    let policy = restart_policy(&body["HostConfig"]["RestartPolicy"])?;
     body["Labels"][DEPLOYMENT_LABEL] = json!(mark.deployment);
     body["Labels"][SERVICE_LABEL] = json!(mark.service);
-    let asked = &body["HostConfig"]["RestartPolicy"];
-    let policy = RestartPolicy {
-        name: asked["Name"].as_str().unwrap_or_default().to_owned(),
-        retries_max: asked["MaximumRetryCount"].as_i64().unwrap_or(0),
-    };
     // Until the commit, a power cut must bring the old container back and not this one.
     body["HostConfig"]["RestartPolicy"] = json!({ "Name": "no", "MaximumRetryCount": 0 });
     Ok(policy)
+}
+
+/// The policy that Compose asks for, if Docker's `update` takes it, which is stricter than `create`: a
+/// policy without a name is none, whatever its number of retries.
+fn restart_policy(asked: &Value) -> Result<RestartPolicy, NotCreated> {
+    let name = asked["Name"].as_str().unwrap_or_default();
+    let retries_max = asked["MaximumRetryCount"].as_i64().unwrap_or(0);
+    let (name, retries_max) = match (name, retries_max) {
+        ("", _) => ("no", 0),
+        ("no" | "always" | "unless-stopped", 0) => (name, 0),
+        ("on-failure", 0..) => (name, retries_max),
+        _ => {
+            return Err(NotCreated::Policy(format!(
+                "Docker has no restart policy `{name}` with {retries_max} retries; they go with `on-failure`"
+            )));
+        }
+    };
+    Ok(RestartPolicy {
+        name: name.to_owned(),
+        retries_max,
+    })
 }
 
 /// Leaves out what is hidden, and shows the new container's name.
@@ -113,11 +139,43 @@ mod tests {
     }
 
     #[test]
+    fn a_restart_policy_that_docker_would_refuse_after_the_commit_is_refused_here() {
+        let asked = |name: &str, retries: i64| {
+            let mut body = body("shop", "app");
+            body["HostConfig"]["RestartPolicy"] =
+                json!({ "Name": name, "MaximumRetryCount": retries });
+            create_body(&mut body, &mark())
+        };
+        for (name, retries, expected) in [
+            ("", 3, ("no", 0)),
+            ("no", 0, ("no", 0)),
+            ("always", 0, ("always", 0)),
+            ("on-failure", 3, ("on-failure", 3)),
+        ] {
+            let policy = asked(name, retries).expect("taken by Docker");
+            assert_eq!((policy.name.as_str(), policy.retries_max), expected);
+        }
+        for (name, retries) in [
+            ("always", 3),
+            ("unless-stopped", 1),
+            ("no", 2),
+            ("on-failure", -1),
+            ("sometimes", 0),
+        ] {
+            let refused = asked(name, retries);
+            assert!(
+                matches!(refused, Err(NotCreated::Policy(_))),
+                "{name} {retries}: {refused:?}"
+            );
+        }
+    }
+
+    #[test]
     fn containers_of_others_are_not_created() {
         for (project, service) in [("shop", "db"), ("other", "app"), ("", "")] {
             let mut body = body(project, service);
             assert!(
-                create_body(&mut body, &mark()).is_err(),
+                matches!(create_body(&mut body, &mark()), Err(NotCreated::Outside(_))),
                 "{project} {service}"
             );
         }
