@@ -15,8 +15,12 @@ pub struct Facts {
     pub replicas: u32,
     /// Whether the file or the configuration asks for `order: start-first`.
     pub start_first_wanted: bool,
+    /// Whether it has `pre_start` hooks.
+    pub pre_start_hooks: bool,
     /// Whether it has `pre_stop` hooks.
     pub pre_stop_hooks: bool,
+    /// Services of the project that run in a namespace of its container.
+    pub sharers: Vec<String>,
     /// Its restart policy as written, if one is: `deploy.restart_policy` in the form of `restart`, or
     /// `restart`.
     pub restart: Option<String>,
@@ -53,43 +57,65 @@ pub enum Strategy {
     },
 }
 
-/// Decides how a service is switched.
-#[must_use]
-pub fn strategy(facts: &Facts) -> Strategy {
-    let refused = |why: String, hint: &str| Strategy::Refused {
-        why,
-        hint: hint.to_owned(),
-    };
+/// Why it would be refused, and what to change.
+fn refusal(facts: &Facts) -> Option<(String, &'static str)> {
     if facts.replicas != 1 {
-        return refused(
+        return Some((
             format!(
                 "it asks for {} replicas, and cutover deploys exactly one for now",
                 facts.replicas
             ),
             "set `deploy.replicas: 1` (or `scale: 1`) in the Compose file",
-        );
+        ));
     }
     if facts.start_first_wanted {
-        return refused(
+        return Some((
             "it asks for `order: start-first`, which cutover does not do yet".to_owned(),
             "take `deploy.update_config.order: start-first` out of the Compose file, or set `order = \"stop-first\"` for the service in the configuration of cutover",
-        );
+        ));
+    }
+    if facts.pre_start_hooks {
+        return Some((
+            "it has `pre_start` hooks, which run in containers of their own that cutover does not follow".to_owned(),
+            "take the hooks out of the Compose file, and do their work in the image before the process begins",
+        ));
     }
     if facts.pre_stop_hooks {
-        return refused(
+        return Some((
             "it has `pre_stop` hooks, which would run before cutover has decided to stop the container".to_owned(),
             "take the hooks out of the Compose file, and do their work when the process gets its stop signal",
-        );
+        ));
     }
     if let Some(restart) = facts
         .restart
         .as_deref()
         .filter(|name| !is_restart_policy(name))
     {
-        return refused(
+        return Some((
             format!("its restart policy `{restart}` is none that Docker has"),
             "write `no`, `always`, `unless-stopped`, `on-failure` or `on-failure:3` for `restart` in the Compose file; in `deploy.restart_policy`, which goes before it, `max_attempts` needs `condition: on-failure`",
-        );
+        ));
+    }
+    if !facts.sharers.is_empty() {
+        return Some((
+            format!(
+                "its container's namespaces are shared by {}, which would be cut off when it is replaced",
+                facts.sharers.join(", ")
+            ),
+            "take `network_mode`, `ipc` and `pid` that name this service out of the other services in the Compose file, for example by putting them on a common network",
+        ));
+    }
+    None
+}
+
+/// Decides how a service is switched.
+#[must_use]
+pub fn strategy(facts: &Facts) -> Strategy {
+    if let Some((why, hint)) = refusal(facts) {
+        return Strategy::Refused {
+            why,
+            hint: hint.to_owned(),
+        };
     }
     let mut because = Vec::new();
     if !facts.published_ports.is_empty() {
@@ -181,6 +207,20 @@ mod tests {
                     ..one()
                 },
                 "pre_stop",
+            ),
+            (
+                Facts {
+                    pre_start_hooks: true,
+                    ..one()
+                },
+                "pre_start",
+            ),
+            (
+                Facts {
+                    sharers: vec!["service `sidecar`".into()],
+                    ..one()
+                },
+                "shared by service `sidecar`",
             ),
             (
                 Facts {

@@ -66,3 +66,42 @@ fn a_restart_policy_without_a_condition_is_none_and_one_that_docker_refuses_chan
         expect_up_to_date(&scene, &[]);
     }
 }
+
+#[test]
+fn a_service_whose_network_another_one_shares_is_refused_and_the_other_stays_connected() {
+    for version in BOTH {
+        let mut scene = Scene::new(
+            CUTOVER,
+            &Wishes {
+                version,
+                ..Wishes::default()
+            },
+        );
+        let one = scene.push(&ImageSpec::new("one"));
+        let two = scene.push(&ImageSpec::new("two"));
+        drop(scene.deploy(&one).expect("succeeded"));
+        scene.write_compose(&format!(
+            "{SERVICE}  sidecar:\n    image: {{image}}\n    network_mode: service:app\n    environment: {{ LISTEN: \"9000\" }}\n"
+        ));
+        scene.compose(&["up", "-d", "sidecar"]);
+        let started = |scene: &Scene| {
+            let containers = scene.containers();
+            let all = containers.iter();
+            let mut all: Vec<_> = all
+                .map(|one| (one["Id"].to_string(), one["State"]["StartedAt"].to_string()))
+                .collect();
+            all.sort();
+            all
+        };
+        let before = started(&scene);
+        assert_eq!(before.len(), 2);
+        let ended = scene.deploy(&two).expect("failed");
+        assert_eq!(ended.cause(), "unsupported_strategy");
+        assert!(
+            ended.body.to_string().contains("sidecar"),
+            "{:#}",
+            ended.body
+        );
+        assert_eq!(started(&scene), before);
+    }
+}

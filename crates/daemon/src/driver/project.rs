@@ -103,7 +103,7 @@ async fn render(
         tag_variable: variable,
         image,
         platform: described.platform.clone(),
-        facts: described.facts(service.order),
+        facts: file.facts(service, described),
         monitor: described.monitor()?,
         secrets,
         project: file.name,

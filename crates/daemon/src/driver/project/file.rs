@@ -59,6 +59,8 @@ pub(super) struct Service {
     scale: Option<serde_json::Value>,
     deploy: Option<Deploy>,
     #[serde(default)]
+    pre_start: Vec<serde_json::Value>,
+    #[serde(default)]
     pre_stop: Vec<serde_json::Value>,
     #[serde(default)]
     ports: Vec<Port>,
@@ -66,6 +68,8 @@ pub(super) struct Service {
     #[serde(default)]
     volumes: Vec<Mount>,
     network_mode: Option<String>,
+    ipc: Option<String>,
+    pid: Option<String>,
     restart: Option<String>,
 }
 
@@ -102,8 +106,39 @@ pub(super) struct UpdateConfig {
     monitor: Option<String>,
 }
 
+impl File {
+    /// What decides about how `described`, which is `service`, is switched.
+    pub(super) fn facts(&self, service: &settings::Service, described: &Service) -> Facts {
+        Facts {
+            sharers: self.sharers(&service.compose_service, described),
+            ..described.facts(service.order)
+        }
+    }
+
+    /// The services that run in a namespace of the container of `name`. Docker ties them to the container,
+    /// not to the service: with the next one they would have lost it.
+    fn sharers(&self, name: &str, described: &Service) -> Vec<String> {
+        let container = match &described.container_name {
+            Some(container) => format!("container:{container}"),
+            None => format!("container:{}-{name}-1", self.name),
+        };
+        let own = [format!("service:{name}"), container];
+        let shares = |other: &Service| {
+            [&other.network_mode, &other.ipc, &other.pid]
+                .into_iter()
+                .flatten()
+                .any(|mode| own.contains(mode))
+        };
+        self.services
+            .iter()
+            .filter(|(_, other)| shares(other))
+            .map(|(other, _)| format!("service `{other}`"))
+            .collect()
+    }
+}
+
 impl Service {
-    pub(super) fn facts(&self, order: Option<settings::Order>) -> Facts {
+    fn facts(&self, order: Option<settings::Order>) -> Facts {
         Facts {
             published_ports: self
                 .ports
@@ -115,7 +150,9 @@ impl Service {
             host_network: self.network_mode.as_deref() == Some("host"),
             replicas: self.replicas(),
             start_first_wanted: self.start_first(order),
+            pre_start_hooks: !self.pre_start.is_empty(),
             pre_stop_hooks: !self.pre_stop.is_empty(),
+            sharers: Vec::new(),
             restart: self.restart(),
         }
     }
@@ -164,7 +201,7 @@ impl Service {
 /// The facts in a definition whose variables are as written. Only what can refuse a deployment is read,
 /// because Compose leaves the rest in forms of many kinds there; what is a variable says nothing yet.
 pub(super) fn facts_as_written(definition: &serde_json::Map<String, serde_json::Value>) -> Facts {
-    let decisive = ["scale", "deploy", "pre_stop", "restart"];
+    let decisive = ["scale", "deploy", "pre_start", "pre_stop", "restart"];
     let read = decisive
         .into_iter()
         .filter_map(|key| Some((key.to_owned(), definition.get(key)?.clone())))
@@ -226,6 +263,44 @@ pub(super) fn read_duration(key: &str, text: Option<&str>) -> Result<Option<Dura
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hooks_are_seen_of_either_kind() {
+        let hooks = |written: &str| {
+            let service: Service = serde_json::from_str(written).expect("a service");
+            let facts = service.facts(None);
+            (facts.pre_start_hooks, facts.pre_stop_hooks)
+        };
+        let hook = r#"[{"command":["/migrate"]}]"#;
+        assert_eq!(hooks("{}"), (false, false));
+        assert_eq!(
+            hooks(&format!(r#"{{"post_start":{hook}}}"#)),
+            (false, false)
+        );
+        assert_eq!(hooks(&format!(r#"{{"pre_start":{hook}}}"#)), (true, false));
+        assert_eq!(hooks(&format!(r#"{{"pre_stop":{hook}}}"#)), (false, true));
+    }
+
+    #[test]
+    fn services_that_share_a_namespace_of_the_container_are_found() {
+        let file = |name: &str| -> File {
+            let text = format!(
+                r#"{{"name":"shop","services":{{
+                    "app":{{{name}"network_mode":"service:vpn"}},
+                    "by_service":{{"network_mode":"service:app"}},
+                    "by_name":{{"pid":"container:shop-app-1"}},
+                    "by_fixed_name":{{"ipc":"container:fixed"}},
+                    "vpn":{{"ipc":"shareable","network_mode":"host","pid":"service:application"}}
+                }}}}"#
+            );
+            serde_json::from_str(&text).expect("a project")
+        };
+        let sharers = |file: &File| file.sharers("app", &file.services["app"]);
+        let found = ["service `by_name`", "service `by_service`"];
+        assert_eq!(sharers(&file("")), found);
+        let found = ["service `by_fixed_name`", "service `by_service`"];
+        assert_eq!(sharers(&file(r#""container_name":"fixed","#)), found);
+    }
 
     #[test]
     fn the_restart_policy_is_the_one_that_compose_takes() {
