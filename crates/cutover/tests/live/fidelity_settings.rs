@@ -105,3 +105,48 @@ fn a_service_whose_network_another_one_shares_is_refused_and_the_other_stays_con
         assert_eq!(started(&scene), before);
     }
 }
+
+#[test]
+fn orphans_are_left_alone_also_where_the_env_file_wants_them_removed() {
+    for version in BOTH {
+        let mut scene = Scene::new(
+            CUTOVER,
+            &Wishes {
+                version,
+                ..Wishes::default()
+            },
+        );
+        let one = scene.push(&ImageSpec::new("one"));
+        let two = scene.push(&ImageSpec::new("two"));
+        scene.write(
+            "project/.env",
+            &format!("COMPOSE_REMOVE_ORPHANS=true\nAPP_IMAGE_TAG={one}\n"),
+        );
+        drop(scene.deploy(&one).expect("succeeded"));
+        scene.write_compose(&format!(
+            "{SERVICE}  former:\n    image: {{image}}\n    environment: {{ LISTEN: \"9000\" }}\n"
+        ));
+        scene.compose(&["up", "-d", "former"]);
+        scene.compose(&["run", "-d", "--no-deps", "app"]);
+        scene.write_compose(SERVICE);
+        let others = |scene: &Scene| {
+            let containers = scene.containers();
+            let all = containers.iter();
+            let mut others: Vec<_> = all
+                .filter(|one| {
+                    let labels = &one["Config"]["Labels"];
+                    labels["com.docker.compose.service"] != "app"
+                        || labels["com.docker.compose.oneoff"] == "True"
+                })
+                .map(|one| (one["Id"].to_string(), one["State"]["StartedAt"].to_string()))
+                .collect();
+            others.sort();
+            others
+        };
+        let before = others(&scene);
+        assert_eq!(before.len(), 2);
+        drop(scene.deploy(&two).expect("succeeded"));
+        assert_eq!(scene.serves(), "two");
+        assert_eq!(others(&scene), before);
+    }
+}

@@ -76,6 +76,8 @@ impl ComposeDriver {
             "--no-build",
             "--pull",
             "never",
+            // Of other services; without it, `COMPOSE_REMOVE_ORPHANS` in `.env` has Compose try.
+            "--remove-orphans=false",
             "--force-recreate",
             &model.compose_service,
         ];
