@@ -7,6 +7,15 @@ use serde_json::json;
 use crate::fidelity::{BOTH, expect_up_to_date};
 use crate::{CUTOVER, identity};
 
+/// Adds `lines` to `[services.app]` in the daemon's configuration.
+fn configure(scene: &mut Scene, lines: &str) {
+    let configuration = std::fs::read_to_string(scene.configuration()).expect("a configuration");
+    let changed = configuration.replace("compose_files", &format!("{lines}\ncompose_files"));
+    scene.write("cutover.toml", &changed);
+    scene.stop_daemon();
+    scene.start_daemon();
+}
+
 #[test]
 fn two_networks_with_aliases_survive_on_a_docker_that_connects_them_one_by_one() {
     let compose = format!(
@@ -103,6 +112,45 @@ fn a_service_whose_network_another_one_shares_is_refused_and_the_other_stays_con
             ended.body
         );
         assert_eq!(started(&scene), before);
+    }
+}
+
+#[test]
+fn a_project_that_cannot_be_read_without_its_variables_is_deployed_with_a_tag_variable() {
+    let include = format!("{SERVICE}include: [\"${{DIR:-more}}/compose.yaml\"]\n");
+    let extends = format!(
+        "{SERVICE}    extends: {{ file: \"${{DIR:-more}}/compose.yaml\", service: neighbor }}\n"
+    );
+    let limits = format!("{SERVICE}    ulimits: {{ nofile: \"${{FILES:-100}}\" }}\n");
+    let volumes = format!("{SERVICE}    volumes: [\"${{DIR:-./more}}:/more:${{MODE:-ro}}\"]\n");
+    for version in BOTH {
+        let mut scene = Scene::new(
+            CUTOVER,
+            &Wishes {
+                compose: &include,
+                version,
+                ..Wishes::default()
+            },
+        );
+        scene.write(
+            "project/more/compose.yaml",
+            "services:\n  neighbor:\n    image: nothing-to-pull\n",
+        );
+        let one = scene.push(&ImageSpec::new("one"));
+        let refused = scene.deploy(&one).expect("failed");
+        assert_eq!(refused.cause(), "invalid_compose");
+        let said = refused.body.to_string();
+        assert!(said.contains("set `services.app.tag_variable`"), "{said}");
+        configure(&mut scene, "tag_variable = \"APP_IMAGE_TAG\"");
+        // Before anything was deployed, and with no memory of an earlier one.
+        let (status, shown) = scene.get("/v1/services/app").expect("an answer");
+        assert_eq!(status, 200);
+        assert_eq!(shown["running_unknown"], json!(null), "{shown:#}");
+        for compose in [&include, &extends, &limits, &volumes] {
+            scene.write_compose(compose);
+            let next = scene.push(&ImageSpec::new("next"));
+            drop(scene.deploy(&next).expect("succeeded"));
+        }
     }
 }
 

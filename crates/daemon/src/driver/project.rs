@@ -69,7 +69,7 @@ pub async fn read(
     {
         return Ok(model);
     }
-    let (variable, _) = tag_variable(compose, service).await?;
+    let variable = tag_variable(compose, service).await?;
     render(compose, service, tag, variable).await
 }
 
@@ -81,11 +81,7 @@ async fn render(
 ) -> Result<ServiceModel, Cause> {
     let variables = BTreeMap::from([(variable.clone(), tag.as_str().to_owned())]);
     let project = Project { service, variables };
-    let json = compose
-        .read(&project, &["config", "--format", "json"])
-        .await
-        .map_err(|error| compose_cause(service, &error))?;
-    let file: File = parse(service, &json)?;
+    let file: File = config(compose, service, &project, &[]).await?;
     let Some(described) = file.services.get(&service.compose_service) else {
         return Err(missing_service(service, file.services.keys()));
     };
@@ -110,22 +106,24 @@ async fn render(
     })
 }
 
-/// The variable that is the image's tag, and the image's line as written.
+/// The variable that is the image's tag: the configured one, or the one in the image's line.
 ///
-/// # Errors
-/// [`Code::InvalidCompose`], with the line to change when there is no such variable.
-pub async fn tag_variable(
-    compose: &Compose,
-    service: &settings::Service,
-) -> Result<(String, String), Cause> {
-    let file = as_written(compose, service).await?;
+/// Not every project can be read as it is written: Compose then looks for a file `${DIR}/c.yaml`, and wants
+/// a number where a variable is. Where the variable is configured, it need not be.
+async fn tag_variable(compose: &Compose, service: &settings::Service) -> Result<String, Cause> {
+    if let Some(variable) = &service.tag_variable {
+        return Ok(variable.clone());
+    }
+    let file = as_written(compose, service).await.map_err(|cause| {
+        invalid(format!(
+            "{}; if Compose reads the project only with its variables filled in, set `services.{}.tag_variable`",
+            cause.detail, service.name
+        ))
+    })?;
     let Some(described) = file.services.get(&service.compose_service) else {
         return Err(missing_service(service, file.services.keys()));
     };
     let image = described.image.clone().unwrap_or_default();
-    if let Some(variable) = &service.tag_variable {
-        return Ok((variable.clone(), image));
-    }
     let ImageTemplate { tag_variable, .. } = image_template(&image).map_err(|error| {
         let name = &service.compose_service;
         invalid(format!(
@@ -133,7 +131,7 @@ pub async fn tag_variable(
             error.suggestion(name)
         ))
     })?;
-    Ok((tag_variable, image))
+    Ok(tag_variable)
 }
 
 /// The name of the Compose project.
@@ -141,7 +139,20 @@ pub async fn tag_variable(
 /// # Errors
 /// [`Code::InvalidCompose`] with Compose's own words.
 pub async fn name(compose: &Compose, service: &settings::Service) -> Result<String, Cause> {
-    as_written(compose, service).await.map(|file| file.name)
+    if let Ok(file) = as_written(compose, service).await {
+        return Ok(file.name);
+    }
+    // Some projects can be read only with their variables filled in; the name does not depend on the tag.
+    let tag = service
+        .tag_variable
+        .clone()
+        .map(|name| (name, "any".into()));
+    let project = Project {
+        service,
+        variables: tag.into_iter().collect(),
+    };
+    let file: WrittenFile = config(compose, service, &project, &[]).await?;
+    Ok(file.name)
 }
 
 /// The project with its variables in place. Compose leaves some of it in the forms that it was written
@@ -151,11 +162,19 @@ async fn as_written(compose: &Compose, service: &settings::Service) -> Result<Wr
         service,
         variables: BTreeMap::new(),
     };
+    config(compose, service, &project, &["--no-interpolate"]).await
+}
+
+/// Asks Compose for the project as JSON.
+async fn config<T: DeserializeOwned>(
+    compose: &Compose,
+    service: &settings::Service,
+    project: &Project<'_>,
+    options: &[&str],
+) -> Result<T, Cause> {
+    let arguments = [&["config", "--format", "json"], options].concat();
     let json = compose
-        .read(
-            &project,
-            &["config", "--no-interpolate", "--format", "json"],
-        )
+        .read(project, &arguments)
         .await
         .map_err(|error| compose_cause(service, &error))?;
     parse(service, &json)
