@@ -5,6 +5,7 @@
 //! the same functions.
 
 pub mod command;
+mod compare;
 mod present;
 pub mod project;
 pub mod stage;
@@ -17,7 +18,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::PinnedImage;
 use cutover_core::names::{DeploymentId, ServiceName, Tag};
 
 use self::command::Compose;
@@ -160,25 +160,6 @@ impl ComposeDriver {
                 .map_err(failed)?;
         }
         Ok(())
-    }
-
-    /// Whether `container` is what a deployment of `image` would make: same reference, same image, same
-    /// Compose configuration.
-    ///
-    /// # Errors
-    /// [`Code::InvalidCompose`] when Compose cannot say.
-    pub async fn is_same_release(
-        &self,
-        target: Target<'_>,
-        container: &Container,
-        image: &PinnedImage,
-    ) -> Result<bool, Cause> {
-        if container.image_ref != image.reference || container.image_id != image.id {
-            return Ok(false);
-        }
-        let hash =
-            project::config_hash(&self.compose, target.service, target.model, target.tag).await?;
-        Ok(container.labels.get("com.docker.compose.config-hash") == Some(&hash))
     }
 
     /// Removes whatever this deployment has created. Safe to call when there is nothing.

@@ -263,34 +263,35 @@ fn profiles_and_env_files_are_passed_on() {
 
 #[test]
 fn what_the_service_depends_on_is_left_alone() {
-    let compose = format!(
-        "{SERVICE}    depends_on: [store]\n  store:\n    image: {{image}}\n    environment: {{ LISTEN: \"9000\" }}\n"
-    );
     for version in BOTH {
-        let mut scene = Scene::new(
-            CUTOVER,
-            &Wishes {
-                compose: &compose,
-                version,
-                ..Wishes::default()
-            },
-        );
+        let wishes = Wishes {
+            version,
+            ..Wishes::default()
+        };
+        let mut scene = Scene::new(CUTOVER, &wishes);
         let one = scene.push(&ImageSpec::new("one"));
         let two = scene.push(&ImageSpec::new("two"));
+        scene.write_compose(&format!(
+            "{SERVICE}    depends_on: [store]\n  store:\n    image: {}:{one}\n    environment: {{ LISTEN: \"9000\" }}\n",
+            scene.repository()
+        ));
         scene.write("project/.env", &format!("APP_IMAGE_TAG={one}\n"));
         scene.compose(&["up", "-d"]);
-        let store = |scene: &Scene| {
-            let of_store = |container: &&Value| {
-                container["Config"]["Labels"]["com.docker.compose.service"] == "store"
+        let of = |scene: &Scene, service: &str| {
+            let of_service = |container: &&Value| {
+                container["Config"]["Labels"]["com.docker.compose.service"] == service
             };
             let containers = scene.containers();
-            let store = containers.iter().find(of_store).expect("the store");
-            (store["Id"].clone(), store["State"]["StartedAt"].clone())
+            let found = containers.iter().find(of_service).expect("its container");
+            (found["Id"].clone(), found["State"]["StartedAt"].clone())
         };
-        let before = store(&scene);
+        let store = of(&scene, "store");
         drop(scene.deploy(&two).expect("succeeded"));
         assert_eq!(scene.serves(), "two");
-        assert_eq!(store(&scene), before);
+        assert_eq!(of(&scene, "store"), store);
+        let app = of(&scene, "app");
+        drop(scene.deploy(&two).expect("unchanged"));
+        assert_eq!((of(&scene, "app"), of(&scene, "store")), (app, store));
     }
 }
 

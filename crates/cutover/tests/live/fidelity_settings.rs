@@ -198,3 +198,34 @@ fn orphans_are_left_alone_also_where_the_env_file_wants_them_removed() {
         assert_eq!(others(&scene), before);
     }
 }
+
+#[test]
+fn the_same_release_with_an_env_file_is_unchanged_until_that_file_is_changed() {
+    let compose = format!("{SERVICE}    env_file: [app.env]\n");
+    for version in BOTH {
+        let mut scene = Scene::new(
+            CUTOVER,
+            &Wishes {
+                compose: &compose,
+                version,
+                ..Wishes::default()
+            },
+        );
+        scene.write("project/app.env", "COLOR=red\n");
+        let one = scene.push(&ImageSpec::new("one"));
+        drop(scene.deploy(&one).expect("succeeded"));
+        let before = identity(&scene);
+        scene.docker.disarm();
+        drop(scene.deploy(&one).expect("unchanged"));
+        assert_eq!(identity(&scene), before);
+        let calls = scene.docker.calls();
+        assert!(
+            calls.iter().all(|call| call.contains("/images/")),
+            "{calls:#?}"
+        );
+        scene.write("project/app.env", "COLOR=blue\n");
+        drop(scene.deploy(&one).expect("succeeded"));
+        assert_eq!(scene.ask("/env?name=COLOR").trim(), "blue");
+        expect_up_to_date(&scene, &[]);
+    }
+}

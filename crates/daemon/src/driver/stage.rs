@@ -17,6 +17,18 @@ use crate::program::{ProgramError, Running};
 /// How long Compose may take after the new container was started: its `post_start` hooks run then.
 const HOOKS_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// What creates the container of one service and touches no other.
+const UP: &[&str] = &[
+    "up",
+    "--detach",
+    "--no-deps",
+    "--no-build",
+    "--pull",
+    "never",
+    // Also where `.env` sets `COMPOSE_REMOVE_ORPHANS`.
+    "--remove-orphans=false",
+];
+
 /// The new container, created and not started, with Compose waiting for the start. Dropping it ends
 /// Compose; the container stays until it is removed.
 #[derive(Debug)]
@@ -45,46 +57,12 @@ impl ComposeDriver {
         previous: Option<&Previous>,
         parked: &[Container],
     ) -> Result<Staging, Cause> {
-        let model = target.model;
-        let mark = Mark {
-            deployment: target.deployment.to_string(),
-            service: target.service.name.to_string(),
-            project: model.project.clone(),
-            compose_service: model.compose_service.clone(),
-        };
-        let path = self
-            .staging_directory
-            .join(format!("{}.sock", target.deployment.short()));
         let old = previous.map(|old| OldContainer {
             id: old.container.clone(),
             name: old.name.clone(),
         });
         let view = View::new(old, parked.iter().map(|one| one.id.clone()).collect());
-        let mut socket =
-            StagingSocket::open(&path, self.docker.socket(), mark, view).map_err(|error| {
-                stage_failed(format!("the staging socket could not be opened: {error}"))
-            })?;
-        let variables = BTreeMap::from([(model.tag_variable.clone(), target.tag.to_string())]);
-        let project = Project {
-            service: target.service,
-            variables,
-        };
-        let arguments = [
-            "up",
-            "--detach",
-            "--no-deps",
-            "--no-build",
-            "--pull",
-            "never",
-            // Of other services; without it, `COMPOSE_REMOVE_ORPHANS` in `.env` has Compose try.
-            "--remove-orphans=false",
-            "--force-recreate",
-            &model.compose_service,
-        ];
-        let mut compose = self
-            .compose
-            .start(&project, socket.path(), &arguments)
-            .map_err(|error| stage_failed(error.to_string()))?;
+        let (mut socket, mut compose) = self.up(target, view, &["--force-recreate"])?;
         let mut refused = None;
         let held = loop {
             tokio::select! {
@@ -102,6 +80,40 @@ impl ComposeDriver {
             }
         };
         self.staging(held, compose, socket, image).await
+    }
+
+    /// Starts Compose's `up` of the service, with these `options` more, behind a socket of which it gets to
+    /// see this `view`.
+    pub(super) fn up(
+        &self,
+        target: Target<'_>,
+        view: View,
+        options: &[&str],
+    ) -> Result<(StagingSocket, Running), Cause> {
+        let model = target.model;
+        let mark = Mark {
+            deployment: target.deployment.to_string(),
+            service: target.service.name.to_string(),
+            project: model.project.clone(),
+            compose_service: model.compose_service.clone(),
+        };
+        let path = self
+            .staging_directory
+            .join(format!("{}.sock", target.deployment.short()));
+        let socket =
+            StagingSocket::open(&path, self.docker.socket(), mark, view).map_err(|error| {
+                stage_failed(format!("the staging socket could not be opened: {error}"))
+            })?;
+        let project = Project {
+            service: target.service,
+            variables: BTreeMap::from([(model.tag_variable.clone(), target.tag.to_string())]),
+        };
+        let arguments = [UP, options, &[&model.compose_service]].concat();
+        let compose = self
+            .compose
+            .start(&project, socket.path(), &arguments)
+            .map_err(|error| stage_failed(error.to_string()))?;
+        Ok((socket, compose))
     }
 
     async fn staging(

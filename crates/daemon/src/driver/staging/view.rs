@@ -32,6 +32,8 @@ pub(in crate::driver) struct View {
     parked: Vec<String>,
     new: Option<NewContainer>,
     old_is_gone: bool,
+    /// Whether every change is refused.
+    only_looking: bool,
     execs: HashSet<String>,
 }
 
@@ -87,7 +89,16 @@ impl View {
             parked,
             new: None,
             old_is_gone: false,
+            only_looking: false,
             execs: HashSet::new(),
+        }
+    }
+
+    /// A view in which those with the ids `parked` do not exist, and in which nothing may be changed.
+    pub(in crate::driver) fn only_looking(parked: Vec<String>) -> Self {
+        Self {
+            only_looking: true,
+            ..Self::new(None, parked)
         }
     }
 
@@ -133,6 +144,7 @@ impl View {
             ("GET" | "HEAD", ["containers", "json"]) => Decision::ForwardList,
             ("GET" | "HEAD", ["containers", reference, ..]) => self.look_at(reference, &parts[2..]),
             ("GET" | "HEAD", _) => Decision::Forward,
+            _ if self.only_looking => refuse(call),
             ("POST", ["containers", "create"]) => self.create(call.query),
             ("POST" | "PUT" | "DELETE", ["containers", reference, rest @ ..]) => {
                 self.change(call, reference, rest)
@@ -355,6 +367,30 @@ mod tests {
             "name=shop-app-2",
         );
         assert!(matches!(second, Decision::Refuse { .. }), "{second:?}");
+    }
+
+    #[test]
+    fn who_only_looks_is_refused_every_change() {
+        for (method, path) in [
+            ("POST", "/containers/create".into()),
+            ("POST", format!("/containers/{OLD}/start")),
+            ("DELETE", format!("/containers/{OLD}")),
+            ("POST", "/networks/create".into()),
+            ("POST", "/networks/shop_default/connect".into()),
+            ("POST", "/volumes/create".into()),
+            ("PATCH", "/anything".into()),
+        ] {
+            let mut view = View::only_looking(vec!["parked".into()]);
+            let decision = ask(&mut view, method, &path, "name=x");
+            assert!(
+                matches!(decision, Decision::Refuse { .. }),
+                "{method} {path}: {decision:?}"
+            );
+        }
+        let mut view = View::only_looking(vec!["parked".into()]);
+        let list = ask(&mut view, "GET", "/containers/json", "");
+        assert_eq!(list, Decision::ForwardList);
+        assert!(view.is_hidden("parked") && !view.is_hidden(OLD));
     }
 
     #[test]

@@ -1,0 +1,68 @@
+//! Whether the requested release already runs: the same reference, the same image, and a container that
+//! Compose would leave as it is.
+//!
+//! `config --hash` says most of the time what Compose would compare. Not for every service: it leaves out
+//! what is in an `env_file`, and older Compose counts in `depends_on`, which `up --no-deps` does not. So
+//! where the hashes differ, Compose itself is asked, by an `up` that is refused every change.
+
+use std::time::Duration;
+
+use cutover_core::cause::Cause;
+use cutover_core::deployment::PinnedImage;
+
+use super::staging::view::View;
+use super::{ComposeDriver, Target, project};
+use crate::docker::Container;
+
+/// Compose compares within a second; a hanging one must not use up the whole `progress_deadline`.
+const COMPARE_TIMEOUT: Duration = Duration::from_secs(60);
+
+impl ComposeDriver {
+    /// Whether `container` is what a deployment of `image` would make: same reference, same image, same
+    /// Compose configuration. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Code::InvalidCompose`](cutover_core::cause::Code::InvalidCompose) when Compose cannot say.
+    pub async fn is_same_release(
+        &self,
+        target: Target<'_>,
+        container: &Container,
+        image: &PinnedImage,
+    ) -> Result<bool, Cause> {
+        if container.image_ref != image.reference || container.image_id != image.id {
+            return Ok(false);
+        }
+        let hash =
+            project::config_hash(&self.compose, target.service, target.model, target.tag).await?;
+        if container.labels.get("com.docker.compose.config-hash") == Some(&hash) {
+            return Ok(true);
+        }
+        self.is_up_to_date(target).await
+    }
+
+    /// Whether Compose ends well without asking for any change. If it fails, staging will fail as well and
+    /// say why; here it only means that the release is not known to run.
+    async fn is_up_to_date(&self, target: Target<'_>) -> Result<bool, Cause> {
+        let present = self.present(target.model).await?;
+        let hidden = present.leftovers.iter().chain(&present.parked);
+        let view = View::only_looking(hidden.map(|one| one.id.clone()).collect());
+        let (mut socket, mut compose) = self.up(target, view, &[])?;
+        let bound = COMPARE_TIMEOUT.min(target.service.progress_deadline);
+        let changes_nothing = async {
+            tokio::select! {
+                // A refusal arrives before Compose ends because of it.
+                biased;
+                _ = socket.arrival() => false,
+                () = compose.wait() => true,
+            }
+        };
+        if !tokio::time::timeout(bound, changes_nothing)
+            .await
+            .unwrap_or(false)
+        {
+            compose.stop().await;
+            return Ok(false);
+        }
+        Ok(compose.output(bound).await.is_ok())
+    }
+}
