@@ -291,7 +291,19 @@ fn what_the_service_depends_on_is_left_alone() {
         assert_eq!(of(&scene, "store"), store);
         let app = of(&scene, "app");
         drop(scene.deploy(&two).expect("unchanged"));
-        assert_eq!((of(&scene, "app"), of(&scene, "store")), (app, store));
+        assert_eq!(
+            (of(&scene, "app"), of(&scene, "store")),
+            (app.clone(), store.clone())
+        );
+        // Compose before 2.29.3 counts `depends_on` in when it compares, and `up --no-deps` leaves it out.
+        if version == ComposeVersion::Newest {
+            let printed = scene.compose(&["up", "-d"]);
+            assert_eq!(
+                (of(&scene, "app"), of(&scene, "store")),
+                (app, store),
+                "{printed}"
+            );
+        }
     }
 }
 
