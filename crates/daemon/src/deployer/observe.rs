@@ -1,13 +1,15 @@
 //! What a run reads off the containers of the service.
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::{Condition, Previous};
+use cutover_core::deployment::{Condition, PinnedImage, Previous, Status};
 use cutover_core::mask;
+use cutover_core::names::DeploymentId;
 
+use super::causes::journal_cause;
 use super::run::Run;
 use crate::docker::container::EnvVar;
 use crate::docker::{Container, ContainerEvents, DockerError};
-use crate::driver::{ComposeDriver, docker_cause};
+use crate::driver::{ComposeDriver, DEPLOYMENT_LABEL, Present, Target, docker_cause};
 use crate::probe::verify::{self, Checks};
 use crate::settings;
 
@@ -35,9 +37,42 @@ pub(super) async fn unchanged_since(
     }
 }
 
+/// Whether what runs is this very release, proven and in order.
+pub(super) async fn already_runs(
+    run: &Run,
+    target: Target<'_>,
+    present: &Present,
+    image: &PinnedImage,
+) -> Result<bool, Cause> {
+    let driver = &run.driver;
+    Ok(match &present.current {
+        Some(container) => {
+            present.parked.is_empty()
+                && container.condition().is_good()
+                && is_proven(run, container).await?
+                && driver.is_same_release(target, container, image).await?
+                && answers(driver, target.service, container).await?
+        }
+        None => false,
+    })
+}
+
+/// Whether the container was not left by a deployment that did not succeed: one that needs an operator leaves
+/// what runs alone, without its restart policy and without a proof.
+async fn is_proven(run: &Run, container: &Container) -> Result<bool, Cause> {
+    let label = container.labels.get(DEPLOYMENT_LABEL);
+    let Some(id) = label.and_then(|id| DeploymentId::new(id).ok()) else {
+        return Ok(true);
+    };
+    let made_by = run.journal.deployment(&id).await;
+    let made_by = made_by.map_err(|error| journal_cause(Step::Pull, &error))?;
+    // One that the journal does not know was made before it was lost.
+    Ok(made_by.is_none_or(|made_by| made_by.status() == Status::Succeeded))
+}
+
 /// Whether a container that Docker finds in order passes the configured probes as well. Without any, there is
 /// nothing that Docker has not said already.
-pub(super) async fn answers(
+async fn answers(
     driver: &ComposeDriver,
     service: &settings::Service,
     container: &Container,

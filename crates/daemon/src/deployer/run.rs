@@ -10,21 +10,21 @@ use std::sync::Arc;
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{Event, Failure, PinnedImage, Status};
 use cutover_core::mask::Mask;
-use cutover_core::names::DeploymentId;
 use cutover_core::strategy::{Strategy, strategy};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::causes::{journal_cause, masked, verify_cause};
-use super::observe::{answers, as_previous, secret_values, still_runs, unchanged_since, watch};
+use super::observe::{
+    already_runs, as_previous, secret_values, still_runs, unchanged_since, watch,
+};
 use super::output::Output;
 use super::record::Record;
 use super::roll_back::roll_back;
 use super::roll_forward::{Known, roll_forward};
-use crate::docker::Container;
 use crate::driver::project::ServiceModel;
 use crate::driver::stage::Staging;
-use crate::driver::{ComposeDriver, DEPLOYMENT_LABEL, Present, Target, docker_cause};
+use crate::driver::{ComposeDriver, Present, Target, docker_cause};
 use crate::journal::Journal;
 use crate::probe::verify::{self, Checks};
 use crate::registry::{self, Cosign, PullOrder};
@@ -129,13 +129,9 @@ async fn bring_in(run: &mut Run) -> Result<Option<Incoming>, Cause> {
         .await?;
     accept(run, deadline, &image).await?;
 
-    if let Some(container) = &present.current
-        && present.parked.is_empty()
-        && is_proven(run, container).await?
-        && container.condition().is_good()
-        && driver.is_same_release(target, container, &image).await?
-        && answers(&driver, &service, container).await?
-    {
+    let looked = already_runs(run, target, &present, &image);
+    let runs = run.unless_given_up(deadline, Step::Stage, looked).await?;
+    if runs && let Some(container) = &present.current {
         run.forward(
             Step::Stage,
             Event::FoundUnchanged {
@@ -192,19 +188,6 @@ async fn stage(
         .await?;
     unchanged_since(&driver, previous.as_ref()).await?;
     Ok(staging)
-}
-
-/// Whether the container was not left by a deployment that did not succeed: one that needs an operator leaves
-/// what runs alone, without its restart policy and without a proof.
-async fn is_proven(run: &Run, container: &Container) -> Result<bool, Cause> {
-    let label = container.labels.get(DEPLOYMENT_LABEL);
-    let Some(id) = label.and_then(|id| DeploymentId::new(id).ok()) else {
-        return Ok(true);
-    };
-    let made_by = run.journal.deployment(&id).await;
-    let made_by = made_by.map_err(|error| journal_cause(Step::Pull, &error))?;
-    // One that the journal does not know was made before it was lost.
-    Ok(made_by.is_none_or(|made_by| made_by.status() == Status::Succeeded))
 }
 
 /// Whether the service lets this image run. A release that is gone back to was accepted when it came, and the
