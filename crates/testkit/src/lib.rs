@@ -5,6 +5,7 @@
 
 pub mod engine;
 pub mod images;
+pub mod ports;
 pub mod prober;
 pub mod registry;
 pub mod signer;

@@ -18,6 +18,7 @@ use crate::engine::http::{Answer, Request};
 use crate::engine::processes::log_to;
 use crate::engine::wait::wait_for;
 use crate::images::{self, Blob, ImageSpec};
+use crate::ports::free_port;
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// One request to the registry; layers are at most some hundred megabytes.
@@ -93,10 +94,10 @@ impl Registry {
     /// # Panics
     /// If the test was not started through `cargo xtask`.
     pub fn start(auth: Auth) -> Result<Self> {
-        Self::start_program(&crate::world().registry_bin, auth, 0)
+        Self::start_program(&crate::world().registry_bin, auth, free_port())
     }
 
-    /// The same with a given program and port; port 0 means a free one.
+    /// The same with a given program and port.
     ///
     /// # Errors
     /// If it does not come up; the error holds the end of its log.
@@ -375,7 +376,9 @@ impl Drop for Registry {
 /// The address in the registry's log, once it listens.
 fn listening_address(log: &str) -> Option<SocketAddr> {
     let (_, rest) = log.split_once(LISTENING)?;
-    rest.split('"').next()?.parse().ok()
+    // The log may end in the middle of the address; only what the quote ends is whole.
+    let (address, _) = rest.split_once('"')?;
+    address.parse().ok()
 }
 
 fn basic(login: Login) -> String {
@@ -400,6 +403,7 @@ mod tests {
         let log = "level=info msg=\"listening on 127.0.0.1:43177\" go.version=go1.26.5";
         let address = "127.0.0.1:43177".parse().ok();
         assert_eq!(listening_address(log), address);
+        assert_eq!(listening_address("msg=\"listening on 127.0.0.1:4317"), None);
         assert_eq!(listening_address("level=info msg=\"redis"), None);
     }
 }

@@ -15,7 +15,7 @@ mod look;
 mod wire;
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -30,6 +30,7 @@ use crate::engine::packages::ComposeVersion;
 use crate::engine::wait::wait_for;
 use crate::faults::FaultyDocker;
 use crate::images::ImageSpec;
+use crate::ports::free_port;
 use crate::registry::{Auth, Registry};
 
 pub use ended::Ended;
@@ -49,8 +50,11 @@ services:
     ports: [\"127.0.0.1:{port}:8080\"]
 ";
 
-/// An HTTP probe that sees a new container at once.
-pub const HTTP_PROBE: &str = "health.http = { path = \"/healthz\", port = 8080, interval = \"50ms\" }\nhealthy_deadline = \"5s\"\n";
+/// An HTTP probe that sees a new container at once. Its deadline is for a busy machine.
+pub const HTTP_PROBE: &str = "health.http = { path = \"/healthz\", port = 8080, interval = \"50ms\" }\nhealthy_deadline = \"60s\"\n";
+
+/// The same with a deadline that a test can wait for.
+pub const PROMPT_PROBE: &str = "health.http = { path = \"/healthz\", port = 8080, interval = \"50ms\" }\nhealthy_deadline = \"5s\"\n";
 
 /// The secret that signs requests over TCP.
 pub const SECRET: &str = "a secret of the tests, longer than thirty-two bytes";
@@ -325,16 +329,6 @@ impl Drop for Scene {
             }
         }
     }
-}
-
-/// A port that nobody listens on.
-///
-/// # Panics
-/// If there is none.
-#[must_use]
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 /// Asks the shared Docker of the world and returns status and body.

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use cutover_testkit::engine::wait::wait_for;
-use cutover_testkit::scene::free_port;
+use cutover_testkit::ports::free_port;
 use serde_json::json;
 
 use super::debian;

@@ -15,8 +15,8 @@ use cutover_testkit::engine::command::{output_of, tail_of};
 use cutover_testkit::engine::processes;
 use cutover_testkit::engine::wait::wait_for;
 use cutover_testkit::images::ImageSpec;
+use cutover_testkit::ports::free_port;
 use cutover_testkit::registry::{Auth, Registry};
-use cutover_testkit::scene::free_port;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
@@ -65,7 +65,7 @@ impl Shop {
         let docker = Docker::at(&surroundings.socket)?;
         // A demo that was killed with SIGKILL could not clean up.
         docker.remove(PROJECT, IMAGE_LABEL)?;
-        let registry = Registry::start_program(&surroundings.registry, Auth::None, 0)?;
+        let registry = Registry::start_program(&surroundings.registry, Auth::None, free_port())?;
         let mut shop = Self {
             dir: tempfile::Builder::new().prefix("cutover-demo-").tempdir()?,
             registry: RefCell::new(registry),
