@@ -16,9 +16,8 @@ pub(crate) fn docker(method: &str, path: &str) -> Value {
 fn call(method: &str, path: &str) -> Option<Value> {
     let mut stream = UnixStream::connect(world().socket()).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    // HTTP/1.0, so that the answer ends with the connection.
-    let request =
-        format!("{method} /v1.43{path} HTTP/1.0\r\nhost: docker\r\ncontent-length: 0\r\n\r\n");
+    // HTTP/1.0, so that the answer ends with the connection; and no version, so that any Docker has it.
+    let request = format!("{method} {path} HTTP/1.0\r\nhost: docker\r\ncontent-length: 0\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;

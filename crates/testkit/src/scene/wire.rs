@@ -10,8 +10,8 @@ use super::PATIENCE;
 
 /// Asks Docker and returns status and body.
 pub(super) fn ask(socket: &Path, method: &str, path: &str) -> Option<(u16, Value)> {
-    let request =
-        format!("{method} /v1.43{path} HTTP/1.0\r\nhost: docker\r\ncontent-length: 0\r\n\r\n");
+    // Without a version it is Docker's own, whichever Docker runs.
+    let request = format!("{method} {path} HTTP/1.0\r\nhost: docker\r\ncontent-length: 0\r\n\r\n");
     send(socket, &request)
 }
 
