@@ -2,8 +2,8 @@
 //! each time, and remembers what it got. What it saw is the outage that users would have seen.
 
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -29,11 +29,14 @@ pub struct Attempt {
     pub outcome: Result<String, String>,
 }
 
+/// When the last attempt began that was answered.
+type Answered = Arc<Mutex<Option<Instant>>>;
+
 /// A running prober. Dropping it ends it.
 #[derive(Debug)]
 pub struct Prober {
     stop: Arc<AtomicBool>,
-    answered: Arc<AtomicBool>,
+    answered: Answered,
     thread: Option<JoinHandle<Vec<Attempt>>>,
 }
 
@@ -42,7 +45,7 @@ impl Prober {
     #[must_use]
     pub fn start(address: SocketAddr) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let answered = Arc::new(AtomicBool::new(false));
+        let answered = Answered::default();
         let thread = thread::spawn({
             let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
             move || probe(address, &stop, &answered)
@@ -61,8 +64,25 @@ impl Prober {
     /// If it does not answer within the bound.
     pub fn wait_for_answer(&self, bound: Duration) -> Result<()> {
         wait_for("the service to answer", bound, || {
-            Ok(self.answered.load(Ordering::Relaxed).then_some(()))
+            Ok(self.last_answered().map(|_| ()))
         })
+    }
+
+    /// Waits until the service has answered a request that was sent after this call, so that what runs now
+    /// is among what was seen.
+    ///
+    /// # Errors
+    /// If it does not answer within the bound.
+    pub fn wait_for_next_answer(&self, bound: Duration) -> Result<()> {
+        let called = Instant::now();
+        wait_for("the service to answer again", bound, || {
+            let last = self.last_answered();
+            Ok(last.is_some_and(|began| began > called).then_some(()))
+        })
+    }
+
+    fn last_answered(&self) -> Option<Instant> {
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends it and returns what it saw.
@@ -165,13 +185,17 @@ enum Between {
     Anything,
 }
 
-fn probe(address: SocketAddr, stop: &AtomicBool, answered: &AtomicBool) -> Vec<Attempt> {
+fn probe(
+    address: SocketAddr,
+    stop: &AtomicBool,
+    answered: &Mutex<Option<Instant>>,
+) -> Vec<Attempt> {
     let mut attempts = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let began = Instant::now();
         let outcome = ask(address).map_err(|error| format!("{error:#}"));
         if outcome.is_ok() {
-            answered.store(true, Ordering::Relaxed);
+            *answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
         }
         attempts.push(Attempt {
             began,

@@ -2,9 +2,9 @@
 //! `cargo xtask test`, or alone with `cargo xtask engine run -- cargo test -p cutover-testkit`.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use cutover_testkit::engine::Engine;
@@ -91,14 +91,12 @@ fn the_prober_measures_the_outage_of_a_restart() -> Result<()> {
     let prober = Prober::start(container.address()?);
     prober.wait_for_answer(PATIENCE)?;
     shared(&["restart", &container.0])?;
-    let resumed = Prober::start(container.address()?);
-    resumed.wait_for_answer(PATIENCE)?;
-    drop(resumed);
+    prober.wait_for_next_answer(PATIENCE)?;
     let seen = prober.stop()?;
     assert_eq!(seen.versions(), ["one"]);
     assert!(seen.outage() > Duration::from_millis(20), "{seen:?}");
     assert!(seen.outage() < PATIENCE);
-    assert!(seen.attempts().len() > 50);
+    assert!(!seen.failures().is_empty());
     Ok(())
 }
 
@@ -227,13 +225,12 @@ fn the_service_misbehaves_as_its_image_says() -> Result<()> {
 }
 
 #[test]
-fn the_service_ends_promptly_and_cleanly_at_sigterm() -> Result<()> {
+fn the_service_ends_cleanly_at_sigterm() -> Result<()> {
     images::load(&world().socket(), "engine-term:1", &ImageSpec::new("one"))?;
     let container = Container::run(&["--publish", "127.0.0.1::8080", "engine-term:1"])?;
     Prober::start(container.address()?).wait_for_answer(PATIENCE)?;
-    let asked = Instant::now();
+    // A service that has to be killed has another exit code.
     shared(&["stop", &container.0])?;
-    assert!(asked.elapsed() < Duration::from_secs(5));
     assert_eq!(container.inspect("{{.State.ExitCode}}")?, "0");
     Ok(())
 }
@@ -337,12 +334,13 @@ fn after_a_power_cut_docker_starts_what_the_restart_policy_says() -> Result<()> 
     with_own_engine(|engine| {
         start_three(engine)?;
         answers(18082)?;
-        let control_group = find_control_groups(engine.dir())?;
-        assert!(!control_group.is_empty(), "containers have control groups");
+        let control_groups = find_control_groups(engine.dir());
+        assert!(!control_groups.is_empty(), "containers have control groups");
 
         engine.kill()?;
         assert!(engine.get("/_ping").is_err());
-        assert!(find_control_groups(engine.dir())?.is_empty());
+        let left = find_control_groups(engine.dir());
+        assert!(left.is_empty(), "{left:?}");
         let interfaces = std::fs::read_to_string("/proc/thread-self/net/dev")?;
         assert!(!interfaces.contains("docker0"), "{interfaces}");
 
@@ -353,13 +351,26 @@ fn after_a_power_cut_docker_starts_what_the_restart_policy_says() -> Result<()> 
     })
 }
 
-/// The control groups of an engine in this directory.
-fn find_control_groups(dir: &Path) -> Result<Vec<String>> {
-    let name = dir.to_string_lossy().replace(['/', '.'], "-");
-    let mut command = Command::new("find");
-    command.args(["/sys/fs/cgroup", "-type", "d", "-path"]);
-    let found = output_of(command.arg(format!("*cutover{name}*")))?;
-    Ok(found.lines().map(str::to_owned).collect())
+/// The control groups of an engine in this directory. Those of others come and go meanwhile, so that what
+/// cannot be read is left out.
+fn find_control_groups(dir: &Path) -> Vec<PathBuf> {
+    let own = format!("cutover{}", dir.to_string_lossy().replace(['/', '.'], "-"));
+    // Version 1 has one tree for each controller, version 2 a single one.
+    let root = PathBuf::from("/sys/fs/cgroup");
+    let trees = directories_in(&root).into_iter().chain([root]);
+    let groups = trees.flat_map(|tree| directories_in(&tree));
+    groups
+        .filter(|group| group.to_string_lossy().contains(&own))
+        .flat_map(|group| directories_in(&group).into_iter().chain([group]))
+        .collect()
+}
+
+fn directories_in(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect()
 }
 
 #[test]
@@ -378,7 +389,7 @@ fn a_restart_of_docker_starts_what_the_restart_policy_says() -> Result<()> {
 fn after_a_crash_of_the_daemon_docker_starts_only_what_is_to_run_always() -> Result<()> {
     with_own_engine(|engine| {
         start_three(engine)?;
-        let format = "{{.NetworkSettings.IPAddress}}:8080";
+        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}:8080";
         let inspect = ["inspect", "--format", format, "unless-stopped"];
         let address = docker(&engine.docker_host(), &inspect)?.parse()?;
         engine.kill_daemon()?;

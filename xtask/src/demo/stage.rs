@@ -28,8 +28,6 @@ const LINES_WAITING_MAX: usize = 256;
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 /// After a command that ended, the service answers at once or never.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the prober goes on after the last command, so that late failures are seen.
-const AFTERWARDS: Duration = Duration::from_millis(100);
 /// How often a running command is looked at.
 const POLL: Duration = Duration::from_millis(20);
 /// Long enough for the daemon's checks, and wrong.
@@ -110,7 +108,9 @@ impl<'a> Stage<'a> {
         let serves = wait_for("the shop to answer", ANSWER_TIMEOUT, || {
             Ok(self.version().ok())
         });
-        thread::sleep(AFTERWARDS);
+        if serves.is_ok() {
+            prober.wait_for_next_answer(ANSWER_TIMEOUT)?;
+        }
         let seen = prober.stop()?;
         let after = self.look()?;
         let serves = serves.unwrap_or_else(|_| "nothing".to_owned());
