@@ -100,7 +100,7 @@ fn curl_and_openssl_alone_deploy_as_the_documentation_says() {
     let (snippet, _) = rest.split_once("```").expect("its end");
     let mut scene = scene();
     let good = scene.push(&ImageSpec::new("good"));
-    let bad = scene.push(&ImageSpec::new("bad").env("NEVER_HEALTHY", "1"));
+    let bad = scene.push(&ImageSpec::new("bad").env("EXIT_AT_ONCE", "1"));
     let run = |scene: &Scene, sha: &str, secret: &std::path::Path| {
         Command::new("bash")
             .args(["-c", snippet])

@@ -2,7 +2,7 @@
 
 use cutover_testkit::faults::Fault;
 use cutover_testkit::images::ImageSpec;
-use cutover_testkit::scene::{Ended, Network, Scene, Wishes};
+use cutover_testkit::scene::{Ended, Network, PROMPT_PROBE, Scene, Wishes};
 
 use crate::CUTOVER;
 
@@ -26,6 +26,8 @@ fn a_rollback_without_the_previous_container_asks_for_an_operator() {
     let waits = scene.begin(&good);
     scene.wait_until("another one waits", || scene.history().len() == 3);
     scene.call_docker("DELETE", &format!("/containers/{old}?force=1"));
+    let new = scene.container()["Id"].as_str().expect("an id").to_owned();
+    scene.call_docker("POST", &format!("/containers/{new}/kill"));
     let ended = Ended::of(&client.wait_with_output().expect("an end")).expect("rollback_failed");
     assert_eq!(ended.cause(), "rollback_failed");
     // Nothing goes on by itself, not even what was accepted before.
@@ -70,7 +72,11 @@ fn a_rollback_without_the_previous_container_asks_for_an_operator() {
 /// the only one that was ever proven.
 #[test]
 fn a_container_that_was_put_aside_stays_until_a_newer_one_is_proven() {
-    let mut scene = Scene::usual(CUTOVER);
+    let wishes = Wishes {
+        service: PROMPT_PROBE,
+        ..Wishes::default()
+    };
+    let mut scene = Scene::new(CUTOVER, &wishes);
     let good = scene.push(&ImageSpec::new("good"));
     let sick = ImageSpec::new("bad").env("NEVER_HEALTHY", "1");
     let (bad, worse) = (scene.push(&sick), scene.push(&sick.env("VERSION", "worse")));

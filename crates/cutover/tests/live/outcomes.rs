@@ -3,7 +3,7 @@
 use cutover_testkit::images::{HealthCheck, ImageSpec};
 use cutover_testkit::prober::Prober;
 use cutover_testkit::registry::{Auth, Login};
-use cutover_testkit::scene::{Network, Scene, Wishes};
+use cutover_testkit::scene::{Network, PATIENCE, PROMPT_PROBE, Scene, Wishes};
 
 use crate::{CUTOVER, identity, kinds};
 
@@ -46,11 +46,12 @@ fn a_good_release_replaces_the_old_one_and_is_remembered_in_the_env_file() {
     drop(scene.deploy(&one).expect("succeeded"));
     let (old, _) = identity(&scene);
     let prober = Prober::start(scene.address());
-    prober
-        .wait_for_answer(cutover_testkit::scene::PATIENCE)
-        .expect("an answer");
+    prober.wait_for_answer(PATIENCE).expect("an answer");
     let ended = scene.deploy(&two).expect("succeeded");
     assert_eq!(scene.serves(), "two");
+    prober
+        .wait_for_next_answer(PATIENCE)
+        .expect("another answer");
     let seen = prober.stop().expect("observations");
     assert_eq!(seen.versions(), ["one", "two"]);
     assert_eq!(ended.deployment()["previous"]["container"], old);
@@ -128,7 +129,14 @@ fn an_image_that_exits_at_once_is_rolled_back_and_its_output_shown_masked() {
 
 #[test]
 fn an_image_that_never_becomes_healthy_is_rolled_back_at_the_deadline() {
-    let mut scene = Scene::usual(CUTOVER);
+    let service = PROMPT_PROBE;
+    let mut scene = Scene::new(
+        CUTOVER,
+        &Wishes {
+            service,
+            ..Wishes::default()
+        },
+    );
     let good = scene.push(&ImageSpec::new("good"));
     let bad = scene.push(&ImageSpec::new("bad").env("NEVER_HEALTHY", "1"));
     drop(scene.deploy(&good).expect("succeeded"));
@@ -164,7 +172,7 @@ fn dockers_own_health_check_decides_where_there_is_one() {
 
 #[test]
 fn without_any_check_the_container_must_run_for_the_monitor_time() {
-    let service = "monitor = \"1s\"\n";
+    let service = "monitor = \"3s\"\n";
     let mut scene = Scene::new(
         CUTOVER,
         &Wishes {
@@ -173,7 +181,7 @@ fn without_any_check_the_container_must_run_for_the_monitor_time() {
         },
     );
     let good = scene.push(&ImageSpec::new("good"));
-    let bad = scene.push(&ImageSpec::new("bad").env("EXIT_AFTER_MS", "300"));
+    let bad = scene.push(&ImageSpec::new("bad").env("EXIT_AFTER_MS", "100"));
     drop(scene.deploy(&good).expect("succeeded"));
     let ended = scene.deploy(&bad).expect("rolled_back");
     assert_eq!(ended.cause(), "container_exited");
@@ -356,13 +364,17 @@ fn what_is_not_supported_yet_is_refused_with_nothing_changed() {
 
 #[test]
 fn a_release_that_runs_and_does_not_answer_any_more_is_not_unchanged() {
-    let mut scene = Scene::usual(CUTOVER);
-    let sick = scene.push(&ImageSpec::new("sick").env("UNHEALTHY_AFTER_MS", "3000"));
+    // What runs is given up at the deadline too.
+    let wishes = Wishes {
+        service: PROMPT_PROBE,
+        ..Wishes::default()
+    };
+    let mut scene = Scene::new(CUTOVER, &wishes);
+    let sick = scene.push(&ImageSpec::new("sick").env("UNHEALTHY_AFTER_MS", "10000"));
     drop(scene.deploy(&sick).expect("succeeded"));
     let (before, _) = identity(&scene);
-    let healthy = scene.ask("/healthz");
     scene.wait_until("it is not healthy any more", || {
-        scene.ask("/healthz") != healthy
+        scene.ask("/healthz") == "unhealthy"
     });
     let ended = scene.deploy(&sick).expect("succeeded");
     assert_eq!(ended.deployment()["previous"]["container"], before);

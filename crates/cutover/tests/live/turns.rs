@@ -1,38 +1,56 @@
 //! One deployment of a service at a time; the newest waits; what has not switched can be cancelled.
 
 use cutover_testkit::images::ImageSpec;
-use cutover_testkit::scene::{Ended, Scene, Wishes};
+use cutover_testkit::scene::{Ended, Scene};
 
 use crate::{CUTOVER, identity};
 
-/// A release that takes its time to become healthy.
-fn slow(version: &str) -> ImageSpec {
-    ImageSpec::new(version).env("START_DELAY_MS", "1500")
+/// The file that [`held`] waits for.
+const GATE: &str = "/healthy";
+
+/// A release that runs and becomes healthy only when [`let_go`] says so.
+fn held(version: &str) -> ImageSpec {
+    ImageSpec::new(version).env("HEALTHY_WITH", GATE)
 }
 
-fn status_of_newest(scene: &Scene) -> String {
-    scene
-        .history()
-        .first()
-        .and_then(|newest| newest["status"].as_str().map(str::to_owned))
-        .unwrap_or_default()
+fn let_go(scene: &Scene) {
+    let path = format!("/write?path={GATE}&text=now");
+    scene.wait_until("the release takes the word", || {
+        scene.ask(&path) == "written"
+    });
+}
+
+fn wait_for_status(scene: &Scene, status: &str) {
+    scene.wait_until(status, || {
+        let history = scene.history();
+        history
+            .first()
+            .is_some_and(|newest| newest["status"] == *status)
+    });
+}
+
+fn newest(scene: &Scene) -> String {
+    scene.history()[0]["id"].as_str().expect("an id").to_owned()
 }
 
 #[test]
 fn the_newest_of_those_that_wait_is_the_one_that_runs() {
     let mut scene = Scene::usual(CUTOVER);
-    let first = scene.push(&slow("first"));
-    let second = scene.push(&ImageSpec::new("second"));
-    let third = scene.push(&ImageSpec::new("third"));
+    let [first, second, third] =
+        ["first", "second", "third"].map(|version| scene.push(&ImageSpec::new(version)));
+    // The first stays where it is as long as the registry is silent.
+    scene.registry.hold().expect("a silent registry");
     let one = scene.begin(&first);
-    scene.wait_until("the first is being verified", || {
-        status_of_newest(&scene) == "verifying"
-    });
+    wait_for_status(&scene, "pulling");
     let two = scene.begin(&second);
-    scene.wait_until("the second waits", || {
-        status_of_newest(&scene) == "queued" && scene.history().len() == 2
-    });
+    wait_for_status(&scene, "queued");
+    assert_eq!(scene.history()[1]["status"], "pulling");
     let three = scene.begin(&third);
+    scene.wait_until("the third takes the place of the second", || {
+        let history = scene.history();
+        history.len() == 3 && history[1]["outcome"] == "cancelled"
+    });
+    scene.registry.go_on().expect("a registry");
     let [one, two, three] =
         [one, two, three].map(|client| Ended::of(&client.wait_with_output().expect("an end")));
     drop(one.expect("succeeded"));
@@ -46,15 +64,13 @@ fn the_newest_of_those_that_wait_is_the_one_that_runs() {
 fn a_deployment_that_has_not_switched_can_be_cancelled() {
     let mut scene = Scene::usual(CUTOVER);
     let good = scene.push(&ImageSpec::new("good"));
-    let large = scene.push(&ImageSpec::new("large").extra_layer_bytes(400 << 20));
+    let next = scene.push(&ImageSpec::new("next"));
     drop(scene.deploy(&good).expect("succeeded"));
     let before = identity(&scene);
-    let client = scene.begin(&large);
-    scene.wait_until("the pull has begun", || {
-        status_of_newest(&scene) == "pulling"
-    });
-    let id = scene.history()[0]["id"].as_str().expect("an id").to_owned();
-    assert_eq!(scene.run(&["cancel", &id]).exit, 0);
+    scene.registry.hold().expect("a silent registry");
+    let client = scene.begin(&next);
+    wait_for_status(&scene, "pulling");
+    assert_eq!(scene.run(&["cancel", &newest(&scene)]).exit, 0);
     drop(Ended::of(&client.wait_with_output().expect("an end")).expect("cancelled"));
     assert_eq!(identity(&scene), before);
 }
@@ -62,46 +78,45 @@ fn a_deployment_that_has_not_switched_can_be_cancelled() {
 #[test]
 fn a_deployment_that_has_switched_cannot_be_cancelled() {
     let mut scene = Scene::usual(CUTOVER);
-    let late = scene.push(&slow("late"));
+    let late = scene.push(&held("late"));
     let client = scene.begin(&late);
-    scene.wait_until("it is being verified", || {
-        status_of_newest(&scene) == "verifying"
-    });
-    let id = scene.history()[0]["id"].as_str().expect("an id").to_owned();
-    let refused = scene.run(&["cancel", &id]);
+    wait_for_status(&scene, "verifying");
+    let refused = scene.run(&["cancel", &newest(&scene)]);
     assert_eq!(refused.exit, 1, "{refused:#?}");
+    let_go(&scene);
     drop(Ended::of(&client.wait_with_output().expect("an end")).expect("succeeded"));
 }
 
 #[test]
 fn a_client_that_goes_away_changes_nothing() {
     let mut scene = Scene::usual(CUTOVER);
-    let late = scene.push(&slow("late"));
+    let late = scene.push(&held("late"));
     let mut client = scene.begin(&late);
-    scene.wait_until("it is being verified", || {
-        status_of_newest(&scene) == "verifying"
-    });
+    wait_for_status(&scene, "verifying");
     client.kill().expect("a kill");
     client.wait().expect("an end");
-    scene.wait_until("it ends all the same", || {
-        status_of_newest(&scene) == "succeeded"
-    });
+    let_go(&scene);
+    wait_for_status(&scene, "succeeded");
     assert_eq!(scene.serves(), "late");
 }
 
 #[test]
 fn stopping_the_daemon_finishes_what_has_switched() {
     let mut scene = Scene::usual(CUTOVER);
-    let late = scene.push(&slow("late"));
+    let late = scene.push(&held("late"));
     let client = scene.begin(&late);
-    scene.wait_until("it is being verified", || {
-        status_of_newest(&scene) == "verifying"
+    wait_for_status(&scene, "verifying");
+    scene.stop_daemon_while(|| {
+        scene.wait_until("the daemon is stopping", || {
+            let log = std::fs::read_to_string(scene.log()).expect("a log");
+            log.contains("stopping: no new deployments")
+        });
+        let_go(&scene);
     });
-    scene.stop_daemon();
     drop(Ended::of(&client.wait_with_output().expect("an end")).expect("succeeded"));
     assert_eq!(scene.serves(), "late");
     scene.start_daemon();
-    assert_eq!(status_of_newest(&scene), "succeeded");
+    wait_for_status(&scene, "succeeded");
 }
 
 #[test]
@@ -140,15 +155,14 @@ fn a_stop_that_does_not_wait_for_the_end_is_answered_as_such_and_the_next_start_
 
 #[test]
 fn stopping_the_daemon_gives_up_what_has_not_switched() {
-    let mut scene = Scene::new(CUTOVER, &Wishes::default());
+    let mut scene = Scene::usual(CUTOVER);
     let good = scene.push(&ImageSpec::new("good"));
-    let large = scene.push(&ImageSpec::new("large").extra_layer_bytes(400 << 20));
+    let next = scene.push(&ImageSpec::new("next"));
     drop(scene.deploy(&good).expect("succeeded"));
     let before = identity(&scene);
-    let client = scene.begin(&large);
-    scene.wait_until("the pull has begun", || {
-        status_of_newest(&scene) == "pulling"
-    });
+    scene.registry.hold().expect("a silent registry");
+    let client = scene.begin(&next);
+    wait_for_status(&scene, "pulling");
     scene.stop_daemon();
     let ended = Ended::of(&client.wait_with_output().expect("an end")).expect("failed");
     assert_eq!(ended.cause(), "shutting_down");

@@ -11,10 +11,12 @@
 //! | `HEALTH_STATUS` | the status that `/healthz` answers; default 200 |
 //! | `NEVER_HEALTHY` | if set: `/healthz` always answers 503, everything else works |
 //! | `UNHEALTHY_AFTER_MS` | `/healthz` turns to 503 this long after the start |
+//! | `HEALTHY_WITH` | `/healthz` answers 503 until this file is there; `/write` makes it |
 //! | `FLAP` | `/healthz` alternates between 200 and 503, each for this many milliseconds |
 //! | `STOP_DELAY_MS` | exits this long after SIGTERM instead of at once |
 //! | `IGNORE_SIGTERM` | if set: only SIGKILL ends it |
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -49,23 +51,27 @@ pub(crate) enum AfterStart {
 }
 
 /// What `/healthz` answers over time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Health {
     /// Always this status.
     Always(u16),
     /// 200 until then, 503 from then on.
     Until(Duration),
+    /// 503 until this file is there, 200 from then on.
+    With(PathBuf),
     /// 200 and 503 in turns, each for this long.
     Flapping(Duration),
 }
 
 impl Health {
     /// The status to answer this long after the start.
-    pub(crate) fn status_at(self, age: Duration) -> u16 {
+    pub(crate) fn status_at(&self, age: Duration) -> u16 {
         match self {
-            Self::Always(status) => status,
-            Self::Until(end) if age < end => 200,
+            Self::Always(status) => *status,
+            Self::Until(end) if age < *end => 200,
             Self::Until(_) => 503,
+            Self::With(path) if path.exists() => 200,
+            Self::With(_) => 503,
             Self::Flapping(turn) => {
                 let turns = age.as_millis() / turn.as_millis().max(1);
                 if turns.is_multiple_of(2) { 200 } else { 503 }
@@ -92,6 +98,8 @@ impl Behavior {
             Health::Flapping(turn)
         } else if let Some(end) = millis("UNHEALTHY_AFTER_MS") {
             Health::Until(end)
+        } else if let Some(path) = std::env::var_os("HEALTHY_WITH") {
+            Health::With(PathBuf::from(path))
         } else {
             Health::Always(number("HEALTH_STATUS").unwrap_or(200))
         };

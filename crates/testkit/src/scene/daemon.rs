@@ -63,6 +63,14 @@ impl Scene {
     /// # Panics
     /// If it does not end.
     pub fn stop_daemon(&self) {
+        self.stop_daemon_while(|| ());
+    }
+
+    /// The same; `meanwhile` runs after the daemon was asked and before its end is waited for.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub fn stop_daemon_while(&self, meanwhile: impl FnOnce()) {
         let child = self
             .daemon
             .lock()
@@ -71,6 +79,7 @@ impl Scene {
         let Some(mut child) = child else { return };
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid")).expect("a pid");
         kill_process(pid, Signal::TERM).expect("the daemon is there");
+        meanwhile();
         self.wait_until("the daemon stops", || {
             child.try_wait().is_ok_and(|status| status.is_some())
         });

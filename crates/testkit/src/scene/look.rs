@@ -28,6 +28,14 @@ impl Scene {
     /// If Docker does not answer.
     #[must_use]
     pub fn containers(&self) -> Vec<Value> {
+        let ids = self.container_ids().expect("Docker answers");
+        ids.iter()
+            .filter_map(|id| self.ask_docker(&format!("/containers/{id}/json")))
+            .collect()
+    }
+
+    /// The ids of the project's containers; `None` if Docker does not answer.
+    pub(super) fn container_ids(&self) -> Option<Vec<String>> {
         let filter = format!(
             "{{\"label\":[\"com.docker.compose.project={}\"]}}",
             self.project
@@ -39,18 +47,12 @@ impl Scene {
             .replace('[', "%5B")
             .replace(']', "%5D")
             .replace('=', "%3D");
-        let list = self
-            .ask_docker(&format!("/containers/json?all=1&filters={filter}"))
-            .expect("Docker answers");
-        let ids: Vec<_> = list
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|item| item["Id"].as_str().map(str::to_owned))
-            .collect();
-        ids.iter()
-            .filter_map(|id| self.ask_docker(&format!("/containers/{id}/json")))
-            .collect()
+        let list = self.ask_docker(&format!("/containers/json?all=1&filters={filter}"))?;
+        let ids = list.as_array()?.iter();
+        Some(
+            ids.filter_map(|item| item["Id"].as_str().map(str::to_owned))
+                .collect(),
+        )
     }
 
     /// What Docker answers to a `GET`, as JSON; `None` for an error.
