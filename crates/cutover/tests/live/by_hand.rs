@@ -37,7 +37,11 @@ fn a_service_without_an_earlier_release_cannot_be_rolled_back() {
     drop(scene.deploy(&one).expect("succeeded"));
     let before = identity(&scene);
     let ended = scene.run(&["rollback", "app", "--json"]);
-    assert_eq!(ended.exit, 1, "{ended:#?}");
+    assert_eq!(
+        (ended.exit, ended.body["code"].as_str()),
+        (1, Some("no_release")),
+        "{ended:#?}"
+    );
     assert_eq!(identity(&scene), before);
 }
 

@@ -54,9 +54,10 @@ impl Stage {
         deployment
     }
 
-    /// The invariants: what is said is what runs, one container is left, under its own name and policy.
+    /// The invariants: what is said is what runs, one container is left, under its own name and policy; and
+    /// where the old release runs, it is the very container that ran `before`.
     #[track_caller]
-    fn expect_truth(&self, deployment: &Value, context: &str) {
+    fn expect_truth(&self, deployment: &Value, before: &Value, context: &str) {
         let outcome = deployment["outcome"].as_str().unwrap_or_default();
         let expected = match outcome {
             "succeeded" => "new",
@@ -66,10 +67,13 @@ impl Stage {
                 self.scene.log_tail()
             ),
         };
-        self.scene
-            .wait_until("the service answers", || !self.scene.serves().is_empty());
+        let mut serves = String::new();
+        self.scene.wait_until("the service answers", || {
+            serves = self.scene.serves();
+            !serves.is_empty()
+        });
         assert_eq!(
-            self.scene.serves(),
+            serves,
             expected,
             "{context}: {outcome}, {:?}",
             kinds(deployment)
@@ -87,21 +91,10 @@ impl Stage {
         assert_eq!(container["State"]["Running"], true, "{context}");
         if outcome != "succeeded" {
             assert_eq!(
-                container["Id"],
-                deployment_previous(deployment, &container),
+                container["Id"], *before,
                 "{context}: the very same container"
             );
         }
-    }
-}
-
-/// The previous container's id, or the one that runs where the deployment had not looked yet.
-fn deployment_previous(deployment: &Value, running: &Value) -> Value {
-    let previous = &deployment["previous"]["container"];
-    if previous.is_string() {
-        previous.clone()
-    } else {
-        running["Id"].clone()
     }
 }
 
@@ -124,11 +117,13 @@ fn a_daemon_killed_at_any_call_ends_in_one_of_both_releases() {
         for fault in [Fault::StrikeBefore, Fault::StrikeAfter] {
             let context = format!("{fault:?} call {number}, {call}");
             let known = stage.scene.history()[0]["id"].clone();
+            let before = stage.scene.container()["Id"].clone();
             stage.scene.docker.arm(number, fault);
             let mut client = stage.scene.begin(&stage.new);
             stage
                 .scene
                 .wait_until("the daemon is struck", || !stage.scene.daemon_runs());
+            assert_eq!(stage.scene.docker.struck(), 1, "{context}");
             stage.scene.docker.disarm();
             stage.scene.start_daemon();
             assert_ne!(
@@ -137,7 +132,7 @@ fn a_daemon_killed_at_any_call_ends_in_one_of_both_releases() {
                 "{context}: the request was recorded before"
             );
             let deployment = stage.newest_ended();
-            stage.expect_truth(&deployment, &context);
+            stage.expect_truth(&deployment, &before, &context);
             outcomes.insert(deployment["outcome"].to_string());
             drop(client.kill());
             drop(client.wait());
@@ -158,13 +153,14 @@ fn a_call_whose_answer_is_lost_or_that_fails_ends_in_one_of_both_releases() {
     for (number, call) in calls.iter().enumerate() {
         for fault in [Fault::LoseAnswer, Fault::Error] {
             let context = format!("{fault:?} at call {number}, {call}");
+            let before = stage.scene.container()["Id"].clone();
             stage.scene.docker.arm(number, fault);
             let ended = stage.scene.deploy(&stage.new);
             assert_eq!(stage.scene.docker.struck(), 1, "{context}");
             stage.scene.docker.disarm();
             assert!(!ended.outcome().is_empty(), "{context}: {ended:#?}");
             let deployment = stage.newest_ended();
-            stage.expect_truth(&deployment, &context);
+            stage.expect_truth(&deployment, &before, &context);
             stage.reset();
         }
     }
