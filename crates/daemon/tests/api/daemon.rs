@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::docker::docker;
-use crate::wire::{Answer, Raw};
+use crate::wire::{Answer, PATIENCE, Raw};
 
 /// Signs requests for `app`.
 pub(crate) const SECRET: &[u8] = b"a secret of the tests, longer than thirty-two bytes";
@@ -34,6 +34,9 @@ pub(crate) const OTHER_SECRET: &[u8] = b"another secret of the tests, also longe
 pub(crate) const HOOK_SECRET: &[u8] = b"the secret of a webhook that has no time stamp in it";
 /// An operator's token.
 pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// What a head or a body may take: long enough for a busy machine, short enough to wait for once.
+pub(crate) const REQUEST_TIME: Duration = Duration::from_secs(2);
 
 /// A second service that is configured and never deployed.
 const COMPOSE: &str = "\
@@ -119,10 +122,9 @@ impl Daemon {
         let driver = ComposeDriver::new(Docker::new(&settings.docker.socket), compose, state);
         let driver = driver.expect("a driver");
         let deployer = Deployer::new(&settings, driver, journal.clone());
-        // Long enough for a busy machine, short enough to wait for once.
         let limits = Limits {
-            head_time: Duration::from_secs(2),
-            body_time: Duration::from_secs(2),
+            head_time: REQUEST_TIME,
+            body_time: REQUEST_TIME,
             ..Limits::default()
         };
         let server = Server::open_with(&settings, deployer.clone(), journal.clone(), limits);
@@ -217,26 +219,51 @@ impl Daemon {
 
     /// The id of each container of the project, and when it was started.
     pub(crate) fn containers(&self) -> Vec<(String, String)> {
-        let label = format!("%22com.docker.compose.project%3D{}%22", self.project);
-        let list = docker(
-            "GET",
-            &format!("/containers/json?all=1&filters=%7B%22label%22%3A%5B{label}%5D%7D"),
-        );
-        assert!(list.is_array(), "Docker does not answer");
-        let ids = list.as_array().into_iter().flatten();
-        ids.map(|container| {
-            let id = container["Id"].as_str().expect("an id").to_owned();
+        let ids = self.container_ids().expect("Docker answers").into_iter();
+        ids.map(|id| {
             let inspected = docker("GET", &format!("/containers/{id}/json"));
             let started_at = inspected["State"]["StartedAt"].as_str().unwrap_or_default();
             (id, started_at.to_owned())
         })
         .collect()
     }
+
+    /// The ids of the project's containers; none if Docker does not answer.
+    fn container_ids(&self) -> Option<Vec<String>> {
+        let label = format!("%22com.docker.compose.project%3D{}%22", self.project);
+        let list = docker(
+            "GET",
+            &format!("/containers/json?all=1&filters=%7B%22label%22%3A%5B{label}%5D%7D"),
+        );
+        let ids = list.as_array()?.iter();
+        Some(
+            ids.filter_map(|container| container["Id"].as_str().map(str::to_owned))
+                .collect(),
+        )
+    }
+
+    /// Waits until `count` deployments have not ended.
+    #[track_caller]
+    pub(crate) fn unfinished(&self, count: usize) -> impl Future<Output = ()> {
+        let location = std::panic::Location::caller();
+        async move {
+            let waited = tokio::time::timeout(PATIENCE, async {
+                while self.journal.unfinished().await.expect("a list").len() != count {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            });
+            assert!(
+                waited.await.is_ok(),
+                "{location}: there are never {count} unfinished deployments"
+            );
+        }
+    }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        for (id, _) in self.containers() {
+        // Docker may be what a failed test failed with: nothing here may panic.
+        for id in self.container_ids().unwrap_or_default() {
             docker("DELETE", &format!("/containers/{id}?force=1&v=1"));
         }
         docker("DELETE", &format!("/networks/{}_default", self.project));

@@ -77,13 +77,11 @@ async fn a_delivery_id_belongs_to_one_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_under_way_is_named_instead_of_begun_again() {
-    let wishes = Wishes {
-        service: "health.http = { path = \"/healthz\", port = 8080, interval = \"50ms\" }\nmin_healthy_time = \"3s\"\nhealthy_deadline = \"20s\"".to_owned(),
-        ..Wishes::default()
-    };
-    let mut daemon = Daemon::start(&wishes).await;
+    let mut daemon = Daemon::start(&Wishes::default()).await;
     let sha = daemon.push(&ImageSpec::new("one"));
     let request = daemon.deployment(&sha);
+    // The deployment does not end before the registry speaks again.
+    daemon.registry.hold().expect("holds");
     let accepted = daemon
         .ask(&request.clone().with("Prefer", "respond-async").to_bytes())
         .await;
@@ -112,9 +110,7 @@ async fn a_delivery_under_way_is_named_instead_of_begun_again() {
     let waits = daemon.deployment(&second).to_bytes();
     let mut waiting = daemon.connect().await;
     waiting.send(&waits).await;
-    while daemon.journal.unfinished().await.expect("a list").len() < 2 {
-        tokio::task::yield_now().await;
-    }
+    daemon.unfinished(2).await;
     let replaces = daemon.deployment(&third).with("Prefer", "respond-async");
     assert_eq!(daemon.ask(&replaces.to_bytes()).await.status, 202);
     let replaced = waiting.answer().await.expect("an answer");
@@ -131,6 +127,8 @@ async fn a_delivery_under_way_is_named_instead_of_begun_again() {
         replaced.json()["deployment"]["cause"]["code"],
         json!("cancelled")
     );
+    daemon.registry.go_on().expect("goes on");
+    daemon.unfinished(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,24 +136,14 @@ async fn a_client_that_hangs_up_changes_nothing_about_its_deployment() {
     let (mut daemon, _) = Daemon::deployed().await;
     let sha = daemon.push(&ImageSpec::new("two"));
     let request = daemon.deployment(&sha);
+    daemon.registry.hold().expect("holds");
     let mut raw = daemon.connect().await;
     raw.send(&request.to_bytes()).await;
-    while daemon
-        .journal
-        .unfinished()
-        .await
-        .expect("a list")
-        .is_empty()
-    {
-        tokio::task::yield_now().await;
-    }
+    daemon.unfinished(1).await;
     drop(raw);
-    let answer = loop {
-        let answer = daemon.ask(&request.to_bytes()).await;
-        if answer.code() != "in_progress" {
-            break answer;
-        }
-    };
+    daemon.registry.go_on().expect("goes on");
+    daemon.unfinished(0).await;
+    let answer = daemon.ask(&request.to_bytes()).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(answer.json()["deployment"]["outcome"], json!("succeeded"));
 }

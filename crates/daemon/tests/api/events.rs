@@ -84,12 +84,10 @@ async fn a_last_event_id_that_is_no_number_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_streams_are_open_than_there_are_places() {
-    let wishes = Wishes {
-        service: "health.http = { path = \"/healthz\", port = 8080, interval = \"50ms\" }\nmin_healthy_time = \"4s\"\nhealthy_deadline = \"30s\"".to_owned(),
-        ..Wishes::default()
-    };
-    let mut daemon = Daemon::start(&wishes).await;
+    let mut daemon = Daemon::start(&Wishes::default()).await;
     let sha = daemon.push(&ImageSpec::new("one"));
+    // The deployment does not end before the registry speaks again.
+    daemon.registry.hold().expect("holds");
     let request = daemon.deployment(&sha).with("Prefer", "respond-async");
     let accepted = daemon.ask(&request.to_bytes()).await.json();
     let id = accepted["deployment"]["id"].as_str().expect("an id");
@@ -109,6 +107,7 @@ async fn no_more_streams_are_open_than_there_are_places() {
         answer.body
     );
     assert!(answer.header("retry-after").is_some());
+    daemon.registry.go_on().expect("goes on");
     for raw in &mut streams {
         let stream = raw.answer().await.expect("a stream");
         let all = sent(&stream.body);

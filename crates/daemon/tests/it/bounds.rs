@@ -12,12 +12,10 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 #[tokio::test]
 async fn a_head_that_trickles_in_is_answered_when_its_time_is_over() {
     let served = Served::plain(short_limits());
-    let mut raw = served.connect().await;
     let began = Instant::now();
-    for byte in b"GET / HT" {
-        raw.send(&[*byte]).await;
-    }
-    let answer = raw.answer().await.expect("an answer");
+    let mut raw = served.connect().await;
+    let head = b"GET / HTTP/1.1\r\nHost: somewhere.example";
+    let answer = raw.trickle(head, short_limits().head_time / 4).await;
     assert_eq!(
         (answer.status, answer.code().as_str()),
         (408, "request_timeout")

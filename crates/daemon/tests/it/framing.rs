@@ -1,12 +1,13 @@
 //! What is one request and what is not, and that hyper never sees the latter.
 
+use cutover_daemon::http::Limits;
 use tokio::io::AsyncReadExt as _;
 
-use crate::served::{Served, short_limits};
+use crate::served::Served;
 
 #[tokio::test]
 async fn a_head_that_could_be_read_in_two_ways_is_refused_and_ends_the_connection() {
-    let served = Served::plain(short_limits());
+    let served = Served::plain(Limits::default());
     let long = format!("x-long: {}\r\n", "a".repeat(17 * 1024));
     let many: String = (0..65).map(|i| format!("x-{i}: 1\r\n")).collect();
     for (headers, status, code) in [
@@ -82,7 +83,7 @@ async fn an_address_that_is_none_is_refused_in_words() {
 
 #[tokio::test]
 async fn an_endless_head_is_refused_before_it_ends() {
-    let served = Served::plain(short_limits());
+    let served = Served::plain(Limits::default());
     let answer = served.ask(&[b'a'; 20 * 1024]).await;
     assert_eq!(
         (answer.status, answer.code().as_str()),
@@ -92,7 +93,7 @@ async fn an_endless_head_is_refused_before_it_ends() {
 
 #[tokio::test]
 async fn requests_follow_each_other_on_a_connection_each_with_its_own_body() {
-    let served = Served::plain(short_limits());
+    let served = Served::plain(Limits::default());
     let mut raw = served.connect().await;
     // Sent in one go, so that heads and bodies share packets.
     raw.send(
@@ -111,7 +112,7 @@ async fn requests_follow_each_other_on_a_connection_each_with_its_own_body() {
 
 #[tokio::test]
 async fn a_bad_head_after_a_good_request_does_not_spoil_the_answer_to_it() {
-    let served = Served::plain(short_limits());
+    let served = Served::plain(Limits::default());
     let mut raw = served.connect().await;
     raw.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\nnonsense\r\n\r\n")
         .await;
@@ -127,7 +128,7 @@ async fn a_bad_head_after_a_good_request_does_not_spoil_the_answer_to_it() {
 
 #[tokio::test]
 async fn a_chunked_body_is_read_whole_and_nothing_behind_it_is() {
-    let served = Served::plain(short_limits());
+    let served = Served::plain(Limits::default());
     let mut raw = served.connect().await;
     raw.send(b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
         .await;
@@ -141,7 +142,7 @@ async fn a_chunked_body_is_read_whole_and_nothing_behind_it_is() {
 
 #[tokio::test]
 async fn a_client_that_asks_before_it_sends_is_told_to_go_on() {
-    let served = Served::plain(short_limits());
+    let served = Served::plain(Limits::default());
     let mut raw = served.connect().await;
     raw.send(
         b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n",

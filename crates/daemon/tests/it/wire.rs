@@ -57,6 +57,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Raw<IO> {
         drop(self.io.flush().await);
     }
 
+    /// Sends these bytes one by one, each a `pace` after the last, until an answer comes.
+    ///
+    /// # Panics
+    /// If every byte was awaited, as by a bound that begins anew with each of them.
+    pub(crate) async fn trickle(&mut self, bytes: &[u8], pace: Duration) -> Answer {
+        for byte in bytes {
+            self.send(&[*byte]).await;
+            if tokio::time::timeout(pace, self.more()).await.is_ok() {
+                return self.answer().await.expect("an answer");
+            }
+        }
+        panic!("every byte was awaited");
+    }
+
     /// Reads one answer; `None` if the connection ends without one.
     pub(crate) async fn answer(&mut self) -> Option<Answer> {
         tokio::time::timeout(PATIENCE, self.read_answer())

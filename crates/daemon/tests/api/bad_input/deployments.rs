@@ -2,7 +2,6 @@
 //! slow.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::Duration;
 
 use cutover_core::names::ServiceName;
 use cutover_testkit::images::ImageSpec;
@@ -12,7 +11,7 @@ use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
 use super::{Row, Sent, images, right};
-use crate::daemon::{Daemon, PROBE, Reach, Wishes, now, signed};
+use crate::daemon::{Daemon, PROBE, REQUEST_TIME, Reach, Wishes, now, signed};
 use crate::wire::{Answer, PATIENCE};
 
 /// Services that want something of an image or of a request.
@@ -180,28 +179,21 @@ fn slow_head(daemon: &mut Daemon) -> Play<'_> {
 }
 
 fn slow_body(daemon: &mut Daemon) -> Play<'_> {
-    Box::pin(async { trickle(daemon, |bytes| bytes.len() - 20).await })
+    Box::pin(async { trickle(daemon, |bytes| bytes.len() - TRICKLED - 1).await })
 }
 
-/// Sends a request at once up to `from`, and then a byte now and then, but never the last one.
+/// How many bytes trickle in: several times what there is time for, and not to the end.
+const TRICKLED: usize = 24;
+
+/// Sends a request at once up to `from`, and then a byte now and then.
 async fn trickle(daemon: &Daemon, from: fn(&[u8]) -> usize) -> Option<Answer> {
     let bytes = right().to_bytes();
     let mut raw = daemon.connect().await;
-    let (first, rest) = bytes[..bytes.len() - 1].split_at(from(&bytes));
+    let (first, rest) = bytes.split_at(from(&bytes));
     raw.send(first).await;
-    let mut pace = tokio::time::interval(Duration::from_millis(250));
-    for byte in rest {
-        tokio::select! {
-            answer = raw.answer() => {
-                let answer = answer.expect("an answer");
-                assert!(raw.ended().await);
-                return Some(answer);
-            }
-            _ = pace.tick() => {}
-        }
-        raw.send(&[*byte]).await;
-    }
-    raw.answer().await
+    let answer = raw.trickle(&rest[..TRICKLED], REQUEST_TIME / 4).await;
+    assert!(raw.ended().await);
+    Some(answer)
 }
 
 fn foreign_fields(daemon: &mut Daemon) -> Play<'_> {
@@ -274,15 +266,7 @@ async fn while_pulling(daemon: &mut Daemon, service: &str, same: Same) -> Option
     };
     let answer = daemon.ask(&second.to_bytes()).await;
     daemon.registry.go_on().expect("goes on");
-    while !daemon
-        .journal
-        .unfinished()
-        .await
-        .expect("a list")
-        .is_empty()
-    {
-        tokio::task::yield_now().await;
-    }
+    daemon.unfinished(0).await;
     Some(answer)
 }
 
