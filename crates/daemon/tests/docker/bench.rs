@@ -60,8 +60,14 @@ impl Bench {
     pub(crate) fn image(&self, spec: &ImageSpec) -> String {
         let number = BENCHES.fetch_add(1, Ordering::Relaxed);
         let reference = format!("{}:{number}", self.name);
-        images::load(&self.socket, &reference, spec).expect("loaded");
+        // A content of its own: an image that has it in common with another's has one id with it.
+        let spec = spec.clone().label("reference", &reference);
+        self.load(&reference, &spec);
         reference
+    }
+
+    fn load(&self, reference: &str, spec: &ImageSpec) {
+        images::load(&self.socket, reference, spec).expect("loaded");
     }
 
     /// Creates a container of `image` with more options of `docker create`, and returns its id.
@@ -124,8 +130,12 @@ pub(crate) fn eventually<C: AsyncFn() -> bool>(
 #[test]
 fn a_test_that_ends_removes_only_what_it_made() {
     let (ended, beside) = (Bench::new(), Bench::new());
-    let spec = ImageSpec::new("the same");
-    let (gone, kept) = (ended.image(&spec), beside.image(&spec));
+    let same = ImageSpec::new("the same");
+    let [gone, kept] = [&ended, &beside].map(|bench| {
+        let reference = format!("{}:same", bench.name);
+        bench.load(&reference, &same);
+        reference
+    });
     drop(ended);
     assert!(beside.try_cli(&["image", "inspect", &gone]).is_err());
     beside.create(&kept, &[]);

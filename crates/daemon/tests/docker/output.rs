@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 
 use crate::bench::{Bench, PATIENCE, eventually};
 
-const LIMITS: OutputLimits = OutputLimits {
+pub(crate) const LIMITS: OutputLimits = OutputLimits {
     lines_max: 100,
     bytes_max: 10_000,
 };
@@ -66,10 +66,15 @@ async fn the_output_is_followed_to_its_end_and_read_back() {
 #[tokio::test]
 async fn standard_output_and_error_are_told_apart_but_not_on_a_terminal() {
     let bench = Bench::new();
-    let print = ImageSpec::new("1").cmd(&["/shopd", "cat", "/etc/hostname"]);
-    let image = bench.image(&print);
-    for (options, stream) in [(&[][..], "stdout"), (&["--tty"][..], "stdout")] {
-        let id = bench.create(&image, options);
+    let print = ImageSpec::new("1").cmd(&["/shopd", "cat", "/etc/hosts"]);
+    let print = bench.image(&print);
+    let complain = bench.image(&ImageSpec::new("1").env("EXIT_AT_ONCE", "3"));
+    for (image, options, stream, words) in [
+        (&print, &[][..], "stdout", "127.0.0.1\tlocalhost"),
+        (&complain, &[][..], "stderr", "shopd 1: starting"),
+        (&complain, &["--tty"][..], "stdout", "shopd 1: starting"),
+    ] {
+        let id = bench.create(image, options);
         bench.docker.ensure_started(&id).await.expect("started");
         eventually("the output", async || {
             let read = bench
@@ -78,7 +83,7 @@ async fn standard_output_and_error_are_told_apart_but_not_on_a_terminal() {
                 .await
                 .expect("readable");
             read.first()
-                .is_some_and(|line| line.stream == stream && id.starts_with(&line.line))
+                .is_some_and(|line| (line.stream.as_str(), line.line.as_str()) == (stream, words))
         })
         .await;
     }

@@ -7,7 +7,8 @@ use cutover_daemon::settings::Service;
 use cutover_testkit::engine::Engine;
 use cutover_testkit::images::{HealthCheck, ImageSpec};
 
-use crate::bench::{Bench, PATIENCE, service};
+use crate::bench::{Bench, PATIENCE, eventually, service};
+use crate::output::LIMITS;
 
 /// A Docker of one's own, and the directory that it lives in.
 fn own_docker() -> (Engine, tempfile::TempDir) {
@@ -38,10 +39,10 @@ fn strike(engine: &mut Engine, misfortune: Misfortune) {
     engine.restart().expect("back");
 }
 
-/// Watched for longer than Docker is away.
+/// Watched for longer than Docker is ever away.
 fn watched() -> Service {
     Service {
-        monitor: Some(Duration::from_secs(2)),
+        monitor: Some(Duration::from_secs(600)),
         ..service()
     }
 }
@@ -102,6 +103,11 @@ async fn a_restored_container_that_docker_starts_again_is_proven() {
         let checks = Checks::new(&service(), None, &container).for_rollback();
         let events = docker.watch_container(&id).await.expect("subscribed");
         docker.ensure_started(&id).await.expect("started");
+        let before = docker
+            .container(&id)
+            .await
+            .expect("an answer")
+            .expect("there");
         let verified = tokio::spawn({
             let (docker, id) = (docker.clone(), id.clone());
             async move { verify(&docker, events, &id, &checks).await }
@@ -116,8 +122,18 @@ async fn a_restored_container_that_docker_starts_again_is_proven() {
             .await
             .expect("an answer")
             .expect("there");
-        assert!(now.state.running && now.state.started_at > container.state.started_at);
+        assert!(now.state.running && now.state.started_at > before.state.started_at);
     }
+}
+
+/// Waits until the container has printed these words.
+async fn said(bench: &Bench, id: &str, words: &str) {
+    eventually("the container's words", async || {
+        let said = bench.docker.last_output(id, LIMITS).await;
+        let mut said = said.expect("readable").into_iter();
+        said.any(|line| line.line.contains(words))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,6 +143,7 @@ async fn an_effect_survives_a_restart_of_docker() {
     let stubborn = ImageSpec::new("1").env("IGNORE_SIGTERM", "1");
     let id = bench.container(&stubborn, &["--restart", "no"]);
     bench.docker.ensure_started(&id).await.expect("started");
+    said(&bench, &id, "listening on port").await;
     let stop = tokio::spawn({
         let (docker, id) = (bench.docker.clone(), id.clone());
         async move {
@@ -136,7 +153,7 @@ async fn an_effect_survives_a_restart_of_docker() {
         }
     });
     // Docker dies while it waits for the container to end.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    said(&bench, &id, "ignoring signal 15").await;
     assert!(!stop.is_finished());
     tokio::task::block_in_place(|| strike(&mut engine, Misfortune::Crash));
     let stopped = tokio::time::timeout(2 * PATIENCE, stop)

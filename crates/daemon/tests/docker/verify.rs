@@ -9,7 +9,10 @@ use cutover_testkit::images::{HealthCheck, ImageSpec};
 
 use crate::bench::{Bench, PATIENCE, eventually, service};
 
-/// Starts a container and verifies it; returns how long that took from the start.
+/// Longer than any test waits: whoever passes or fails in time did not wait for it.
+const FOR_EVER: Duration = Duration::from_secs(3600);
+
+/// Starts a container and verifies it; returns how long both took.
 async fn start_and_verify(
     bench: &Bench,
     id: &str,
@@ -23,8 +26,8 @@ async fn start_and_verify(
         .expect("there");
     let checks = Checks::new(service, None, &container);
     let events = docker.watch_container(id).await.expect("subscribed");
-    docker.ensure_started(id).await.expect("started");
     let began = Instant::now();
+    docker.ensure_started(id).await.expect("started");
     let verified = tokio::time::timeout(PATIENCE, verify(docker, events, id, &checks));
     (verified.await.expect("in time"), began.elapsed())
 }
@@ -38,7 +41,7 @@ fn probing() -> Service {
         health: Health {
             http: Some(HttpProbe {
                 path: "/healthz".to_owned(),
-                interval: Duration::from_secs(2),
+                interval: FOR_EVER,
                 ..HttpProbe::default()
             }),
             tcp: None,
@@ -51,7 +54,11 @@ fn probing() -> Service {
 async fn a_container_passes_by_its_own_health_check() {
     let bench = Bench::new();
     let id = bench.container(&checked("1"), &[]);
-    let (verified, _) = start_and_verify(&bench, &id, &service()).await;
+    let patient = Service {
+        healthy_deadline: Some(FOR_EVER),
+        ..service()
+    };
+    let (verified, _) = start_and_verify(&bench, &id, &patient).await;
     assert_eq!(verified, Ok(()));
     // It runs, so as a restored one it passes at once and without any event.
     let found = bench
@@ -60,23 +67,19 @@ async fn a_container_passes_by_its_own_health_check() {
         .await
         .expect("an answer")
         .expect("there");
-    let checks = Checks::new(&service(), None, &found).for_rollback();
+    let checks = Checks::new(&patient, None, &found).for_rollback();
     let events = bench.docker.watch_container(&id).await.expect("subscribed");
-    let began = Instant::now();
-    assert_eq!(verify(&bench.docker, events, &id, &checks).await, Ok(()));
-    assert!(began.elapsed() < Duration::from_secs(5));
+    let verified = tokio::time::timeout(PATIENCE, verify(&bench.docker, events, &id, &checks));
+    assert_eq!(verified.await.expect("at once"), Ok(()));
 }
 
 #[tokio::test]
 async fn a_container_passes_by_a_probe_as_soon_as_it_answers() {
     let bench = Bench::new();
     let id = bench.container(&ImageSpec::new("1"), &[]);
-    let (verified, took) = start_and_verify(&bench, &id, &probing()).await;
+    // Long before the first interval is over.
+    let (verified, _) = start_and_verify(&bench, &id, &probing()).await;
     assert_eq!(verified, Ok(()));
-    assert!(
-        took < Duration::from_secs(2),
-        "long before the first interval is over: {took:?}"
-    );
     let tcp = Service {
         health: Health {
             http: None,
@@ -94,10 +97,19 @@ async fn a_container_passes_by_a_probe_as_soon_as_it_answers() {
 #[tokio::test]
 async fn an_exit_is_told_with_its_code_wherever_it_happens() {
     let bench = Bench::new();
+    let patient = Service {
+        healthy_deadline: Some(FOR_EVER),
+        ..service()
+    };
+    let never_unhealthy = HealthCheck {
+        retries: 1000,
+        ..HealthCheck::default()
+    };
     for (spec, code) in [
         (checked("1").env("EXIT_AT_ONCE", "3"), 3),
         (
-            checked("1")
+            ImageSpec::new("1")
+                .health_check(never_unhealthy)
                 .env("NEVER_HEALTHY", "1")
                 .env("EXIT_AFTER_MS", "300")
                 .env("EXIT_CODE", "7"),
@@ -106,7 +118,7 @@ async fn an_exit_is_told_with_its_code_wherever_it_happens() {
         (ImageSpec::new("1").env("EXIT_AFTER_MS", "700"), 1),
     ] {
         let id = bench.container(&spec, &[]);
-        let (verified, took) = start_and_verify(&bench, &id, &service()).await;
+        let (verified, _) = start_and_verify(&bench, &id, &patient).await;
         let failure = verified.expect_err("it ended");
         let VerifyFailure::Exited {
             code: found,
@@ -117,7 +129,6 @@ async fn an_exit_is_told_with_its_code_wherever_it_happens() {
             panic!("{failure:?}");
         };
         assert_eq!(found, code, "{failure}");
-        assert!(took < Duration::from_secs(10), "at once: {took:?}");
     }
 }
 
@@ -136,7 +147,7 @@ async fn a_container_that_never_becomes_healthy_fails() {
     );
 
     let impatient = Service {
-        healthy_deadline: Some(Duration::from_millis(500)),
+        healthy_deadline: Some(Duration::from_secs(3)),
         ..probing()
     };
     let image = ImageSpec::new("1").env("HEALTH_STATUS", "500");
