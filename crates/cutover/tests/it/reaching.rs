@@ -52,9 +52,11 @@ fn a_dead_socket_says_that_nothing_listens() {
 
 #[test]
 fn a_closed_port_ends_with_5() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("bound").port();
-    drop(listener);
+    // Held and not listened on, so that it refuses and nobody else takes it.
+    let closed = tokio::net::TcpSocket::new_v4().expect("a socket");
+    let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    closed.bind(any).expect("a port");
+    let port = closed.local_addr().expect("bound").port();
     let url = format!("http://127.0.0.1:{port}");
     let ended = Cutover::new(&["status", "--url", &url])
         .env("CUTOVER_TOKEN", "x")

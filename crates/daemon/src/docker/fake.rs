@@ -15,6 +15,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -85,16 +86,24 @@ impl FakeDocker {
         self.directory.path().join("docker.sock")
     }
 
-    /// A client with bounds that suit a test.
+    /// A client that gives up only on what is out of order.
     pub(crate) fn client(&self) -> Docker {
-        let short = Duration::from_millis(200);
+        self.bounded_client(Duration::from_secs(10))
+    }
+
+    /// A client for a Docker that hangs, which a test has to wait for.
+    pub(crate) fn impatient_client(&self) -> Docker {
+        self.bounded_client(Duration::from_secs(1))
+    }
+
+    fn bounded_client(&self, bound: Duration) -> Docker {
         let bounds = Bounds {
-            call: short,
-            start: short,
-            stop_margin: short,
-            remove: short,
-            manifest: short,
-            pull_idle: short,
+            call: bound,
+            start: bound,
+            stop_margin: bound,
+            remove: bound,
+            manifest: bound,
+            pull_idle: bound,
             reconnect: Duration::from_secs(10),
         };
         Docker::with_bounds(&self.socket(), bounds)
@@ -108,6 +117,24 @@ impl FakeDocker {
     /// Closes the socket and every connection.
     pub(crate) fn go_away(&mut self) {
         self.server = None;
+        std::fs::remove_file(self.socket()).expect("the socket");
+    }
+
+    /// While it is away: waits until somebody asks for `part`, who gets no answer, as nobody else does.
+    pub(crate) async fn asked_in_vain(&self, part: &str) {
+        let listener = UnixListener::bind(self.socket()).expect("a free path");
+        let asked = async {
+            loop {
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                let mut request = [0; 1024];
+                let len = stream.read(&mut request).await.unwrap_or_default();
+                if String::from_utf8_lossy(&request[..len]).contains(part) {
+                    return;
+                }
+            }
+        };
+        let asked = tokio::time::timeout(Duration::from_secs(20), asked).await;
+        assert!(asked.is_ok(), "nobody asks for {part}");
         std::fs::remove_file(self.socket()).expect("the socket");
     }
 

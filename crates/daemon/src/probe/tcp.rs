@@ -25,7 +25,7 @@ pub async fn tcp(address: IpAddr, port: u16, timeout: Duration) -> Result<(), Pr
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
 
@@ -37,7 +37,10 @@ mod tests {
         let listener = TcpListener::bind((LOOPBACK, 0)).await.expect("a port");
         let port = listener.local_addr().expect("bound").port();
         assert_eq!(tcp(LOOPBACK, port, TIMEOUT).await, Ok(()));
-        drop(listener);
+        // Held and not listened on, so that it refuses and nobody else takes it.
+        let closed = TcpSocket::new_v4().expect("a socket");
+        closed.bind((LOOPBACK, 0).into()).expect("a port");
+        let port = closed.local_addr().expect("bound").port();
         let failure = tcp(LOOPBACK, port, TIMEOUT).await.expect_err("closed");
         assert_eq!(failure.why, format!("127.0.0.1:{port}: connection refused"));
     }

@@ -73,7 +73,7 @@ async fn a_head_that_could_be_read_in_two_ways_is_refused_and_ends_the_connectio
 
 #[tokio::test]
 async fn an_address_that_is_none_is_refused_in_words() {
-    let served = Served::plain(short_limits());
+    let served = Served::plain(Limits::default());
     let answer = served.ask(b"GET /<x> HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(
         (answer.status, answer.code().as_str()),

@@ -73,7 +73,7 @@ async fn an_effect_whose_answer_was_lost_is_found_done_and_not_repeated() {
         let all: [&str; 5] = ["start", "stop", "rename", "update", "remove"];
         for effect in all {
             let lossy = lossy(1, lost);
-            let docker = lossy.fake.client();
+            let docker = lossy.fake.impatient_client();
             let done = match effect {
                 "start" => docker.ensure_started("c").await,
                 "stop" => docker.ensure_stopped("c", Some(Duration::ZERO)).await,
@@ -134,7 +134,7 @@ async fn a_docker_that_is_restarted_meanwhile_is_awaited() {
     let effect = tokio::spawn(async move { docker.ensure_name("c", "after").await });
     crate::docker::fake::eventually("the first attempt", || fake.count("/rename") == 1).await;
     fake.go_away();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    fake.asked_in_vain("/_ping").await;
     assert!(!effect.is_finished(), "it waits for docker");
     fake.come_back();
     effect.await.expect("no panic").expect("found done");

@@ -46,17 +46,15 @@ async fn a_pull_that_stands_still_ends_and_is_tried_again() {
     ]);
     let mut seen = Vec::new();
     let error = fake
-        .client()
+        .impatient_client()
         .pull(SHOP, None, None, |progress| {
-            seen.push(progress.current_bytes);
+            seen.push(progress.current_bytes)
         })
         .await
         .expect_err("it stands still");
     assert_eq!(error.code, Code::RegistryUnavailable);
     assert!(
-        error
-            .detail
-            .contains("in 4 attempts: nothing came for 0.2 s"),
+        error.detail.contains("in 4 attempts: nothing came for 1 s"),
         "{error}"
     );
     assert_eq!(fake.count("/images/create"), 4);

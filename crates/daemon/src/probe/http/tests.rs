@@ -2,10 +2,10 @@
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -218,7 +218,6 @@ async fn a_body_that_never_ends_fails_in_time_and_in_bounds() {
         timeout: Duration::from_millis(300),
         ..probe()
     };
-    let began = Instant::now();
     for head in ["HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\n\r\n"] {
         let server = Server::start(Answer::Drip(head, Duration::from_millis(20))).await;
         let words = server.probe(&short).await.expect_err(head);
@@ -227,7 +226,6 @@ async fn a_body_that_never_ends_fails_in_time_and_in_bounds() {
             "{words}"
         );
     }
-    assert!(began.elapsed() < Duration::from_secs(10));
     let server = Server::start(Answer::Flood).await;
     let words = server.probe(&probe()).await.expect_err("10 GB");
     assert!(
@@ -238,17 +236,12 @@ async fn a_body_that_never_ends_fails_in_time_and_in_bounds() {
 
 #[tokio::test]
 async fn a_connection_that_fails_is_told_in_few_words() {
-    let server = Server::start(answer("200 OK", "", "")).await;
-    let port = server.port;
-    drop(server);
+    // Held and not listened on, so that it refuses and nobody else takes it.
+    let closed = TcpSocket::new_v4().expect("a socket");
+    closed.bind((LOOPBACK, 0).into()).expect("a port");
+    let port = closed.local_addr().expect("bound").port();
     let prober = HttpProber::new(LOOPBACK, port, &probe()).expect("a prober");
-    let closed = || async { prober.probe().await.expect_err("closed").why };
-    let mut words = closed().await;
-    // The server's end is noticed a moment later.
-    while !words.contains("refused") {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        words = closed().await;
-    }
+    let words = prober.probe().await.expect_err("closed").why;
     assert!(words.ends_with(": connection refused"), "{words}");
 
     let server = Server::start(Answer::Bytes(b"SSH-2.0-OpenSSH\r\n".to_vec())).await;

@@ -1,15 +1,15 @@
 //! Containers and Dockers that misbehave in every order; the well-behaved ones are in `tests/docker`.
 
+mod probing;
+
 use std::sync::{Arc, Mutex};
 
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::checks::HealthCheckUse;
 use super::*;
 use crate::docker::fake::{FakeDocker, Reply, container_json, eventually};
-use crate::settings::TcpProbe;
 use cutover_core::health::HealthRules;
 
 /// One container in a Docker whose events and state a test plays.
@@ -274,7 +274,7 @@ async fn dockers_word_unhealthy_is_final_and_explained() {
 async fn the_deadline_ends_a_container_that_never_becomes_healthy() {
     let mut scene = Scene::new();
     scene.health("starting", "still migrating");
-    let verify = scene.verify(checks(HealthCheckUse::Counts, 0, 300)).await;
+    let verify = scene.verify(checks(HealthCheckUse::Counts, 0, 1_000)).await;
     let failure = outcome(verify).await.expect_err("too late");
     let words = failure.to_string();
     assert!(
@@ -325,7 +325,7 @@ async fn a_cut_stream_hides_no_health() {
 async fn a_verdict_reached_while_docker_was_away_is_not_believed() {
     let mut scene = Scene::new();
     let verify = scene
-        .verify(checks(HealthCheckUse::Absent, 300, 60_000))
+        .verify(checks(HealthCheckUse::Absent, 2_000, 60_000))
         .await;
     eventually("the first look", || {
         scene.fake.count("/containers/c/json") == 1
@@ -334,7 +334,8 @@ async fn a_verdict_reached_while_docker_was_away_is_not_believed() {
     scene.fake.go_away();
     scene.stream = None;
     scene.ended();
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    // With the verdict, it is looked at again.
+    scene.fake.asked_in_vain("/containers/c/json").await;
     assert!(!verify.is_finished(), "nobody knows");
     scene.fake.come_back();
     let failure = outcome(verify).await.expect_err("it ended with docker");
@@ -347,7 +348,9 @@ async fn a_verdict_reached_while_docker_was_away_is_not_believed() {
 #[tokio::test]
 async fn a_docker_that_stays_away_fails_at_the_deadline() {
     let mut scene = Scene::new();
-    let verify = scene.verify(checks(HealthCheckUse::Absent, 100, 500)).await;
+    let verify = scene
+        .verify(checks(HealthCheckUse::Absent, 2_000, 3_000))
+        .await;
     eventually("the first look", || {
         scene.fake.count("/containers/c/json") == 1
     })
@@ -426,44 +429,4 @@ async fn a_restored_container_that_ends_again_and_again_is_given_up() {
     let verify = scene.verify(patient().for_rollback()).await;
     scene.event_died(1, 1).await;
     assert!(outcome(verify).await.is_err());
-}
-
-#[tokio::test]
-async fn probes_count_beside_the_health_check_and_the_first_is_sent_at_once() {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-    let probe = TcpProbe {
-        interval: Duration::from_secs(30),
-        ..TcpProbe::new(listener.local_addr().expect("bound").port())
-    };
-    let with_probe = Checks {
-        tcp: Some(probe),
-        ..patient()
-    };
-    let mut scene = Scene::new();
-    scene
-        .container("/HostConfig/NetworkMode", "host")
-        .health("healthy", "");
-    let verify = scene.verify(with_probe.clone()).await;
-    assert_eq!(
-        outcome(verify).await,
-        Ok(()),
-        "long before the interval is over"
-    );
-    // Nobody listens yet, and the interval is long: it is probed again soon all the same.
-    let address = listener.local_addr().expect("bound");
-    drop(listener);
-    let verify = scene.verify(with_probe.clone()).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(!verify.is_finished(), "docker's word alone is not enough");
-    let _listener = TcpListener::bind(address).await.expect("the same port");
-    assert_eq!(outcome(verify).await, Ok(()));
-    // A container without an address cannot be probed.
-    let mut scene = Scene::new();
-    scene.container("/HostConfig/NetworkMode", "none");
-    let verify = scene.verify(with_probe).await;
-    let failure = outcome(verify).await.expect_err("no address");
-    assert!(
-        failure.to_string().contains("has no address of its own"),
-        "{failure}"
-    );
 }
