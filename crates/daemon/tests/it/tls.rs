@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cutover_daemon::http::{Identity, Listener, Reload};
+use cutover_daemon::http::{Identity, Limits, Listener, Reload};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
@@ -23,6 +23,10 @@ struct Secured {
 
 impl Secured {
     fn new() -> (Self, CertificateDer<'static>) {
+        Self::with(Limits::default())
+    }
+
+    fn with(limits: Limits) -> (Self, CertificateDer<'static>) {
         let dir = tempfile::tempdir().expect("a directory");
         let certificate = renew(&dir);
         let [cert, key] = paths(&dir);
@@ -30,7 +34,7 @@ impl Secured {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let listener = Listener::tls(any, identity.clone()).expect("a port");
         let secured = Self {
-            served: Served::on(listener, short_limits()),
+            served: Served::on(listener, limits),
             identity,
             dir,
         };
@@ -93,7 +97,7 @@ async fn plain_http_on_the_tls_port_gets_no_http_answer() {
 
 #[tokio::test]
 async fn a_handshake_that_does_not_happen_ends_in_time() {
-    let (secured, _certificate) = Secured::new();
+    let (secured, _certificate) = Secured::with(short_limits());
     let mut raw = secured.served.connect().await;
     assert!(raw.answer().await.is_none());
     let counted = secured.served.metrics.encode(&[]).expect("text");
