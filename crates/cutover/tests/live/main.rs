@@ -19,6 +19,7 @@ mod previous;
 mod systemd;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cutover_testkit::engine::Engine;
 use cutover_testkit::scene::Scene;
@@ -53,6 +54,18 @@ fn on_own_engine_in(directory: &Path, test: impl FnOnce(&mut Engine) + Send) {
             test(&mut engine.expect("an engine"));
         })
         .expect("the namespace can be entered");
+}
+
+/// For [`FaultyDocker::arm_every`], before a deployment begins: the old container is stopped, and after that none
+/// is stopped or removed any more, so that the new one cannot be taken back.
+///
+/// [`FaultyDocker::arm_every`]: cutover_testkit::faults::FaultyDocker::arm_every
+fn ends_the_new_container() -> impl Fn(&str) -> bool + Send + 'static {
+    let stops = AtomicUsize::new(0);
+    move |call| {
+        let is_later_stop = || stops.fetch_add(1, Ordering::Relaxed) > 0;
+        call.starts_with("DELETE ") || (call.ends_with("/stop") && is_later_stop())
+    }
 }
 
 /// The kinds of a deployment's events, in order.

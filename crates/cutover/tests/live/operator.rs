@@ -4,7 +4,7 @@ use cutover_testkit::faults::Fault;
 use cutover_testkit::images::ImageSpec;
 use cutover_testkit::scene::{Ended, Network, PROMPT_PROBE, Scene, Wishes};
 
-use crate::CUTOVER;
+use crate::{CUTOVER, ends_the_new_container};
 
 #[test]
 fn a_rollback_without_the_previous_container_asks_for_an_operator() {
@@ -83,13 +83,10 @@ fn a_container_that_was_put_aside_stays_until_a_newer_one_is_proven() {
     drop(scene.deploy(&good).expect("succeeded"));
     let proven = scene.container()["Id"].as_str().expect("an id").to_owned();
 
-    let client = scene.begin(&bad);
-    scene.wait_until("it is being verified", || {
-        scene.history()[0]["status"] == "verifying"
-    });
-    let ends = |call: &str| call.ends_with("/stop") || call.starts_with("DELETE ");
-    scene.docker.arm_every(ends, Fault::Error);
-    let ended = Ended::of(&client.wait_with_output().expect("an end")).expect("rollback_failed");
+    scene
+        .docker
+        .arm_every(ends_the_new_container(), Fault::Error);
+    let ended = scene.deploy(&bad).expect("rollback_failed");
     assert_eq!(ended.cause(), "rollback_failed");
     // Three attempts to stop it, each followed by one to remove it.
     assert_eq!(scene.docker.struck(), 6, "{:#?}", scene.docker.calls());

@@ -4,7 +4,7 @@ use cutover_testkit::faults::Fault;
 use cutover_testkit::images::{HealthCheck, ImageSpec};
 use cutover_testkit::scene::{Ended, Scene, Wishes};
 
-use crate::{CUTOVER, identity};
+use crate::{CUTOVER, ends_the_new_container, identity};
 
 /// What the failed release brought along, or left out, is not asked of the previous one.
 #[test]
@@ -40,7 +40,8 @@ fn the_previous_container_is_proven_by_its_own_health_check() {
 /// Two containers of one service would write to the same volumes.
 #[test]
 fn a_previous_container_that_is_started_during_the_trial_ends_it() {
-    let compose = "name: {project}\nservices:\n  app:\n    image: {image}\n";
+    let compose =
+        "name: {project}\nservices:\n  app:\n    image: {image}\n    volumes: [\"./gate:/gate\"]\n";
     let mut scene = Scene::new(
         CUTOVER,
         &Wishes {
@@ -49,15 +50,16 @@ fn a_previous_container_that_is_started_during_the_trial_ends_it() {
         },
     );
     let good = scene.push(&ImageSpec::new("good"));
-    let slow = scene.push(&ImageSpec::new("slow").env("START_DELAY_MS", "1500"));
+    let held = scene.push(&ImageSpec::new("held").env("HEALTHY_WITH", "/gate/open"));
     drop(scene.deploy(&good).expect("succeeded"));
     let (id, _) = identity(&scene);
-    let client = scene.begin(&slow);
+    let client = scene.begin(&held);
     scene.wait_until("it is being verified", || {
         scene.history()[0]["status"] == "verifying"
     });
     let path = format!("/containers/{}/start", id.as_str().expect("an id"));
     drop(scene.call_docker("POST", &path));
+    scene.write("project/gate/open", "");
     let ended = Ended::of(&client.wait_with_output().expect("an end")).expect("rolled_back");
     assert_eq!(ended.cause(), "interfered");
     assert_eq!(scene.container()["Id"], id);
@@ -106,13 +108,10 @@ fn what_a_failed_rollback_left_running_is_deployed_anew() {
     let good = scene.push(&ImageSpec::new("good"));
     let late = scene.push(&ImageSpec::new("late").env("START_DELAY_MS", "4000"));
     drop(scene.deploy(&good).expect("succeeded"));
-    let client = scene.begin(&late);
-    scene.wait_until("it is being verified", || {
-        scene.history()[0]["status"] == "verifying"
-    });
-    let ends = |call: &str| call.ends_with("/stop") || call.starts_with("DELETE ");
-    scene.docker.arm_every(ends, Fault::Error);
-    drop(Ended::of(&client.wait_with_output().expect("an end")).expect("rollback_failed"));
+    scene
+        .docker
+        .arm_every(ends_the_new_container(), Fault::Error);
+    drop(scene.deploy(&late).expect("rollback_failed"));
     scene.docker.disarm();
     scene.wait_until("it is healthy in the end", || scene.serves() == "late");
     // With the time that it needs it would pass, but nobody has seen that.

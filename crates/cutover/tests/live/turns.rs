@@ -128,14 +128,12 @@ fn a_stop_that_does_not_wait_for_the_end_is_answered_as_such_and_the_next_start_
     scene.stop_daemon();
     scene.start_daemon();
     let good = scene.push(&ImageSpec::new("good"));
-    let late = scene.push(&slow("late"));
+    let late = scene.push(&held("late"));
     drop(scene.deploy(&good).expect("succeeded"));
     let before = identity(&scene).0;
     let (status, answer) = std::thread::scope(|threads| {
         let waiting = threads.spawn(|| scene.post(&late));
-        scene.wait_until("it is being verified", || {
-            status_of_newest(&scene) == "verifying"
-        });
+        wait_for_status(&scene, "verifying");
         scene.stop_daemon();
         waiting.join().expect("an answer")
     });
@@ -147,9 +145,7 @@ fn a_stop_that_does_not_wait_for_the_end_is_answered_as_such_and_the_next_start_
     assert!(answer["deployment"]["outcome"].is_null(), "{answer:#}");
     assert_eq!(answer["deployment"]["nothing_changed"], false);
     scene.start_daemon();
-    scene.wait_until("it is put right", || {
-        status_of_newest(&scene) == "rolled_back"
-    });
+    wait_for_status(&scene, "rolled_back");
     assert_eq!(identity(&scene).0, before);
 }
 

@@ -48,7 +48,7 @@ async fn a_pull_that_stands_still_ends_and_is_tried_again() {
     let error = fake
         .impatient_client()
         .pull(SHOP, None, None, |progress| {
-            seen.push(progress.current_bytes)
+            seen.push(progress.current_bytes);
         })
         .await
         .expect_err("it stands still");
