@@ -14,16 +14,16 @@ mod recover;
 mod turns;
 mod view;
 mod tidy_up;
+mod words;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cutover_api::event::{OutputLine, PullProgress};
-use cutover_core::admission::{Accepting, Asker, Refusal, can_cancel};
+use cutover_core::admission::{Accepting, can_cancel};
 use cutover_core::deployment::{Deployment, Status};
-use cutover_core::names::{DeliveryId, DeploymentId, ServiceName, Tag};
+use cutover_core::names::{DeploymentId, ServiceName};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,8 +32,10 @@ use self::record::Record;
 use self::run::Run;
 use self::turns::{Turn, Underway};
 use self::view::Pinged;
+pub use self::words::{Accepted, Live, NewDeployment, Readiness, Refused, ServiceView};
+use self::words::{journal_refused, unknown_service};
 use crate::driver::ComposeDriver;
-use crate::journal::{Journal, JournalError};
+use crate::journal::Journal;
 use crate::registry::Cosign;
 use crate::settings::{self, Settings};
 use crate::systemd;
@@ -46,119 +48,6 @@ const LIVE_EVENTS_MAX: usize = 512;
 
 /// Between two attempts to record what could not be written.
 const FLUSH_PAUSE: Duration = Duration::from_secs(1);
-
-/// An authenticated, parsed, not yet admitted deployment.
-#[derive(Debug, Clone)]
-pub struct NewDeployment {
-    /// The configured service.
-    pub service: ServiceName,
-    /// The tag that shall run.
-    pub tag: Tag,
-    /// The manifest digest that the tag must resolve to, if the request demands one.
-    pub digest: Option<String>,
-    /// Who asked: the name of a key, `operator:<token name>`, or `local`.
-    pub actor: String,
-    /// With which rights.
-    pub asker: Asker,
-    /// The idempotency key.
-    pub delivery_id: Option<DeliveryId>,
-    /// SHA-256 of the request's meaning, in hexadecimal digits.
-    pub fingerprint: String,
-}
-
-/// What became of a request that was not refused.
-#[derive(Debug, Clone)]
-pub enum Accepted {
-    /// A new deployment was recorded; it runs or waits for its turn.
-    Started(Deployment),
-    /// This delivery has already ended: the recorded deployment, once more.
-    Replayed(Deployment),
-}
-
-/// Why a request had no effect.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum Refused {
-    /// No such service, deployment or release.
-    #[error("not found")]
-    NotFound {
-        /// What was looked for, as a sentence fragment.
-        what: String,
-    },
-    /// Admission refused it.
-    #[error("refused")]
-    Admission(Refusal),
-    /// This delivery is still under way.
-    #[error("in progress")]
-    InProgress(Box<Deployment>),
-    /// The delivery id was used for another request.
-    #[error("delivery id reused")]
-    DeliveryReused(DeploymentId),
-    /// Too late: the deployment has switched or has ended.
-    #[error("too late")]
-    TooLate(Box<Deployment>),
-    /// There is no release to go back to, or its image is gone.
-    #[error("no release to go back to")]
-    NoRelease {
-        /// Why, as a sentence fragment.
-        why: String,
-    },
-    /// Docker does not answer, so nothing is accepted.
-    #[error("docker unavailable")]
-    DockerUnavailable {
-        /// What Docker or the system said.
-        why: String,
-    },
-    /// The journal cannot be written, so nothing is accepted.
-    #[error("journal unavailable")]
-    JournalUnavailable {
-        /// What the system said.
-        why: String,
-        /// Whether the disk is full.
-        disk_full: bool,
-    },
-}
-
-/// What those who watch a deployment are told while it runs.
-#[derive(Debug, Clone)]
-pub enum Live {
-    /// An event was recorded: read the journal from your last position.
-    Recorded,
-    /// The pull went on.
-    Progress(PullProgress),
-    /// The new container wrote a line.
-    Output(OutputLine),
-}
-
-/// Whether the daemon can take work.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Readiness {
-    /// It can.
-    Ready,
-    /// It cannot, for this reason.
-    NotReady {
-        /// Why, as a sentence fragment.
-        why: String,
-    },
-}
-
-/// What a service looks like right now.
-#[derive(Debug, Clone)]
-pub struct ServiceView {
-    /// Its name.
-    pub name: ServiceName,
-    /// What Docker says of its container; or why that is not known.
-    pub running: Result<Option<cutover_api::service::Running>, String>,
-    /// Present while deployments are refused by an operator.
-    pub paused: Option<crate::journal::Paused>,
-    /// Why an operator is needed.
-    pub needs_operator: Option<String>,
-    /// The deployment under way.
-    pub current: Option<Deployment>,
-    /// The deployment that waits for it to end.
-    pub waiting: Option<Deployment>,
-    /// The last deployment that ended.
-    pub last: Option<Deployment>,
-}
 
 /// The handle that everybody else holds; cheap to clone.
 #[derive(Debug, Clone)]
@@ -452,20 +341,6 @@ impl Deployer {
             }
         }
         self.underway().remove(&ended.id);
-    }
-}
-
-fn unknown_service(service: &ServiceName) -> Refused {
-    Refused::NotFound {
-        what: format!("service `{service}`"),
-    }
-}
-
-fn journal_refused(error: JournalError) -> Refused {
-    let disk_full = matches!(error, JournalError::Full);
-    Refused::JournalUnavailable {
-        why: error.to_string(),
-        disk_full,
     }
 }
 

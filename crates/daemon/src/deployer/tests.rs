@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use cutover_core::deployment::{Event, PinnedImage, Request, RestartPolicy, Staged, UnixMillis};
+use cutover_core::names::{DeliveryId, Tag};
 use tempfile::TempDir;
 
 use super::*;
