@@ -115,7 +115,7 @@ request_deployment() {
         post_request
         case $answer in
             taken) return ;;
-            refused) refused ;;
+            refused) refused "$maybe_taken" ;;
             busy) began=$SECONDS ;;
             lost) maybe_taken=yes ;;
             unreachable) ;;
@@ -209,10 +209,13 @@ rollback_failed() {
     finish 4 rollback_failed "$heading" "$1" "$2"
 }
 
-# Reports that the server refused the request, and ends the script.
+# Reports that the server refused the request, and ends the script. $1: whether it may have got the
+# request before, all the same.
 refused() {
     local heading detail code
     if [[ $answered_by != cutover ]]; then
+        [[ $1 == no ]] ||
+            outcome_unknown "the answer of the server was lost, and then something else answered in its place ($answer_text)"
         finish 5 failed '❌ Not reached, nothing was changed: something else answered in place of cutover' \
             "$url/deploy answered with HTTP status $http_status, and not in the way of a cutover server" \
             'Check the input "url", and the proxy in front of the server if there is one.'

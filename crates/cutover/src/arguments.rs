@@ -67,7 +67,7 @@ pub(crate) enum Command {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ClientArgs {
     /// The daemon's address, https://… (plain http:// only to this machine); without it the local daemon's socket is used [env: CUTOVER_URL]
-    #[arg(long, value_name = "URL", conflicts_with = "socket")]
+    #[arg(long, value_name = "URL")]
     #[arg(help_heading = "Connection")]
     pub(crate) url: Option<String>,
 

@@ -201,7 +201,7 @@ fn claim(
     let other = known.iter().find(|(other, of)| *other != name && same(of));
     if let Some((other, _)) = other {
         let detail = format!(
-            "`services.{name}` and `services.{other}` are the same service `{}` of the same Compose project `{}`; keep one of the two in the configuration, a container can only be deployed under one name",
+            "`services.{name}` and `services.{other}` are the same service `{}` of the same Compose project `{}`; keep one of the two in the configuration, a container can only be deployed under one name; if these are two projects, give one of them another `name:` in its Compose file",
             read.compose_service, read.project
         );
         return Err(Cause::new(Code::InvalidCompose, Step::Prepare, detail));

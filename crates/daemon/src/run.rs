@@ -55,7 +55,8 @@ pub enum RunError {
 
 impl RunError {
     /// Whether every start ends in the same way until somebody changes the configuration or installs what is
-    /// missing: then starting again by itself helps nobody.
+    /// missing. Then it ends with 2, for people; the unit tries again all the same, and comes up when that is put
+    /// right.
     #[must_use]
     pub fn stays(&self) -> bool {
         matches!(

@@ -276,7 +276,7 @@ fn text(report: &Report) -> String {
     lines.push(format!("Can be deployed: {}", report.services.join(", ")));
     if !report.not_built.is_empty() {
         lines.push(format!(
-            "Without a job in the workflow: {} (an official image of Docker Hub is built there)",
+            "Without a job in the workflow: {} (named without a registry and an owner, an image is an official one of Docker Hub, built there; if it is yours, write both before its name in the Compose file)",
             report.not_built.join(", ")
         ));
     }

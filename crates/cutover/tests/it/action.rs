@@ -136,3 +136,19 @@ fn an_operator_is_asked_for_where_the_way_back_failed_and_not_where_there_was_no
         assert_eq!(heading(&ended), expected);
     }
 }
+
+#[test]
+fn after_a_lost_answer_nothing_is_promised_of_what_something_else_answers() {
+    let server = Server::start();
+    let page = |status| Act::json(status, "<html>".to_owned());
+    server
+        .on("POST /deploy", [page(502)])
+        .always("POST /deploy", page(404));
+    let ended = action(&server).run().with_code(5);
+    assert!(heading(&ended).starts_with("❓"), "{}", ended.stdout);
+    assert!(
+        !ended.stdout.contains("nothing was changed"),
+        "{}",
+        ended.stdout
+    );
+}

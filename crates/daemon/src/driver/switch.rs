@@ -107,7 +107,7 @@ impl ComposeDriver {
     /// Puts the previous container back as it was found: name, running or stopped, restart policy. The
     /// new one is stopped and stays, so that its output can be read; see [`Self::discard`].
     ///
-    /// That the previous one runs comes first: what else could not be done is in [`Restored::left_undone`].
+    /// That the previous one runs comes first: what else could not be done is in `left_undone`.
     ///
     /// # Errors
     /// [`Code::RollbackFailed`] with Docker's own words; calling again goes on where it ended. If the previous

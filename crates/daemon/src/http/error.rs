@@ -1,7 +1,7 @@
 //! Why a request was refused: the stable words, their HTTP statuses and the problem body.
 //!
-//! These are refusals of a *request*; nothing was recorded then, but for `not_ended`, which is no refusal and
-//! shows the deployment. How a *deployment* ended is told in [`super::answer`].
+//! These are refusals of a *request*; nothing was recorded then, but for `not_ended`, and for `shutting_down`
+//! where it shows the deployment. How a *deployment* ended is told in [`super::answer`].
 
 use std::borrow::Cow;
 use std::error::Error;

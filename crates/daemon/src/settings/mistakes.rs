@@ -48,7 +48,7 @@ impl Mistake {
 ///
 /// `Display` renders all of them with the lines that they are about. What may be a secret is covered with
 /// asterisks: values of unknown keys and of `environment`, and what stands in the place of a table, of the
-/// path of a secret or of the name of a variable.
+/// path of a secret, or of a name in `environment` or `pass_environment`.
 #[derive(Debug, Clone)]
 pub struct Mistakes {
     path: PathBuf,

@@ -238,7 +238,9 @@ pub(super) fn read(section: Option<&Value<'_>>) -> BTreeMap<ServiceName, Service
                     "`{}` and `services.{}` are the same service of the same Compose project",
                     value.path, other.name
                 ),
-                Some("keep one of the two: a container can only be deployed under one name"),
+                Some(
+                    "keep one of the two: a container can only be deployed under one name; if these are two projects, Compose gives both one name: set `project_name` for one of them, or `name:` in its Compose file",
+                ),
             );
         }
         services.insert(name, service);

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use cutover_core::compose_version::ComposeVersion;
 use cutover_core::names::ServiceName;
-use cutover_core::strategy::{Strategy, strategy};
+use cutover_core::strategy::{Facts, Strategy, strategy};
 use cutover_core::template::{TemplateProblem, image_template};
 use cutover_daemon::driver::command::Compose;
 use cutover_daemon::driver::project::facts_as_written;
@@ -226,9 +226,18 @@ pub(super) fn sort(json: &[u8]) -> anyhow::Result<(Vec<Deployable>, Vec<Other>)>
             "nothing was written; run `docker compose config --format json` to see it",
         )
     })?;
+    let sharers: BTreeMap<String, Vec<String>> = file
+        .services
+        .iter()
+        .map(|(name, service)| (name.clone(), sharers(&file.services, name, service)))
+        .collect();
     let (mut services, mut others) = (Vec::new(), Vec::new());
     for (name, service) in file.services {
-        match deployable(&name, service) {
+        let facts = Facts {
+            sharers: sharers.get(&name).cloned().unwrap_or_default(),
+            ..facts_as_written(&service.definition)
+        };
+        match deployable(&name, service, &facts) {
             Ok(service) => services.push(service),
             Err(other) => others.push(other),
         }
@@ -236,7 +245,25 @@ pub(super) fn sort(json: &[u8]) -> anyhow::Result<(Vec<Deployable>, Vec<Other>)>
     Ok((services, others))
 }
 
-fn deployable(name: &str, service: Service) -> Result<Deployable, Other> {
+/// The services that run in a namespace of the container of `name`, as far as the file says.
+fn sharers(all: &BTreeMap<String, Service>, name: &str, service: &Service) -> Vec<String> {
+    let of_service = format!("service:{name}");
+    let container = service.definition.get("container_name");
+    let container =
+        container.and_then(|container| Some(format!("container:{}", container.as_str()?)));
+    let shares = |other: &Service| {
+        ["network_mode", "ipc", "pid"].iter().any(|key| {
+            let mode = other.definition.get(*key).and_then(|mode| mode.as_str());
+            mode.is_some_and(|mode| mode == of_service || Some(mode) == container.as_deref())
+        })
+    };
+    let sharing = all.iter().filter(|(_, other)| shares(other));
+    sharing
+        .map(|(other, _)| format!("service `{other}`"))
+        .collect()
+}
+
+fn deployable(name: &str, service: Service, facts: &Facts) -> Result<Deployable, Other> {
     let image = service.image.unwrap_or_default();
     let template = image_template(&image).map_err(|error| Other {
         service: name.to_owned(),
@@ -253,7 +280,7 @@ fn deployable(name: &str, service: Service) -> Result<Deployable, Other> {
         why: format!("its name cannot be used in requests: {error}"),
         instead: None,
     })?;
-    if let Strategy::Refused { why, hint } = strategy(&facts_as_written(&service.definition)) {
+    if let Strategy::Refused { why, hint } = strategy(facts) {
         return Err(Other {
             service: name.to_string(),
             why: format!("{why}; {hint}"),

@@ -226,7 +226,9 @@ fn a_service_that_check_refuses_is_left_out_with_its_reason() {
       "many": { "image": "x:${A}", "deploy": { "replicas": "2" } },
       "odd": { "image": "x:${A}", "restart": "sometimes" },
       "scaled": { "image": "x:${A}", "scale": 3 },
-      "start": { "image": "x:${A}", "deploy": { "update_config": { "order": "start-first" } } }
+      "start": { "image": "x:${A}", "deploy": { "update_config": { "order": "start-first" } } },
+      "tunnel": { "image": "x", "network_mode": "service:vpn" },
+      "vpn": { "image": "x:${A}" }
     } }"#;
     let project = place.project(refused);
     assert_eq!(project.names(), ["fine"]);
@@ -237,10 +239,12 @@ fn a_service_that_check_refuses_is_left_out_with_its_reason() {
         "odd: its restart policy `sometimes`",
         "scaled: it asks for 3 replicas",
         "start: it asks for `order: start-first`",
+        "tunnel: ",
+        "vpn: its container's namespaces are shared by service `tunnel`",
     ]) {
         assert!(sentence.starts_with(words), "{sentence}");
     }
-    assert_eq!(sentences.len(), 5);
+    assert_eq!(sentences.len(), 7);
     assert!(
         sentences[1].contains("; set `deploy.replicas: 1`"),
         "what to change is missing: {}",
@@ -380,7 +384,7 @@ fn an_official_image_of_docker_hub_gets_no_job() {
     assert!(!text.contains("image: docker.io/library"), "{text}");
     assert!(text.contains("\n  mine:\n    permissions:"), "{text}");
     assert!(
-        text.contains("\n# There is no job for db: postgres is an official image of Docker Hub"),
+        text.contains("\n# There is no job for db: postgres names an official image of Docker Hub"),
         "{text}"
     );
     assert_eq!(not_built(&project), ["db", "proxy"]);

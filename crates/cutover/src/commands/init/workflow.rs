@@ -76,7 +76,7 @@ pub(super) fn text(project: &Project, front: Front) -> Option<String> {
     }
     for service in official {
         notes.push_str(&format!(
-            "#\n# There is no job for {}: {} is an official image of Docker Hub, built there.\n",
+            "#\n# There is no job for {}: {} names an official image of Docker Hub, built there. If it is\n# yours, write its registry and its owner before it in the Compose file.\n",
             service.name, service.repository
         ));
     }
