@@ -321,7 +321,12 @@ impl Deployer {
     /// when that is recorded, or when the daemon stops: nothing else may be begun before, because the next start
     /// would take it for unfinished.
     async fn finish(&self, run: &mut Run) {
-        let ended = run.record.deployment().clone();
+        self.tell_end(run);
+        self.record_end(run).await;
+    }
+
+    fn tell_end(&self, run: &Run) {
+        let ended = run.record.deployment();
         if ended.status().is_end() {
             // Nobody may be counting.
             drop(self.inner.endings.send(ended.clone()));
@@ -331,16 +336,24 @@ impl Deployer {
             // Nobody may be watching.
             drop(underway.live.send(Live::Recorded));
         }
+    }
+
+    async fn record_end(&self, run: &mut Run) {
+        self.record_all(run).await;
+        self.underway().remove(&run.record.deployment().id);
+    }
+
+    /// Tries until everything that happened is recorded, or the daemon stops.
+    async fn record_all(&self, run: &mut Run) {
         while let Err(error) = run.record.flush().await {
             tracing::error!(
-                deployment.id = %ended.id, %error,
-                "how the deployment ended is not recorded yet; trying again every second"
+                deployment.id = %run.record.deployment().id, %error,
+                "what happened is not recorded yet; trying again every second"
             );
             if !self.rest(FLUSH_PAUSE).await {
-                break;
+                return;
             }
         }
-        self.underway().remove(&ended.id);
     }
 }
 

@@ -153,11 +153,7 @@ impl ComposeDriver {
                 );
                 return Err(Cause::new(Code::Interfered, Step::Stage, detail));
             }
-            self.stays_down(&leftover.id).await.map_err(failed)?;
-            self.docker
-                .ensure_removed(&leftover.id, AnonymousVolumes::Keep)
-                .await
-                .map_err(failed)?;
+            self.remove_for_good(&leftover.id).await.map_err(failed)?;
         }
         Ok(())
     }

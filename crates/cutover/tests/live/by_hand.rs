@@ -30,6 +30,23 @@ fn a_rollback_by_hand_needs_no_registry() {
     assert_eq!(ended.deployment()["rollback_to"], first.as_str());
 }
 
+/// What somebody stopped because it is broken is not what they want back.
+#[test]
+fn a_rollback_of_a_service_that_was_stopped_goes_to_the_release_before() {
+    let mut scene = Scene::usual(CUTOVER);
+    let (one, two) = (
+        scene.push(&ImageSpec::new("one")),
+        scene.push(&ImageSpec::new("two")),
+    );
+    drop(scene.deploy(&one).expect("succeeded"));
+    drop(scene.deploy(&two).expect("succeeded"));
+    let broken = scene.container()["Id"].as_str().expect("an id").to_owned();
+    drop(scene.call_docker("POST", &format!("/containers/{broken}/stop")));
+    let ended = scene.run(&["rollback", "app", "--json"]);
+    drop(ended.expect("succeeded"));
+    assert_eq!(scene.serves(), "one");
+}
+
 #[test]
 fn a_service_without_an_earlier_release_cannot_be_rolled_back() {
     let mut scene = Scene::usual(CUTOVER);

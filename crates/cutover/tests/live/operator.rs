@@ -108,6 +108,11 @@ fn a_container_that_was_put_aside_stays_until_a_newer_one_is_proven() {
     drop(scene.deploy(&worse).expect("rollback_failed"));
     assert_eq!(scene.serves(), "bad");
     assert_eq!(container(&proven)["Id"], *proven, "it is still there");
+    // It is not what comes back after a power cut in the next trial.
+    assert_eq!(
+        container(&proven)["HostConfig"]["RestartPolicy"]["Name"],
+        "no"
+    );
     // What was committed last is what to go back to, although it is not what runs.
     let back = scene.run(&["rollback", "app", "--json"]);
     assert_eq!(back.outcome(), "succeeded", "{back:#?}");

@@ -105,7 +105,11 @@ async fn recover_one(deployer: &Deployer, deployment: Deployment) -> Option<Depl
     let mut run = deployer.run_of(deployment.clone(), service);
     run.record.anyway(Event::RecoveryStarted).await;
     match decision {
-        Recovery::RunAgain if is_configured => return Some(run.record.deployment().clone()),
+        Recovery::RunAgain if is_configured => {
+            // Its events go on from here.
+            deployer.record_all(&mut run).await;
+            return Some(run.record.deployment().clone());
+        }
         Recovery::RunAgain => {
             let detail = "the service is not configured any more, and nothing was changed";
             fail(&mut run, Code::Interrupted, Step::Recover, detail).await;
@@ -137,13 +141,11 @@ async fn give_up(run: &mut Run, found: &Deployment) {
     if found.recoveries == RECOVERIES_MAX {
         let old = found.previous.as_ref().filter(|old| old.condition.ran());
         let old = old.map(|old| old.container.as_str());
-        let new = found
-            .staged
-            .as_ref()
-            .filter(|_| found.status() == Status::Committed);
-        let new = new.map(|new| new.container.as_str());
-        let either: Vec<&str> = old.into_iter().chain(new).collect();
-        run.driver.ensure_one_runs(&either).await;
+        let new = found.staged.as_ref().map(|new| new.container.as_str());
+        let committed = new.filter(|_| found.status() == Status::Committed);
+        let both: Vec<&str> = old.into_iter().chain(new).collect();
+        let startable: Vec<&str> = old.into_iter().chain(committed).collect();
+        run.driver.ensure_one_runs(&both, &startable).await;
     }
     ask_operator(run, cause).await;
 }

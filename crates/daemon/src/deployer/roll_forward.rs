@@ -56,7 +56,7 @@ pub(super) async fn roll_forward(run: &mut Run, known: Known<'_>) {
                 // One of them runs: the new one, which was proven once, or else the old one.
                 let either: Vec<&str> =
                     old.into_iter().chain([staged.container.as_str()]).collect();
-                run.driver.ensure_one_runs(&either).await;
+                run.driver.ensure_one_runs(&either, &either).await;
                 return ask_operator(run, cause).await;
             }
         }
@@ -158,6 +158,10 @@ async fn settle_once(
 
 /// The service as Compose renders it, after a restart of the daemon.
 async fn read_again(run: &mut Run) -> Option<ServiceModel> {
+    if run.service.compose_files.is_empty() {
+        // It is not configured any more.
+        return None;
+    }
     let tag = run.record.deployment().request.tag.clone();
     match run.driver.read(&run.service, &tag).await {
         Ok(model) => Some(model),

@@ -179,6 +179,11 @@ async fn stage(
     .await?;
     unchanged_since(&driver, previous.as_ref()).await?;
     driver.clear(&present.leftovers).await?;
+    for parked in &present.parked {
+        // From here on it is the present container that comes back after a power cut.
+        let down = driver.stays_down(&parked.id).await;
+        down.map_err(|error| docker_cause(Step::Stage, &error))?;
+    }
     let stage = driver.stage(target, image, previous.as_ref(), &present.parked);
     let staged = run.unless_given_up(deadline, Step::Stage, stage).await;
     // Compose may quote what the project keeps secret.

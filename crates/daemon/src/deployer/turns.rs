@@ -96,17 +96,7 @@ impl Deployer {
                 ))
             });
         }
-        // What runs now is not always what was committed last: a rollback may have failed since.
-        let present = match self.running(service).await {
-            Ok(running) => running
-                .filter(|container| container.state.running)
-                .map(|container| container.image_id),
-            Err(why) => {
-                tracing::warn!(service.name = %service, why, "what runs is not known; taking what was committed last");
-                let last = releases.first();
-                last.and_then(|last| Some(last.image.as_ref()?.id.clone()))
-            }
-        };
+        let present = self.present_image(service, releases.first()).await?;
         releases
             .into_iter()
             .find(|release| release.image.as_ref().map(|image| &image.id) != present.as_ref())
@@ -115,6 +105,29 @@ impl Deployer {
                     "no earlier release of service `{service}` is recorded"
                 ))
             })
+    }
+
+    /// The id of the image that a rollback goes back from: of what runs, or else of the `last` release that was
+    /// committed. A failed rollback may have left neither, and then that release is the one to go back to.
+    async fn present_image(
+        &self,
+        service: &ServiceName,
+        last: Option<&Deployment>,
+    ) -> Result<Option<String>, Refused> {
+        match self.running(service).await {
+            Ok(Some(container)) if container.state.running => return Ok(Some(container.image_id)),
+            Ok(_) => {}
+            Err(why) => {
+                tracing::warn!(service.name = %service, why, "what runs is not known; taking what was committed last");
+            }
+        }
+        let flags = self
+            .journal()
+            .flags(service)
+            .await
+            .map_err(journal_refused)?;
+        let last = last.filter(|_| flags.needs_operator.is_none());
+        Ok(last.and_then(|last| Some(last.image.as_ref()?.id.clone())))
     }
 
     async fn admit(
@@ -278,7 +291,12 @@ impl Deployer {
         };
         let mut run = self.run_of(deployment, service);
         run.record.anyway(event).await;
-        self.finish(&mut run).await;
+        self.tell_end(&run);
+        // The turn is not held meanwhile: a disk may take its time.
+        let deployer = self.clone();
+        self.inner
+            .runs
+            .spawn(async move { deployer.record_end(&mut run).await });
     }
 
     /// Cancels `deployment` if it waits for its turn.

@@ -215,17 +215,28 @@ impl ComposeDriver {
             .ensure_restart_policy(&staged.container, &staged.restart_policy)
             .await
             .map_err(failed)?;
-        let Some(old) = previous else { return Ok(()) };
-        self.stays_down(&old.container).await.map_err(failed)?;
-        // The new container has taken the anonymous volumes over.
+        match previous {
+            Some(old) => self.remove_for_good(&old.container).await.map_err(failed),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes a container whose anonymous volumes another one has taken over. One that Docker cannot remove does
+    /// not come up at boot any more, at least.
+    pub(super) async fn remove_for_good(&self, container: &str) -> Result<(), DockerError> {
+        if let Err(error) = self.stays_down(container).await {
+            tracing::warn!(container, %error, "a container that goes keeps its restart policy until then");
+        }
         self.docker
-            .ensure_removed(&old.container, AnonymousVolumes::Keep)
+            .ensure_removed(container, AnonymousVolumes::Keep)
             .await
-            .map_err(failed)
     }
 
     /// Takes back that Docker starts this container at boot, as it did in case of a power cut during the trial.
-    pub(super) async fn stays_down(&self, container: &str) -> Result<(), DockerError> {
+    ///
+    /// # Errors
+    /// Docker's own words; a container that is gone is none.
+    pub async fn stays_down(&self, container: &str) -> Result<(), DockerError> {
         let no = RestartPolicy {
             name: "no".into(),
             retries_max: 0,
@@ -273,21 +284,25 @@ impl ComposeDriver {
             None => "the new container is gone: somebody removed it".to_owned(),
         };
         if let Some(previous) = previous.filter(|previous| previous.condition.ran()) {
-            self.ensure_one_runs(&[&previous.container]).await;
+            let old = [previous.container.as_str()];
+            self.ensure_one_runs(&old, &old).await;
         }
         Err(Cause::new(Code::SwitchFailed, Step::CleanUp, why))
     }
 
-    /// When nothing more can be done: if none of these containers runs, starts the first that can be started.
-    pub async fn ensure_one_runs(&self, containers: &[&str]) {
-        for container in containers {
-            if let Ok(Some(found)) = self.docker.container(container).await
-                && found.state.running
-            {
-                return;
+    /// When nothing more can be done: if none of `all` runs, starts the first of `startable` that can be started.
+    pub async fn ensure_one_runs(&self, all: &[&str], startable: &[&str]) {
+        for container in all {
+            match self.docker.container(container).await {
+                Ok(Some(found)) if found.state.running => return,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!(container, %error, "whether this container runs is not known; none is started");
+                    return;
+                }
             }
         }
-        for &container in containers {
+        for &container in startable {
             match self.docker.ensure_started(container).await {
                 Ok(()) => return,
                 Err(error) => {

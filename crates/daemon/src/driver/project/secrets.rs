@@ -20,6 +20,9 @@ const BEFORE_A_QUOTE: &[&str] = &[
     "You may need to escape any $ with another $.",
 ];
 
+/// How the names of variables end that hold no secret, whatever else is in the name.
+const PLAIN_ENDS: &[&str] = &["_TAG", "_PORT"];
+
 /// The values that the output of the service's container and the words of Compose must not show.
 pub(super) fn values(
     service: &settings::Service,
@@ -71,7 +74,9 @@ fn secret_looking(variables: impl IntoIterator<Item = (String, String)>) -> Vec<
     let mut values = Vec::new();
     for (name, value) in variables {
         values.extend(mask::url_credentials(&value));
-        if mask::looks_secret(&name) {
+        // `AUTH_PORT` and `KEYCLOAK_TAG` of another service, say: to hide them would hide what matters.
+        let is_plain = PLAIN_ENDS.iter().any(|end| name.ends_with(end));
+        if mask::looks_secret(&name) && !is_plain {
             values.push(value);
         }
     }
@@ -157,7 +162,7 @@ mod tests {
         let (one, two) = (
             place.write(
                 "one.env",
-                "SHOP=\"from\\tone\"\nAPI_TOKEN=abcdef\nKEY_TAG=v1\n",
+                "SHOP=\"from\\tone\"\nAPI_TOKEN=abcdef\nKEY_TAG=v1\nAUTH_TAG=v2345\nAUTH_PORT=8080\n",
             ),
             place.write("two.env", "export SHOP=from-$two\n"),
         );
@@ -169,7 +174,9 @@ mod tests {
         );
         assert!(!has(&values, "from $dot"), "`.env` is not read then");
         assert!(has(&values, "abcdef"), "secret by its name");
-        assert!(!has(&values, "v1"), "the tag is no secret");
+        for plain in ["v1", "v2345", "8080"] {
+            assert!(!has(&values, plain), "{plain} is no secret");
+        }
 
         place
             .service

@@ -87,6 +87,9 @@ async fn addresses(docker: &Docker, container: &Container) -> Result<Vec<IpAddr>
     Ok(addresses)
 }
 
+/// So many addresses are named when none of them passed.
+const FAILURES_TOLD_MAX: usize = 3;
+
 /// One probe that is repeated. It passes when the container answers at one of its addresses: that there is
 /// no way into one of its networks, a macvlan for example, is no fault of the container.
 struct Prober {
@@ -122,11 +125,11 @@ impl Prober {
 
     /// One round: the way that passed last, and if it fails, all others at once.
     async fn probe(&mut self) -> Result<(), ProbeFailure> {
-        let mut failure = None;
+        let mut failures = Vec::new();
         if let Some(way) = self.ways.get(self.passed) {
             match way.probe().await {
                 Ok(()) => return Ok(()),
-                Err(why) => failure = Some(why),
+                Err(failure) => failures.push(failure.why),
             }
         }
         let mut others: FuturesUnordered<_> = self
@@ -142,10 +145,12 @@ impl Prober {
                     self.passed = at;
                     return Ok(());
                 }
-                Err(why) => failure = Some(why),
+                Err(failure) => failures.push(failure.why),
             }
         }
-        Err(failure.unwrap_or_else(|| ProbeFailure::new("there is no address to probe")))
+        // What the container answers at one address says more than that nothing answers at another.
+        failures.truncate(FAILURES_TOLD_MAX);
+        Err(ProbeFailure::new(failures.join("; ")))
     }
 
     /// Probes until nobody listens.
@@ -199,6 +204,8 @@ mod tests {
         let mut prober = Prober::new(Source::TcpProbe, [CLOSED, OPEN].map(to).into());
         drop(listener);
         let failure = prober.probe().await.expect_err("nobody listens");
-        assert_eq!(failure.why, format!("{OPEN}:{port}: connection refused"));
+        let refused = |address| format!("{address}:{port}: connection refused");
+        let told = format!("{}; {}", refused(CLOSED), refused(OPEN));
+        assert_eq!(failure.why, told);
     }
 }
