@@ -10,7 +10,6 @@
 //! A benchmark reports. It fails only when it could not measure, or with `--check`.
 
 mod chart;
-mod debian;
 mod endpoint;
 mod http;
 mod observe;

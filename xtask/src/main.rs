@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod debian;
 mod demo;
 mod dist;
 mod engine;

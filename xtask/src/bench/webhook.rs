@@ -11,9 +11,9 @@ use cutover_testkit::engine::wait::wait_for;
 use cutover_testkit::ports::free_port;
 use serde_json::json;
 
-use super::debian;
 use super::http;
 use super::stage::{PATIENCE, SECRET};
+use crate::debian;
 
 /// The package and its release. It links nothing but the C library.
 const PACKAGE: &str = "webhook/bookworm";

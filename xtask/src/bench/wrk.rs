@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use cutover_testkit::engine::command::output_of;
 
-use super::debian;
 use super::http;
 use super::resources::{processor_time, processor_time_of_ended_children};
+use crate::debian;
 
 /// Debian's package, and the libraries that not every machine has.
 const PACKAGES: [&str; 3] = [

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use cutover_testkit::engine::apt::Apt;
 use cutover_testkit::engine::command::output_of;
 
 use super::rules::Kind;
 use super::source::Fragment;
+use crate::debian;
 
 /// shellcheck and the libraries that a small machine may lack. The oldest release's packages run on
 /// every later one.
@@ -46,7 +46,7 @@ impl Tools {
         lock.lock()?;
         let unpacked = dir.join("shellcheck");
         if !unpacked.exists() {
-            unpack_shellcheck(dir, &unpacked).context(
+            debian::unpack(&dir.join("staging"), &SHELLCHECK, &unpacked).context(
                 "shellcheck cannot be had; it comes from the Debian mirror of this machine's apt",
             )?;
         }
@@ -163,27 +163,6 @@ fn placed(script: &Fragment, line: &str) -> Option<String> {
     let mut parts = line.splitn(4, ':');
     let (_, number, _) = (parts.next()?, parts.next()?, parts.next()?);
     Some(script.finding(number.parse().ok()?, parts.next()?.trim()))
-}
-
-/// Downloads and unpacks shellcheck; it takes its place only when it is whole.
-fn unpack_shellcheck(dir: &Path, place: &Path) -> Result<()> {
-    let staging = dir.join("staging");
-    if staging.exists() {
-        fs::remove_dir_all(&staging)?;
-    }
-    let apt = Apt::prepare(&staging.join("apt"))?;
-    apt.update()?;
-    let archives = staging.join("archives");
-    apt.download(&archives, &SHELLCHECK.map(str::to_owned))?;
-    let unpacked = staging.join("unpacked");
-    fs::create_dir(&unpacked)?;
-    for archive in fs::read_dir(&archives)? {
-        let mut unpack = Command::new("/usr/bin/dpkg-deb");
-        output_of(unpack.arg("-x").arg(archive?.path()).arg(&unpacked))?;
-    }
-    fs::rename(&unpacked, place)?;
-    fs::remove_dir_all(&staging)?;
-    Ok(())
 }
 
 /// The directory of the unpacked libraries, which is named after the machine's architecture.

@@ -1,5 +1,6 @@
 //! Settings of a project, and Docker Engines, to which Compose has an answer of its own.
 
+use cutover_testkit::engine::packages::ComposeVersion;
 use cutover_testkit::images::ImageSpec;
 use cutover_testkit::scene::{SERVICE, Scene, Wishes};
 use serde_json::json;
@@ -14,6 +15,17 @@ fn configure(scene: &mut Scene, lines: &str) {
     scene.write("cutover.toml", &changed);
     scene.stop_daemon();
     scene.start_daemon();
+}
+
+/// The usual scene with this Compose, and two releases.
+fn scene_of(version: ComposeVersion) -> (Scene, [String; 2]) {
+    let wishes = Wishes {
+        version,
+        ..Wishes::default()
+    };
+    let mut scene = Scene::new(CUTOVER, &wishes);
+    let releases = ["one", "two"].map(|release| scene.push(&ImageSpec::new(release)));
+    (scene, releases)
 }
 
 #[test]
@@ -79,15 +91,7 @@ fn a_restart_policy_without_a_condition_is_none_and_one_that_docker_refuses_chan
 #[test]
 fn a_service_whose_network_another_one_shares_is_refused_and_the_other_stays_connected() {
     for version in BOTH {
-        let mut scene = Scene::new(
-            CUTOVER,
-            &Wishes {
-                version,
-                ..Wishes::default()
-            },
-        );
-        let one = scene.push(&ImageSpec::new("one"));
-        let two = scene.push(&ImageSpec::new("two"));
+        let (scene, [one, two]) = scene_of(version);
         drop(scene.deploy(&one).expect("succeeded"));
         scene.write_compose(&format!(
             "{SERVICE}  sidecar:\n    image: {{image}}\n    network_mode: service:app\n    environment: {{ LISTEN: \"9000\" }}\n"
@@ -157,15 +161,7 @@ fn a_project_that_cannot_be_read_without_its_variables_is_deployed_with_a_tag_va
 #[test]
 fn orphans_are_left_alone_also_where_the_env_file_wants_them_removed() {
     for version in BOTH {
-        let mut scene = Scene::new(
-            CUTOVER,
-            &Wishes {
-                version,
-                ..Wishes::default()
-            },
-        );
-        let one = scene.push(&ImageSpec::new("one"));
-        let two = scene.push(&ImageSpec::new("two"));
+        let (scene, [one, two]) = scene_of(version);
         scene.write(
             "project/.env",
             &format!("COMPOSE_REMOVE_ORPHANS=true\nAPP_IMAGE_TAG={one}\n"),

@@ -1,4 +1,4 @@
-//! Programs that are measured or measure, out of Debian's packages, which are unpacked and not installed.
+//! Programs out of Debian's packages, which are unpacked and not installed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use cutover_testkit::engine::command::output_of;
 
 /// Downloads and unpacks packages, each given as `name/release`, into `dir/name` unless they are there,
 /// and returns that directory.
-pub(super) fn fetch(dir: &Path, name: &str, packages: &[&str]) -> Result<PathBuf> {
+pub(crate) fn fetch(dir: &Path, name: &str, packages: &[&str]) -> Result<PathBuf> {
     let place = dir.join(name);
     if place.exists() {
         return Ok(place);
@@ -25,7 +25,8 @@ pub(super) fn fetch(dir: &Path, name: &str, packages: &[&str]) -> Result<PathBuf
     Ok(place)
 }
 
-fn unpack(staging: &Path, packages: &[&str], place: &Path) -> Result<()> {
+/// Downloads packages and unpacks them into `place`, which is there only when it is whole.
+pub(crate) fn unpack(staging: &Path, packages: &[&str], place: &Path) -> Result<()> {
     if staging.exists() {
         fs::remove_dir_all(staging)?;
     }
@@ -40,7 +41,6 @@ fn unpack(staging: &Path, packages: &[&str], place: &Path) -> Result<()> {
         let mut unpack = Command::new("/usr/bin/dpkg-deb");
         output_of(unpack.arg("-x").arg(archive?.path()).arg(&unpacked))?;
     }
-    // Last, so that what is in its place is whole.
     fs::rename(&unpacked, place)?;
     fs::remove_dir_all(staging)?;
     Ok(())
