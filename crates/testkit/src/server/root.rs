@@ -304,7 +304,17 @@ impl Root<'_> {
         let packages = self.namespace.packages;
         for (program, directory) in PROGRAMS {
             let target = packages.program(program);
-            self.link(&target, &format!("{directory}/{program}"))?;
+            let place = format!("{directory}/{program}");
+            if program == "docker-compose" {
+                // cutover runs it from its sandbox, which has a `/tmp` and homes of its own: a link into a
+                // clone that is there would lead nowhere.
+                drop(fs::remove_file(self.path(&place)));
+                self.write(&place, "")?;
+                let target = target.display().to_string();
+                self.namespace.bind(&target, &self.inside(&place))?;
+            } else {
+                self.link(&target, &place)?;
+            }
         }
         for (package, unit) in DOCKER_UNITS {
             self.unit(&packages.file(package, &format!("lib/systemd/system/{unit}"))?)?;
