@@ -9,7 +9,8 @@
 //! version and repairs the registry credentials; the endless answers (events, container output) are
 //! read from the wire directly, so that an unknown word in one of them cannot end the stream.
 //!
-//! Absent on purpose: creating containers. Only Compose creates them.
+//! Absent on purpose: creating a container from anything but Docker's own description of one that existed.
+//! New ones are created by Compose alone.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use http_body_util::Either;
 use self::wire::Wire;
 
 pub mod container;
+pub mod create;
 pub mod credentials;
 mod disk;
 pub(crate) mod effects;
@@ -36,6 +38,7 @@ mod version;
 mod wire;
 
 pub use self::container::Container;
+pub use self::create::CreateConfiguration;
 pub use self::effects::AnonymousVolumes;
 pub use self::error::DockerError;
 pub use self::events::ContainerEvents;

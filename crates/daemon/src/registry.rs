@@ -123,15 +123,12 @@ pub async fn from_local(
             image.id, image.reference
         )));
     }
-    let reference = parse(&model.image)?;
-    let named = docker.image(&model.image).await.map_err(failed)?;
-    if named.is_none_or(|named| named.id != image.id) {
-        // The tag was moved or taken off; Compose finds the image by it.
-        docker
-            .tag_image(&image.id, &reference)
-            .await
-            .map_err(failed)?;
-    }
+    parse(&model.image)?;
+    // The tag may have been moved or taken off; Compose finds the image by it.
+    docker
+        .tag_image(&image.id, &model.image)
+        .await
+        .map_err(failed)?;
     Ok(PinnedImage {
         reference: model.image.clone(),
         ..image

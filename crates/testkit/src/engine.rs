@@ -86,6 +86,19 @@ impl Engine {
     /// # Errors
     /// If it does not come up; the error holds the end of its log.
     pub fn start(packages: &Packages, namespace: &Namespace, dir: &Path) -> Result<Self> {
+        Self::start_with(packages, namespace, dir, "{}")
+    }
+
+    /// As [`Engine::start`], with this text as Docker's `daemon.json`, which stays over restarts.
+    ///
+    /// # Errors
+    /// As [`Engine::start`], for example because Docker refuses the configuration.
+    pub fn start_with(
+        packages: &Packages,
+        namespace: &Namespace,
+        dir: &Path,
+        config: &str,
+    ) -> Result<Self> {
         fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let dir = dir.canonicalize()?;
         let mut engine = Self {
@@ -103,7 +116,7 @@ impl Engine {
             engine.dir.display()
         );
         cgroup::make_room(Path::new(cgroup::ROOT));
-        fs::write(engine.dir.join("daemon.json"), "{}\n")?;
+        fs::write(engine.dir.join("daemon.json"), format!("{config}\n"))?;
         fs::write(engine.dir.join("containerd.toml"), CONTAINERD_CONFIG)?;
         engine.write_client_config()?;
         engine.restart()?;
@@ -145,6 +158,9 @@ impl Engine {
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
     }
+
+    /// Docker's `daemon.json` for keeping images in containerd, as Docker Desktop and Engine 29 do by default.
+    pub const CONTAINERD_IMAGE_STORE: &str = r#"{"features": {"containerd-snapshotter": true}}"#;
 
     /// The storage driver that Docker chose for the file system of its directory, such as `overlay2`.
     ///

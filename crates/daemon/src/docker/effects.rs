@@ -19,7 +19,7 @@ use super::query::is_container_name;
 
 /// How often an effect is tried whose answer was lost. The first repetition helps after a restart of
 /// Docker; a third loss in a row is a Docker that the caller should hear about.
-const ATTEMPTS_MAX: u32 = 3;
+pub(super) const ATTEMPTS_MAX: u32 = 3;
 
 /// Between two looks at a Docker that does not answer.
 const PING_INTERVAL: Duration = Duration::from_millis(250);
@@ -263,7 +263,7 @@ impl Docker {
     }
 
     /// Waits until Docker answers again after `lost`.
-    async fn await_answer(&self, lost: &DockerError) -> Result<(), DockerError> {
+    pub(super) async fn await_answer(&self, lost: &DockerError) -> Result<(), DockerError> {
         let answering = async {
             loop {
                 let ping = self.bollard.ping();

@@ -21,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::Docker;
 use super::container::{Container, HealthState};
 use super::error::DockerError;
-use super::wire::Wire;
+use super::wire::{Wire, percent_encoded};
 
 /// Events that wait for their reader. A container makes a handful; when the reader is busy for long, Docker
 /// keeps the rest.
@@ -294,20 +294,6 @@ fn now() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
-}
-
-/// `text` as it may stand in a query.
-fn percent_encoded(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut encoded = String::with_capacity(text.len() * 2);
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@ use std::fmt;
 
 use bollard::models::ImageInspect;
 use bollard::query_parameters::{RemoveImageOptions, TagImageOptions};
-use cutover_core::image::{Digest, ImageRef};
+use cutover_core::image::{Digest, ImageRef, InvalidImageRef};
 
 use super::Docker;
+use super::effects::ATTEMPTS_MAX;
 use super::error::DockerError;
 
 /// One image.
@@ -204,29 +205,58 @@ impl Docker {
         }
     }
 
-    /// Makes sure that `image`, which must have a tag, names the image that `source` names.
+    /// Whether the image with this id is on this machine, with or without a tag.
     ///
     /// # Errors
-    /// [`DockerError::NotFound`] if there is no image `source`.
-    pub async fn tag_image(&self, source: &str, image: &ImageRef) -> Result<(), DockerError> {
-        if !is_image_name(source) {
-            return Err(DockerError::from_status(
-                404,
-                &format!("No such image: {source}"),
-            ));
-        }
+    /// Whatever kept Docker from answering.
+    pub async fn has_image(&self, id: &str) -> Result<bool, DockerError> {
+        let found = self.image(id).await?;
+        Ok(found.is_some_and(|image| image.id == id))
+    }
+
+    /// Makes sure that `reference` names the image with this `id`, whichever image it named before.
+    ///
+    /// # Errors
+    /// [`DockerError::NotFound`] if there is no such image; [`DockerError::Unsupported`] if `reference` is none
+    /// or names a digest, which belongs to its own image for ever.
+    pub async fn tag_image(&self, id: &str, reference: &str) -> Result<(), DockerError> {
+        let image: ImageRef = reference.parse().map_err(|error: InvalidImageRef| {
+            DockerError::unsupported(format!("`{reference}` is not an image reference: {error}"))
+        })?;
+        let Some(Image { id, .. }) = self.image(id).await? else {
+            return Err(no_such_image(id));
+        };
         let options = TagImageOptions {
             repo: Some(image.name()),
             tag: image.tag().map(str::to_owned),
         };
-        let tag = async {
-            self.bollard
-                .tag_image(source, Some(options))
-                .await
-                .map_err(DockerError::from)
-        };
-        self.bounded("tagging an image", self.bounds.call, tag)
-            .await
+        for _attempt in 0..ATTEMPTS_MAX {
+            let named = self.image(reference).await?;
+            if named.is_some_and(|named| named.id == id) {
+                return Ok(());
+            }
+            // Docker reads `sha256:…` as an id.
+            if image.digest().is_some() || image.repository() == "library/sha256" {
+                return Err(DockerError::unsupported(format!(
+                    "`{reference}` names a digest, which no other image can be given"
+                )));
+            }
+            let tag = async {
+                let tagged = self.bollard.tag_image(&id, Some(options.clone())).await;
+                tagged.map_err(DockerError::from)
+            };
+            let tagged = self.bounded("tagging an image", self.bounds.call, tag);
+            match tagged.await {
+                Err(lost) if lost.is_uncertain() => self.await_answer(&lost).await?,
+                other => other?,
+            }
+        }
+        match self.image(reference).await? {
+            Some(named) if named.id == id => Ok(()),
+            _ => Err(DockerError::unsupported(format!(
+                "`{reference}` does not name the image {id}, although docker was told so {ATTEMPTS_MAX} times: somebody else moves this tag"
+            ))),
+        }
     }
 
     /// What this machine's Docker runs.
@@ -241,6 +271,10 @@ impl Docker {
             variant: None,
         })
     }
+}
+
+fn no_such_image(id: &str) -> DockerError {
+    DockerError::from_status(404, &format!("No such image: {id}"))
 }
 
 /// Whether `text` can name an image at all; anything else would become another path of the API.

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptions};
+use serde_json::Value;
 
 use super::Docker;
 use super::container::Container;
 use super::error::DockerError;
+use super::wire::percent_encoded;
 
 impl Docker {
     /// The containers of one service of a Compose project, running or not, in no order.
@@ -62,6 +64,46 @@ impl Docker {
             .await;
         match answer {
             Ok(answer) => Ok(Container::from_docker(answer)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Docker's own description of the container with this id or name, every field of it; none if there is none.
+    ///
+    /// # Errors
+    /// Whatever kept Docker from answering.
+    pub(crate) async fn container_description(
+        &self,
+        id_or_name: &str,
+    ) -> Result<Option<Value>, DockerError> {
+        if !is_container_name(id_or_name) {
+            return Ok(None);
+        }
+        self.described(&format!("/containers/{id_or_name}/json"))
+            .await
+    }
+
+    /// Docker's own description of the volume with this name; none if there is none.
+    ///
+    /// # Errors
+    /// Whatever kept Docker from answering, the volume's driver included.
+    pub(crate) async fn volume_description(
+        &self,
+        name: &str,
+    ) -> Result<Option<Value>, DockerError> {
+        self.described(&format!("/volumes/{}", percent_encoded(name)))
+            .await
+    }
+
+    async fn described(&self, path: &str) -> Result<Option<Value>, DockerError> {
+        let described = self.bounded(
+            "asking for a description",
+            self.bounds.call,
+            self.wire.get_json(path),
+        );
+        match described.await {
+            Ok(described) => Ok(Some(described)),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }

@@ -22,6 +22,9 @@ impl ApiVersion {
     /// The newest that this client was tested with, that of Engine 28.5; newer engines speak it as well.
     pub const NEWEST: Self = Self::new(1, 51);
 
+    /// The first in which a container is created with all of its networks, that of Engine 25.
+    pub(super) const SEVERAL_NETWORKS: Self = Self::new(1, 44);
+
     const fn new(major: u32, minor: u32) -> Self {
         Self { major, minor }
     }

@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::net::UnixStream;
 
 use super::error::DockerError;
@@ -23,6 +24,10 @@ use super::version::{ApiVersion, DockerVersion, VersionAnswer};
 
 /// The longest answer that is read into memory when the answer is an error or the version.
 const SMALL_ANSWER_LEN_MAX: usize = 64 * 1024;
+
+/// The longest answer that is read as JSON. The description of a container with hundreds of variables, labels
+/// and mounts takes a few hundred kilobytes.
+const JSON_ANSWER_LEN_MAX: usize = 8 * 1024 * 1024;
 
 const REGISTRY_AUTH: &str = "x-registry-auth";
 const API_VERSION: &str = "api-version";
@@ -59,7 +64,7 @@ impl Wire {
     pub(super) async fn version(&self) -> Result<DockerVersion, DockerError> {
         let response = self.exchange(get("/version")).await?;
         let response = refused(response).await?;
-        let text = collect(response).await?;
+        let text = collect(response, SMALL_ANSWER_LEN_MAX).await?;
         let answer: VersionAnswer = serde_json::from_slice(&text).map_err(|_| {
             DockerError::unsupported(
                 "what listens on docker's socket does not answer like a Docker Engine",
@@ -105,6 +110,29 @@ impl Wire {
     /// Also when Docker answers with an error.
     pub(super) async fn open(&self, path: &str) -> Result<Response<Incoming>, DockerError> {
         refused(self.send(get(path)).await?).await
+    }
+
+    /// `GET path`: the answer as Docker wrote it, with every field that this client does not know.
+    ///
+    /// # Errors
+    /// Also when Docker answers with an error, or with something else than JSON.
+    pub(super) async fn get_json(&self, path: &str) -> Result<Value, DockerError> {
+        json(self.open(path).await?).await
+    }
+
+    /// `POST path` with `body`: the answer, [`Value::Null`] if it is empty.
+    ///
+    /// # Errors
+    /// As [`Self::get_json`].
+    pub(super) async fn post_json(&self, path: &str, body: &Value) -> Result<Value, DockerError> {
+        let mut request = get(path);
+        *request.method_mut() = Method::POST;
+        *request.body_mut() = Full::from(body.to_string());
+        request.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        json(refused(self.send(request).await?).await?).await
     }
 
     async fn agree_anew(&self) -> Result<Agreed, DockerError> {
@@ -205,7 +233,7 @@ async fn refused(response: Response<Incoming>) -> Result<Response<Incoming>, Doc
     if status.is_success() {
         return Ok(response);
     }
-    let text = collect(response).await?;
+    let text = collect(response, SMALL_ANSWER_LEN_MAX).await?;
     let message = serde_json::from_slice::<Message>(&text).map_or_else(
         |_| String::from_utf8_lossy(&text).into_owned(),
         |m| m.message,
@@ -213,12 +241,35 @@ async fn refused(response: Response<Incoming>) -> Result<Response<Incoming>, Doc
     Err(DockerError::from_status(status.as_u16(), &message))
 }
 
-async fn collect(response: Response<Incoming>) -> Result<Bytes, DockerError> {
-    Limited::new(response.into_body(), SMALL_ANSWER_LEN_MAX)
+async fn json(response: Response<Incoming>) -> Result<Value, DockerError> {
+    let text = collect(response, JSON_ANSWER_LEN_MAX).await?;
+    if text.is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_slice(&text)
+        .map_err(|_| DockerError::unsupported("docker's answer is not valid JSON"))
+}
+
+async fn collect(response: Response<Incoming>, len_max: usize) -> Result<Bytes, DockerError> {
+    Limited::new(response.into_body(), len_max)
         .collect()
         .await
         .map(http_body_util::Collected::to_bytes)
         .map_err(DockerError::unreachable)
+}
+
+/// `text` as it may stand in a path or a query.
+pub(super) fn percent_encoded(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut encoded = String::with_capacity(text.len() * 2);
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
 }
 
 #[cfg(test)]

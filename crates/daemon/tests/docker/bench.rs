@@ -66,7 +66,8 @@ impl Bench {
         reference
     }
 
-    fn load(&self, reference: &str, spec: &ImageSpec) {
+    /// Puts an image on the machine under this reference.
+    pub(crate) fn load(&self, reference: &str, spec: &ImageSpec) {
         images::load(&self.socket, reference, spec).expect("loaded");
     }
 

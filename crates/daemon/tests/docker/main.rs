@@ -4,8 +4,10 @@
 
 mod bench;
 
+mod create;
 mod effects;
 mod events;
+mod image_stores;
 mod output;
 mod pull;
 mod refusals;

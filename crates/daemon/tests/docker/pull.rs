@@ -265,9 +265,7 @@ async fn an_image_in_use_stays() {
     let id = bench.create(&image, &[]);
     assert_eq!(bench.docker.remove_image(&image).await, Ok(Removal::InUse));
     bench.cli(&["rm", &id]);
-    let other = format!("{}:other", bench.name)
-        .parse()
-        .expect("a reference");
+    let other = format!("{}:other", bench.name);
     bench
         .docker
         .tag_image(&image, &other)
@@ -285,7 +283,7 @@ async fn an_image_in_use_stays() {
         Ok(Removal::Removed)
     );
     assert_eq!(
-        bench.docker.remove_image(&other.familiar()).await,
+        bench.docker.remove_image(&other).await,
         Ok(Removal::Removed)
     );
     assert_eq!(

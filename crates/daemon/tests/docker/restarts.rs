@@ -10,15 +10,19 @@ use cutover_testkit::images::{HealthCheck, ImageSpec};
 use crate::bench::{Bench, PATIENCE, eventually, service};
 use crate::output::LIMITS;
 
-/// A Docker of one's own, and the directory that it lives in.
 fn own_docker() -> (Engine, tempfile::TempDir) {
+    own_docker_with("{}")
+}
+
+/// A Docker of one's own with this configuration, and the directory that it lives in.
+pub(crate) fn own_docker_with(config: &str) -> (Engine, tempfile::TempDir) {
     let world = cutover_testkit::world();
     let directory = tempfile::Builder::new()
         .prefix("cut")
         .tempdir_in("/tmp")
         .expect("a directory");
     let namespace = world.new_namespace().expect("a namespace");
-    let engine = Engine::start(&world.packages, &namespace, directory.path());
+    let engine = Engine::start_with(&world.packages, &namespace, directory.path(), config);
     (engine.expect("an engine"), directory)
 }
 
