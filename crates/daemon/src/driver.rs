@@ -7,6 +7,7 @@
 pub mod command;
 mod compare;
 mod present;
+pub mod kept;
 pub mod project;
 pub mod stage;
 mod staging;

@@ -16,4 +16,5 @@ pub mod http;
 pub mod plan;
 pub mod check;
 pub mod run;
+mod files;
 mod systemd;

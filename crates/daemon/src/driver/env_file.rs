@@ -1,24 +1,19 @@
 //! Writes the committed tag into the project's env file, so that `docker compose up -d` by hand keeps
 //! the release.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use cutover_core::env_file::{set_variable, variable};
 use cutover_core::names::Tag;
-use rustix::fs::{Gid, Uid};
 
 use super::project::ServiceModel;
+use crate::files::{self, Access, OWNER_ONLY};
 use crate::settings;
 
 /// Two services of one project may be committed in the same moment, and share the file.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-/// An env file holds secrets as often as not.
-const NEW_FILE_MODE: u32 = 0o600;
 
 /// The env file could not be changed; it is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -73,38 +68,12 @@ fn replace(path: &Path, change: impl FnOnce(&str) -> Option<String>) -> std::io:
     let Some(changed) = change(&text) else {
         return Ok(());
     };
-    let directory = target.parent().unwrap_or(Path::new("/"));
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = directory.join(format!(".{name}.cutover-{}", std::process::id()));
-    let written = write_beside(&temporary, &changed, metadata.as_ref())
-        .and_then(|()| fs::rename(&temporary, &target))
-        .and_then(|()| File::open(directory)?.sync_all());
-    if written.is_err()
-        && let Err(error) = fs::remove_file(&temporary)
-    {
-        tracing::debug!(%error, "no temporary file was left behind");
-    }
-    written
-}
-
-fn write_beside(path: &Path, text: &str, like: Option<&fs::Metadata>) -> std::io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    // A file that a killed daemon left goes; a link that somebody else put there is not followed.
-    drop(fs::remove_file(path));
-    options.write(true).create_new(true);
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, NEW_FILE_MODE);
-    let mut file = options.open(path)?;
-    file.write_all(text.as_bytes())?;
-    let above = path.parent().unwrap_or(Path::new("/"));
-    let (owner, mode) = match like {
-        Some(like) => (like.clone(), like.mode() & 0o7777),
-        None => (fs::metadata(above)?, NEW_FILE_MODE),
+    let access = match metadata {
+        Some(present) => Access::like(&present),
+        None => Access {
+            mode: OWNER_ONLY,
+            ..Access::like(&fs::metadata(target.parent().unwrap_or(Path::new("/")))?)
+        },
     };
-    let made = file.metadata()?;
-    if (made.uid(), made.gid()) != (owner.uid(), owner.gid()) {
-        let (user, group) = (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid()));
-        rustix::fs::fchown(&file, Some(user), Some(group))?;
-    }
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.sync_all()
+    files::replace(&target, changed.as_bytes(), access)
 }

@@ -1,0 +1,121 @@
+//! Replaces a file as a whole: after a crash or a power cut it is the old one or the new one, never a part.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use rustix::fs::{Gid, Uid};
+
+/// The mode of a file until its own is set, and of one that holds secrets.
+pub(crate) const OWNER_ONLY: u32 = 0o600;
+
+/// Who may read and write a file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Access {
+    /// Permission bits.
+    pub(crate) mode: u32,
+    /// User and group that it belongs to; none for those of this process.
+    pub(crate) owner: Option<(u32, u32)>,
+}
+
+impl Access {
+    /// Only for this process's user.
+    pub(crate) const OWN: Self = Self {
+        mode: OWNER_ONLY,
+        owner: None,
+    };
+
+    /// As the file that this describes.
+    pub(crate) fn like(file: &fs::Metadata) -> Self {
+        Self {
+            mode: file.mode() & 0o7777,
+            owner: Some((file.uid(), file.gid())),
+        }
+    }
+}
+
+/// Makes `content` the content of `path`, which may exist; it is durable when this returns.
+///
+/// It is written beside, under `.NAME.cutover-PID`. A link at `path` is replaced and not followed. Two threads
+/// must not replace one path at once.
+///
+/// # Errors
+/// What the system said; the file is as it was.
+pub(crate) fn replace(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = directory.join(format!(".{name}.cutover-{}", std::process::id()));
+    let written = write_beside(&temporary, content, access)
+        .and_then(|()| fs::rename(&temporary, path))
+        .and_then(|()| make_durable(directory));
+    if written.is_err()
+        && let Err(error) = fs::remove_file(&temporary)
+    {
+        tracing::debug!(%error, "no temporary file was left behind");
+    }
+    written
+}
+
+/// Makes what was created, renamed or removed in a directory durable.
+///
+/// # Errors
+/// What the system said.
+pub(crate) fn make_durable(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+fn write_beside(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
+    // A file that a killed daemon left goes; a link that somebody else put there is not followed.
+    drop(fs::remove_file(path));
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(OWNER_ONLY)
+        .open(path)?;
+    file.write_all(content)?;
+    let made = file.metadata()?;
+    if let Some((user, group)) = access.owner
+        && (made.uid(), made.gid()) != (user, group)
+    {
+        let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
+        rustix::fs::fchown(&file, Some(user), Some(group))?;
+    }
+    file.set_permissions(fs::Permissions::from_mode(access.mode))?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_with_its_mode_and_nothing_stays_beside_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("file");
+        replace(&path, b"one", Access::OWN).expect("made");
+        let made = fs::metadata(&path).expect("there");
+        assert_eq!(made.mode() & 0o7777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("set");
+        let like = Access::like(&fs::metadata(&path).expect("there"));
+        // What a killed process left.
+        let left = format!(".file.cutover-{}", std::process::id());
+        fs::write(directory.path().join(left), "half").expect("written");
+        replace(&path, b"two", like).expect("replaced");
+        assert_eq!(fs::read(&path).expect("readable"), b"two");
+        assert_eq!(fs::metadata(&path).expect("there").mode() & 0o7777, 0o640);
+        let names = fs::read_dir(directory.path()).expect("readable");
+        assert_eq!(names.count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_replaced_is_as_it_was() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("taken");
+        fs::create_dir(&path).expect("made");
+        replace(&path, b"content", Access::OWN).expect_err("a directory is in the way");
+        let names = fs::read_dir(directory.path()).expect("readable");
+        assert_eq!(names.count(), 1);
+        assert!(path.is_dir());
+    }
+}
