@@ -12,6 +12,7 @@ pub mod project;
 pub mod stage;
 mod staging;
 mod switch;
+pub mod way_back;
 pub mod env_file;
 
 use std::collections::BTreeMap;

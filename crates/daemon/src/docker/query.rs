@@ -1,6 +1,7 @@
 //! Questions about containers.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptions};
 use serde_json::Value;
@@ -84,6 +85,18 @@ impl Docker {
             .await
     }
 
+    /// Docker's own description of the network with this id or name; none if there is none.
+    ///
+    /// # Errors
+    /// Whatever kept Docker from answering.
+    pub(crate) async fn network_description(
+        &self,
+        id_or_name: &str,
+    ) -> Result<Option<Value>, DockerError> {
+        self.described(&format!("/networks/{}", percent_encoded(id_or_name)))
+            .await
+    }
+
     /// Docker's own description of the volume with this name; none if there is none.
     ///
     /// # Errors
@@ -94,6 +107,26 @@ impl Docker {
     ) -> Result<Option<Value>, DockerError> {
         self.described(&format!("/volumes/{}", percent_encoded(name)))
             .await
+    }
+
+    /// The directory in which Docker keeps everything, as Docker sees the machine's files.
+    ///
+    /// # Errors
+    /// Whatever kept Docker from answering.
+    pub(crate) async fn root_directory(&self) -> Result<Option<PathBuf>, DockerError> {
+        let info = self.described("/info").await?.unwrap_or_default();
+        let root = info["DockerRootDir"].as_str();
+        Ok(root.filter(|root| !root.is_empty()).map(PathBuf::from))
+    }
+
+    /// Whether this machine is part of a swarm.
+    ///
+    /// # Errors
+    /// Whatever kept Docker from answering.
+    pub(crate) async fn is_in_a_swarm(&self) -> Result<bool, DockerError> {
+        let info = self.described("/info").await?.unwrap_or_default();
+        let state = info["Swarm"]["LocalNodeState"].as_str();
+        Ok(state.is_some_and(|state| !matches!(state, "" | "inactive")))
     }
 
     async fn described(&self, path: &str) -> Result<Option<Value>, DockerError> {

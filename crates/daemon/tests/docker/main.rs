@@ -13,6 +13,7 @@ mod pull;
 mod refusals;
 mod restarts;
 mod verify;
+mod way_back;
 
 /// A test file that is not listed above would silently not run.
 #[test]
