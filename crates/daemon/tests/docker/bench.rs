@@ -46,7 +46,8 @@ impl Bench {
             .unwrap_or_else(|error| panic!("docker {arguments:?}: {error}"))
     }
 
-    fn try_cli(&self, arguments: &[&str]) -> Result<String, String> {
+    /// As [`Self::cli`], with the error if it fails.
+    pub(crate) fn try_cli(&self, arguments: &[&str]) -> Result<String, String> {
         let mut command = cutover_testkit::world().packages.command("docker");
         command
             .env("DOCKER_HOST", format!("unix://{}", self.socket.display()))

@@ -4,6 +4,7 @@
 
 mod bench;
 
+mod compose;
 mod create;
 mod effects;
 mod events;
