@@ -33,6 +33,11 @@ pub struct DeployRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub image_digest: Option<String>,
+    /// An operator's decision to go on although the previous release could not be brought back; ignored in a signed
+    /// request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub no_way_back: Option<bool>,
 }
 
 /// The answer of `200` and `202`: the deployment, and the token that reads it later.

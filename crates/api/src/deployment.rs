@@ -78,17 +78,36 @@ pub struct Previous {
     pub image: String,
     /// The id of that image.
     pub image_id: String,
-    /// `healthy`, `running`, `starting`, `unhealthy` or `stopped`, as found before anything was done.
+    /// `healthy`, `running`, `starting`, `unhealthy`, `restarting` or `stopped`, as found before anything was done.
     pub condition: String,
 }
 
 impl Previous {
-    /// Whether a rollback verified it: one that was unhealthy or stopped before is put back as it was found,
-    /// and nothing is proven.
+    /// Whether a rollback verified it: one that was not in order before is put back as it was found, and nothing
+    /// is proven.
     #[must_use]
     pub fn verified_after_rollback(&self) -> bool {
-        !matches!(self.condition.as_str(), "unhealthy" | "stopped")
+        matches!(self.condition.as_str(), "healthy" | "running")
     }
+}
+
+/// One container of a service that a deployment is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Replica {
+    /// The Compose service.
+    pub service: String,
+    /// Compose's number of the container within the service, from 1.
+    pub number: u32,
+    /// The container's id.
+    pub container: String,
+    /// The name under which it serves.
+    pub name: String,
+    /// The image reference that it was created from.
+    pub image: String,
+    /// The id of that image.
+    pub image_id: String,
+    /// As in `previous`; `stopped` of a new one, which was never started when it was recorded.
+    pub condition: String,
 }
 
 /// One event of a deployment, as listed in its view. `GET …/events` streams the same.
@@ -130,8 +149,14 @@ pub struct Deployment {
     pub nothing_changed: bool,
     /// What ran before, once it was looked at; absent for the first deployment of a service.
     pub previous: Option<Previous>,
+    /// Every container that ran before; `previous` is the first of them.
+    #[serde(default)]
+    pub previous_replicas: Vec<Replica>,
     /// The new container's id, once it exists.
     pub container: Option<String>,
+    /// Every new container; `container` is the first of them.
+    #[serde(default)]
+    pub replicas: Vec<Replica>,
     /// Who asked: the key's name, `operator`, or `local`.
     pub actor: String,
     /// The idempotency key of the request, if it had one.

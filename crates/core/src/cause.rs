@@ -136,6 +136,8 @@ codes! {
     NoRollbackTarget = "no_rollback_target",
     /// A newer request took this one's place, or somebody cancelled it.
     Cancelled = "cancelled",
+    /// The previous release could not be brought back if the new one failed, so nothing was begun.
+    NoWayBack = "no_way_back",
 }
 
 impl Code {
@@ -225,7 +227,10 @@ impl Code {
                 "log in to the server now: `cutover status` says what runs, docs/operations.md says how to go on"
             }
             Self::NoRollbackTarget => "fix the release and deploy again; the service does not run",
-            Self::Cancelled => "nothing is to be done",
+            Self::Cancelled => "no action needed",
+            Self::NoWayBack => {
+                "put back what the detail names, or let an operator deploy with `cutover deploy --no-way-back`"
+            }
         }
     }
 }

@@ -9,10 +9,13 @@
 //!             cancelled              failed   unchanged        failed, cancelled             │ Committed
 //!                                                                                            ▼
 //!   rolled_back ◄── RolledBack ── rolling_back ◄── RollbackStarted ── switching,         committed
-//!   rollback_failed ◄── RollbackFailed ──┘                           verifying               │ Succeeded
-//!                                                                                            ▼
-//!                                                                                        succeeded
+//!        ▲                               │                           verifying          │    │ Succeeded
+//!        │ RolledBack                    │ RollbackFailed                               │    ▼
+//!        └────────── rollback_failed ◄───┴────────────── RollbackFailed ────────────────┘ succeeded
 //! ```
+//!
+//! `rollback_failed` is an end, with an answer; but the daemon goes on trying to have something running, and
+//! what comes of that is recorded behind it.
 //!
 //! [`next_status`] is the only place that decides which event may follow; it is used when an event is
 //! recorded and when the journal is read back after a crash. A status is never set.
@@ -22,7 +25,10 @@ mod release;
 use crate::cause::Cause;
 use crate::names::DeploymentId;
 
-pub use release::{Condition, Failure, PinnedImage, Previous, Request, RestartPolicy, Staged};
+pub use release::{
+    Condition, Failure, Origin, PinnedImage, Recreated, Replica, Request, RestartPolicy,
+    WayBack,
+};
 
 /// A moment, in milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,11 +159,14 @@ pub enum Event {
     },
     /// Compose is about to create the new container.
     StageStarted {
-        /// What ran before; none for the first deployment.
-        previous: Option<Previous>,
+        /// The containers that ran before; empty for the first deployment.
+        old: Vec<Replica>,
     },
-    /// The new container exists and is not started.
-    Staged(Staged),
+    /// The new containers exist and are not started.
+    Staged {
+        /// The containers.
+        new: Vec<Replica>,
+    },
     /// The switch is about to begin: from here on, the way back is a rollback.
     SwitchStarted,
     /// The new container was started.
@@ -183,8 +192,13 @@ pub enum Event {
         /// How long the previous container did not run, in milliseconds.
         outage_ms: u64,
     },
-    /// The previous container was verified.
-    RolledBack,
+    /// A previous container could not be started again and was created anew; it is not started yet.
+    Recreated(Recreated),
+    /// The previous containers run as they were found.
+    RolledBack {
+        /// The worst condition in which one of them was found, and is again; not in the records of 0.1.0.
+        condition: Option<Condition>,
+    },
     /// The previous release could not be put back; an operator is needed.
     RollbackFailed {
         /// Why.
@@ -216,7 +230,7 @@ impl Event {
             Self::ImagePinned(_) => "image_pinned",
             Self::FoundUnchanged { .. } => "found_unchanged",
             Self::StageStarted { .. } => "stage_started",
-            Self::Staged(_) => "staged",
+            Self::Staged { .. } => "staged",
             Self::SwitchStarted => "switch_started",
             Self::Switched { .. } => "switched",
             Self::VerifyStarted { .. } => "verify_started",
@@ -225,7 +239,8 @@ impl Event {
             Self::Failed(_) => "failed",
             Self::RollbackStarted(_) => "rollback_started",
             Self::Restored { .. } => "restored",
-            Self::RolledBack => "rolled_back",
+            Self::Recreated(_) => "recreated",
+            Self::RolledBack { .. } => "rolled_back",
             Self::RollbackFailed { .. } => "rollback_failed",
             Self::Cancelled { .. } => "cancelled",
             Self::RecoveryStarted => "recovery_started",
@@ -264,7 +279,7 @@ pub fn next_status(status: Option<Status>, event: &Event) -> Result<Status, Ille
         (Status::Pulling, Event::ImagePinned(_)) => Status::Pulling,
         (Status::Pulling, Event::FoundUnchanged { .. }) => Status::Unchanged,
         (Status::Pulling, Event::StageStarted { .. }) => Status::Staging,
-        (Status::Staging, Event::Staged(_)) => Status::Staging,
+        (Status::Staging, Event::Staged { .. }) => Status::Staging,
         (Status::Staging, Event::SwitchStarted) => Status::Switching,
         (Status::Switching, Event::Switched { .. }) => Status::Switching,
         (Status::Switching, Event::VerifyStarted { .. }) => Status::Verifying,
@@ -275,8 +290,17 @@ pub fn next_status(status: Option<Status>, event: &Event) -> Result<Status, Ille
             Status::Cancelled
         }
         (Status::Switching | Status::Verifying, Event::RollbackStarted(_)) => Status::RollingBack,
-        (Status::RollingBack, Event::Restored { .. }) => Status::RollingBack,
-        (Status::RollingBack, Event::RolledBack) => Status::RolledBack,
+        (Status::RollingBack, Event::Restored { .. } | Event::Recreated(_)) => Status::RollingBack,
+        (Status::RollingBack, Event::RolledBack { .. }) => Status::RolledBack,
+        // The answer was given; what the daemon goes on trying is told behind it.
+        (
+            Status::RollbackFailed,
+            Event::Restored { .. }
+            | Event::Recreated(_)
+            | Event::Warned { .. }
+            | Event::RecoveryStarted,
+        ) => Status::RollbackFailed,
+        (Status::RollbackFailed, Event::RolledBack { .. }) => Status::RolledBack,
         (Status::RollingBack | Status::Committed, Event::RollbackFailed { .. }) => {
             Status::RollbackFailed
         }
@@ -304,15 +328,19 @@ pub struct Deployment {
     pub reference: Option<String>,
     /// The image, once pinned.
     pub image: Option<PinnedImage>,
-    /// What ran before, once looked at.
-    pub previous: Option<Previous>,
-    /// The new container, once it exists.
-    pub staged: Option<Staged>,
+    /// The containers that ran before, once looked at.
+    pub old: Vec<Replica>,
+    /// The new containers, once they exist.
+    pub new: Vec<Replica>,
+    /// Previous containers in whose place others were created: they go, like the new ones.
+    pub given_up: Vec<Replica>,
     /// How long no container of the service ran; after a rollback, how long the previous one did not; in
     /// milliseconds.
     pub outage_ms: Option<u64>,
     /// Whether a container was stopped or started on behalf of this deployment.
     pub switch_started: bool,
+    /// Whether its release was final at some time.
+    pub committed: bool,
     /// Why the new release failed.
     pub failure: Option<Failure>,
     /// Why the rollback failed, and what runs.
@@ -338,10 +366,12 @@ impl Deployment {
             pull_started_at: None,
             reference: None,
             image: None,
-            previous: None,
-            staged: None,
+            old: Vec::new(),
+            new: Vec::new(),
+            given_up: Vec::new(),
             outage_ms: None,
             switch_started: false,
+            committed: false,
             failure: None,
             rollback_failure: None,
             cancelled_why: None,
@@ -356,12 +386,29 @@ impl Deployment {
         self.status
     }
 
-    /// The cause that an answer names: of the failed rollback if there is one, else of the failure.
+    fn replace_old(&mut self, recreated: &Recreated) {
+        let replaced = self
+            .old
+            .iter_mut()
+            .find(|old| old.container == recreated.replaces);
+        if let Some(old) = replaced {
+            let given_up = std::mem::replace(old, recreated.replica.clone());
+            self.given_up.push(given_up);
+        }
+    }
+
+    /// Whether a container of the service ran when the deployment began.
+    #[must_use]
+    pub fn ran_before(&self) -> bool {
+        self.old.iter().any(|old| old.condition.ran())
+    }
+
+    /// The cause that an answer names: of the failed rollback if it failed in the end, else of the failure.
     #[must_use]
     pub fn cause(&self) -> Option<&Cause> {
         match &self.rollback_failure {
-            Some((cause, _)) => Some(cause),
-            None => self.failure.as_ref().map(|failure| &failure.cause),
+            Some((cause, _)) if self.status == Status::RollbackFailed => Some(cause),
+            _ => self.failure.as_ref().map(|failure| &failure.cause),
         }
     }
 
@@ -378,9 +425,11 @@ impl Deployment {
                 self.reference = Some(reference.clone());
             }
             Event::ImagePinned(image) => self.image = Some(image.clone()),
-            Event::StageStarted { previous } => self.previous.clone_from(previous),
-            Event::Staged(staged) => self.staged = Some(staged.clone()),
+            Event::StageStarted { old } => self.old.clone_from(old),
+            Event::Staged { new } => self.new.clone_from(new),
+            Event::Recreated(recreated) => self.replace_old(recreated),
             Event::SwitchStarted => self.switch_started = true,
+            Event::Committed => self.committed = true,
             // A rollback's outage began when the previous container was stopped: it contains the switch's.
             Event::Switched { outage_ms } | Event::Restored { outage_ms } => {
                 self.outage_ms = Some(*outage_ms);
@@ -396,9 +445,8 @@ impl Deployment {
             Event::Requested(_)
             | Event::FoundUnchanged { .. }
             | Event::VerifyStarted { .. }
-            | Event::Committed
             | Event::Succeeded
-            | Event::RolledBack
+            | Event::RolledBack { .. }
             | Event::Warned { .. } => {}
         }
         if self.status.is_end() {

@@ -11,6 +11,7 @@ pub mod deployment;
 pub mod admission;
 pub mod recovery;
 pub mod strategy;
+pub mod switch;
 pub mod image;
 pub mod template;
 pub mod retention;

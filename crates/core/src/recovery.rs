@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::deployment::{Deployment, Status, UnixMillis};
 
-/// How often one deployment is taken up again before an operator is asked: something kills the daemon
-/// every time, and going round for ever would hide it.
+/// How often one deployment is taken up again before an operator is told: something kills the daemon
+/// every time. The trying does not end with that: see [`Recovery::AskOperator`].
 pub const RECOVERIES_MAX: u32 = 5;
 
 /// What to do with an unfinished deployment.
@@ -24,7 +24,9 @@ pub enum Recovery {
     RollBack,
     /// It was committed: finish the clean-up.
     RollForward,
-    /// It was taken up too often: leave what runs running and ask an operator.
+    /// It was taken up too often: it ends, an operator is told, and then the previous release is put back all the
+    /// same, as at every further start. What was told to stop may still run at this moment, so that something
+    /// runs is no reason to leave it.
     AskOperator,
 }
 
@@ -72,7 +74,7 @@ pub fn recover(
 mod tests {
     use super::*;
     use crate::cause::{Cause, Code, Step};
-    use crate::deployment::{Event, Failure, Request};
+    use crate::deployment::{Event, Failure, Request, WayBack};
     use crate::names::{DeploymentId, ServiceName, Tag};
 
     const DEADLINE: Duration = Duration::from_millis(1000);
@@ -87,6 +89,7 @@ mod tests {
             delivery_id: None,
             fingerprint: String::new(),
             rollback_to: None,
+            way_back: WayBack::Needed,
         };
         let id = DeploymentId::new("01938f3e-7c1a-7abc-8def-0123456789ab").expect("a UUID");
         let mut deployment = Deployment::requested(id, request, UnixMillis(0));
@@ -111,7 +114,7 @@ mod tests {
             Event::PullStarted {
                 reference: "shop:v1".to_owned(),
             },
-            Event::StageStarted { previous: None },
+            Event::StageStarted { old: vec![] },
             Event::SwitchStarted,
             Event::VerifyStarted {
                 checks: "running".to_owned(),
@@ -131,7 +134,7 @@ mod tests {
             Status::Committed => run[..5].to_vec(),
             Status::Succeeded => run.to_vec(),
             Status::RollingBack => back,
-            Status::RolledBack => [&back[..], &[Event::RolledBack]].concat(),
+            Status::RolledBack => [&back[..], &[Event::RolledBack { condition: None }]].concat(),
             Status::RollbackFailed => {
                 let cause = failure.cause;
                 [&back[..], &[Event::RollbackFailed { cause, runs }]].concat()
@@ -174,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn taken_up_too_often_it_ends_without_touching_more() {
+    fn taken_up_too_often_it_ends_and_an_operator_is_told() {
         for (status, expected) in [
             (Status::Queued, Recovery::GiveUp),
             (Status::Pulling, Recovery::GiveUp),

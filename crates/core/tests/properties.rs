@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{
-    Deployment, Event, Failure, PinnedImage, Request, RestartPolicy, Staged, Status, UnixMillis,
-    next_status,
+    Condition, Deployment, Event, Failure, Origin, PinnedImage, Recreated, Replica, Request,
+    RestartPolicy, Status, UnixMillis, WayBack, next_status,
 };
 use cutover_core::names::{DeploymentId, ServiceName, Tag};
 use cutover_core::recovery::{RECOVERIES_MAX, Recovery, recover};
@@ -39,8 +39,33 @@ proptest! {
         let mut deployment = fold(&events);
         let ended = deployment.clone();
         prop_assume!(deployment.status().is_end());
+        prop_assume!(deployment.status() != Status::RollbackFailed);
         prop_assert!(deployment.apply(&next, UnixMillis(1000)).is_err());
         prop_assert_eq!(deployment, ended);
+    }
+
+    /// What the daemon goes on trying after the answer is told behind it, and can only make it better.
+    #[test]
+    fn what_follows_a_failed_rollback_ends_rolled_back_or_stays_as_it_is(
+        was_committed in any::<bool>(),
+        later in prop::collection::vec(any_event(), 0..5),
+        next in any_event(),
+    ) {
+        let mut events = [vec![Event::Requested(request())], up_to_the_switch()].concat();
+        if was_committed {
+            events.extend([Event::VerifyStarted { checks: String::new() }, Event::Committed]);
+        } else {
+            events.push(Event::RollbackStarted(failure()));
+        }
+        events.push(rollback_failed());
+        events.extend(later);
+        let mut deployment = fold(&events);
+        prop_assume!(deployment.status() == Status::RollbackFailed);
+        if deployment.apply(&next, UnixMillis(1000)).is_ok() {
+            let after = deployment.status();
+            prop_assert!(matches!(after, Status::RollbackFailed | Status::RolledBack));
+            prop_assert_eq!(after == Status::RolledBack, matches!(next, Event::RolledBack { .. }));
+        }
     }
 
     #[test]
@@ -70,8 +95,9 @@ proptest! {
         let switched = events.contains(&Event::SwitchStarted);
         prop_assert_eq!(deployment.switch_started, switched);
         prop_assert_eq!(deployment.status().is_before_switch(), !switched);
-        if deployment.status() == Status::RolledBack {
-            prop_assert!(!events.contains(&Event::Committed));
+        if deployment.status() == Status::RolledBack && events.contains(&Event::Committed) {
+            let failed = events.iter().any(|event| matches!(event, Event::RollbackFailed { .. }));
+            prop_assert!(failed);
         }
         if deployment.status() == Status::Succeeded {
             prop_assert!(events.contains(&Event::Committed));
@@ -113,7 +139,7 @@ fn carried_out(decision: Recovery, status: Status) -> Vec<Event> {
     match decision {
         Recovery::RunAgain => vec![Event::RecoveryStarted, pull_started()],
         Recovery::GiveUp | Recovery::Discard => vec![Event::Failed(failure())],
-        Recovery::RollBack => [back, vec![Event::RolledBack]].concat(),
+        Recovery::RollBack => [back, vec![Event::RolledBack { condition: None }]].concat(),
         Recovery::RollForward => vec![Event::Succeeded],
         Recovery::AskOperator => [back, vec![rollback_failed()]].concat(),
     }
@@ -172,7 +198,8 @@ fn every_status_is_reached_and_from_each_an_end_is() {
     for &status in Status::ALL {
         let ahead = reachable(status, &steps);
         assert!(ahead.iter().any(|next| next.is_end()), "{status:?}");
-        assert_eq!(ahead.len() == 1, status.is_end(), "{status:?}");
+        let is_last = status.is_end() && status != Status::RollbackFailed;
+        assert_eq!(ahead.len() == 1, is_last, "{status:?}");
     }
 }
 
@@ -205,7 +232,7 @@ fn every_kind_of_event_can_follow_something_and_only_a_request_can_be_first() {
 fn up_to_the_switch() -> Vec<Event> {
     vec![
         pull_started(),
-        Event::StageStarted { previous: None },
+        Event::StageStarted { old: vec![] },
         Event::SwitchStarted,
     ]
 }
@@ -219,6 +246,7 @@ fn request() -> Request {
         delivery_id: None,
         fingerprint: "f".to_owned(),
         rollback_to: None,
+        way_back: WayBack::Needed,
     }
 }
 
@@ -242,6 +270,21 @@ fn rollback_failed() -> Event {
     }
 }
 
+fn replica() -> Replica {
+    Replica {
+        project: "shop".to_owned(),
+        service: "app".to_owned(),
+        number: 1,
+        container: "c1".to_owned(),
+        name: "shop-app-1".to_owned(),
+        image: "shop:1".to_owned(),
+        image_id: "sha256:1".to_owned(),
+        restart_policy: RestartPolicy::default(),
+        aliases: std::collections::BTreeMap::new(),
+        condition: Condition::Running,
+    }
+}
+
 fn one_of_each() -> Vec<Event> {
     let word = || "x".to_owned();
     vec![
@@ -253,12 +296,8 @@ fn one_of_each() -> Vec<Event> {
             id: word(),
         }),
         Event::FoundUnchanged { container: word() },
-        Event::StageStarted { previous: None },
-        Event::Staged(Staged {
-            container: word(),
-            name: word(),
-            restart_policy: RestartPolicy::default(),
-        }),
+        Event::StageStarted { old: vec![] },
+        Event::Staged { new: vec![replica()] },
         Event::SwitchStarted,
         Event::Switched { outage_ms: 1 },
         Event::VerifyStarted { checks: word() },
@@ -267,7 +306,12 @@ fn one_of_each() -> Vec<Event> {
         Event::Failed(failure()),
         Event::RollbackStarted(failure()),
         Event::Restored { outage_ms: 1 },
-        Event::RolledBack,
+        Event::Recreated(Recreated {
+            replaces: word(),
+            replica: replica(),
+            from: Origin::PreviousImage,
+        }),
+        Event::RolledBack { condition: None },
         rollback_failed(),
         Event::Cancelled { why: word() },
         Event::RecoveryStarted,

@@ -1,12 +1,13 @@
 //! Looks at the machine as a deployment would find it, and says everything that is wrong at once.
 
+use cutover_core::cause::Step;
 use cutover_core::compose_version::ComposeVersion;
 use cutover_core::names::Tag;
 use cutover_core::strategy::{Strategy, strategy};
 use serde::Serialize;
 
 use crate::docker::{Docker, credentials};
-use crate::driver::ComposeDriver;
+use crate::driver::{ComposeDriver, Driver, docker_cause};
 use crate::driver::command::Compose;
 use crate::driver::project::ServiceModel;
 use crate::http::Identity;
@@ -106,6 +107,7 @@ pub async fn check(settings: &Settings) -> Vec<Finding> {
     let driver = ComposeDriver::new(docker, compose, &settings.server.state_directory);
     // A state directory that cannot be used is among the findings already.
     let Ok(driver) = driver else { return findings };
+    let driver = Driver::Compose(driver);
     for service in settings.services.values() {
         findings.extend(look_at_service(settings, &driver, service).await);
     }
@@ -235,7 +237,7 @@ async fn look_at_compose(settings: &Settings) -> (Option<Compose>, Finding) {
 
 async fn look_at_service(
     settings: &Settings,
-    driver: &ComposeDriver,
+    driver: &Driver,
     service: &Service,
 ) -> Vec<Finding> {
     let subject = format!("service {}", service.name);
@@ -260,7 +262,13 @@ async fn look_at_service(
     }
     findings.extend(look_at_credentials(settings, &subject, &model).await);
     findings.push(look_at_env_file(&subject, service, &model));
-    match driver.present(&model).await.map(|present| present.current) {
+    let present = driver.present(&model.project, &model.compose_service).await;
+    let present = present.map_err(|error| docker_cause(Step::Prepare, &error));
+    match present
+        .as_ref()
+        .map_err(Clone::clone)
+        .and_then(|present| present.only())
+    {
         Ok(Some(container)) => {
             let has_check = container.health.is_some()
                 || service.health.http.is_some()

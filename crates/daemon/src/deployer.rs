@@ -4,13 +4,24 @@
 //! The story of one deployment is told in `run`.
 
 mod run;
+mod bring_in;
+mod trial;
+mod give_up;
 mod roll_back;
 mod roll_forward;
+mod way_back;
+mod reach;
+mod journey;
+mod prove;
+mod recreate;
+mod rest;
+mod keep_trying;
+mod recover;
+mod context;
 mod observe;
 mod causes;
 mod record;
 mod output;
-mod recover;
 mod turns;
 mod view;
 mod tidy_up;
@@ -29,12 +40,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::record::Record;
-use self::run::Run;
+use self::context::Run;
+use self::keep_trying::Trying;
 use self::turns::{Turn, Underway};
 use self::view::Pinged;
 pub use self::words::{Accepted, Live, NewDeployment, Readiness, Refused, ServiceView};
 use self::words::{journal_refused, unknown_service};
-use crate::driver::ComposeDriver;
+use crate::driver::Driver;
+use crate::driver::kept::Kept;
 use crate::journal::Journal;
 use crate::registry::Cosign;
 use crate::settings::{self, Settings};
@@ -60,13 +73,14 @@ struct Inner {
     services: BTreeMap<ServiceName, Arc<settings::Service>>,
     turns: BTreeMap<ServiceName, tokio::sync::Mutex<Turn>>,
     underway: Mutex<BTreeMap<DeploymentId, Underway>>,
-    projects: Mutex<BTreeMap<ServiceName, String>>,
+    trying: Mutex<BTreeMap<ServiceName, Trying>>,
     accepting: watch::Sender<Accepting>,
     readiness: Mutex<Readiness>,
     pinged: tokio::sync::Mutex<Option<Pinged>>,
     docker_config: std::path::PathBuf,
     cosign: Cosign,
-    driver: ComposeDriver,
+    driver: Driver,
+    kept: Kept,
     journal: Journal,
     endings: broadcast::Sender<Deployment>,
     stopping: CancellationToken,
@@ -78,7 +92,7 @@ struct Inner {
 impl Deployer {
     /// A deployer that does not accept work yet: see [`Self::recover`].
     #[must_use]
-    pub fn new(settings: &Settings, driver: ComposeDriver, journal: Journal) -> Self {
+    pub fn new(settings: &Settings, driver: Driver, journal: Journal) -> Self {
         let services: BTreeMap<_, _> = settings
             .services
             .iter()
@@ -94,13 +108,14 @@ impl Deployer {
                 services,
                 turns,
                 underway: Mutex::default(),
-                projects: Mutex::default(),
+                trying: Mutex::default(),
                 accepting: watch::Sender::new(Accepting::Recovering),
                 readiness: Mutex::new(Readiness::NotReady { why }),
                 pinged: tokio::sync::Mutex::default(),
                 docker_config: settings.docker.config_directory.clone(),
                 cosign: Cosign::new(&settings.docker),
                 driver,
+                kept: Kept::new(&settings.server.state_directory),
                 journal,
                 endings: broadcast::Sender::new(LIVE_EVENTS_MAX),
                 stopping: CancellationToken::new(),
@@ -261,7 +276,7 @@ impl Deployer {
         &self.inner.journal
     }
 
-    fn driver(&self) -> &ComposeDriver {
+    fn driver(&self) -> &Driver {
         &self.inner.driver
     }
 
@@ -309,6 +324,7 @@ impl Deployer {
             ),
             journal: self.inner.journal.clone(),
             driver: self.inner.driver.clone(),
+            kept: self.inner.kept.clone(),
             docker_config: self.inner.docker_config.clone(),
             cosign: self.inner.cosign.clone(),
             service,

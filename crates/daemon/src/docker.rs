@@ -34,14 +34,15 @@ pub mod image;
 pub mod output;
 pub mod pull;
 mod query;
+mod remove;
 mod version;
 mod wire;
 
 pub use self::container::Container;
 pub use self::create::CreateConfiguration;
-pub use self::effects::AnonymousVolumes;
 pub use self::error::DockerError;
 pub use self::events::ContainerEvents;
+pub use self::remove::AnonymousVolumes;
 pub use self::version::{ApiVersion, DockerVersion};
 
 /// How long each kind of call may take.

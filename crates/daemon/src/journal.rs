@@ -157,7 +157,7 @@ impl Journal {
     /// [`Deployment::events`]; durable on return.
     ///
     /// A [`Event::RollbackFailed`] makes the service need an operator, a [`Event::Succeeded`] takes that
-    /// back. On a full disk everything after the start of a switch, and every end, is still recorded, in
+    /// back, and so does a [`Event::RolledBack`] of the same deployment. On a full disk everything after the start of a switch, and every end, is still recorded, in
     /// the room of the ballast file.
     ///
     /// # Errors
@@ -255,6 +255,11 @@ impl Journal {
         let service = service.clone();
         self.read(move |connection| read::flags(connection, &service))
             .await
+    }
+
+    /// The services that need an operator, in the order of their names.
+    pub async fn needing_operator(&self) -> Result<Vec<ServiceName>, JournalError> {
+        self.read(read::needing_operator).await
     }
 
     /// Remembers that the service refuses deployments from `at` on.

@@ -4,12 +4,14 @@
 //! and the `probe`s, and records each step in the `journal` before it is taken. Nobody reaches back up.
 
 pub mod settings;
+pub mod labels;
 pub mod program;
 pub mod docker;
 pub mod journal;
 pub mod probe;
 pub mod driver;
 pub mod registry;
+pub mod way_back;
 pub mod deployer;
 pub mod metrics;
 pub mod http;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use cutover_core::deployment::{Deployment, Previous};
+use cutover_core::deployment::Deployment;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -163,8 +163,7 @@ impl Metrics {
                 .observe(seconds);
         }
         // Where nothing ran before, nothing went out: zeros would hide the outages there were.
-        let ran = |previous: &Previous| previous.condition.ran();
-        if deployment.previous.as_ref().is_some_and(ran)
+        if deployment.ran_before()
             && let Some(outage_ms) = deployment.outage_ms
         {
             let service = labels.service;
@@ -289,6 +288,7 @@ mod tests {
             delivery_id: None,
             fingerprint: String::new(),
             rollback_to: None,
+            way_back: cutover_core::deployment::WayBack::Needed,
         };
         let id = DeploymentId::new("01938f3e-7c1a-7abc-8def-0123456789ab").expect("an id");
         Deployment::requested(id, request, UnixMillis(0))
@@ -328,21 +328,20 @@ mod tests {
     #[test]
     fn an_outage_is_only_observed_where_something_ran_before() {
         use crate::deployer::tests::until_switched;
-        use cutover_core::deployment::{Condition, RestartPolicy};
+        use cutover_core::deployment::{Condition, Replica};
         let metrics = Metrics::new();
         for condition in [None, Some(Condition::Stopped), Some(Condition::Healthy)] {
             let mut deployment = requested();
             for event in until_switched() {
                 let event = match event {
                     Event::StageStarted { .. } => Event::StageStarted {
-                        previous: condition.map(|condition| Previous {
-                            container: "aaaa".into(),
-                            name: "shop-1".into(),
-                            image: "shop:1".into(),
-                            image_id: "sha256:a".into(),
-                            condition,
-                            restart_policy: RestartPolicy::default(),
-                        }),
+                        old: condition
+                            .map(|condition| Replica {
+                                condition,
+                                ..Replica::default()
+                            })
+                            .into_iter()
+                            .collect(),
                     },
                     event => event,
                 };

@@ -9,10 +9,11 @@ use crate::docker::credentials;
 use crate::docker::pull::PullError;
 use crate::docker::{Container, Docker};
 use crate::driver::project::ServiceModel;
-use crate::driver::{ComposeDriver, docker_cause, env_file};
+use crate::driver::{Driver, as_replica, docker_cause, env_file};
 use crate::probe::verify::Checks;
 use crate::registry;
 use crate::settings::{Service, Settings};
+use crate::way_back::{self, WayBack};
 
 /// What would happen.
 #[derive(Debug, Clone, Serialize)]
@@ -49,7 +50,7 @@ pub struct Plan {
 /// A [`Cause`] when not even the Compose project or Docker can be read.
 pub async fn plan(
     settings: &Settings,
-    driver: &ComposeDriver,
+    driver: &Driver,
     service: &Service,
     tag: &Tag,
 ) -> Result<Plan, Cause> {
@@ -60,14 +61,30 @@ pub async fn plan(
         .map_err(|error| docker_cause(Step::Prepare, &error))?;
     let model = driver.read(service, tag).await?;
     let mut refused_because = Vec::new();
-    let present = driver.present(&model).await;
-    let current = present.map_or_else(
-        |cause| {
-            refused_because.push(cause.detail);
-            None
-        },
-        |present| present.current,
-    );
+    let present = driver.present(&model.project, &model.compose_service).await;
+    let present = present.map_err(|error| docker_cause(Step::Prepare, &error))?;
+    let current = present.only().unwrap_or_else(|cause| {
+        refused_because.push(cause.detail);
+        None
+    });
+    let rollback_to = match current {
+        Some(container) => {
+            let old = as_replica(container);
+            match way_back::find(driver, service, &[old], &model).await? {
+                WayBack::SameContainer => {
+                    format!("the very same container, {}", describe(container))
+                }
+                WayBack::PreviousImage { missing } => format!(
+                    "the previous image in the present definition of the service, because {missing}"
+                ),
+                WayBack::None { missing } => {
+                    refused_because.push(format!("no_way_back: {missing}"));
+                    format!("nothing: {missing}")
+                }
+            }
+        }
+        None => "nothing: this would be the first deployment".to_owned(),
+    };
     let (mut order, mut because) = match strategy(&model.facts) {
         Strategy::StopFirst { because } => ("stop-first", because),
         Strategy::Refused { why, hint } => {
@@ -84,7 +101,7 @@ pub async fn plan(
     }
     let (image_found, obstacle) = look_for_image(settings, docker, &model).await;
     refused_because.extend(obstacle);
-    if let Some(container) = &current
+    if let Some(container) = current
         && container.image_ref == model.image
         && container.condition().is_good()
     {
@@ -98,21 +115,18 @@ pub async fn plan(
         image_found,
         tag_variable: model.tag_variable.clone(),
         env_file: env_file::env_file(service, &model).display().to_string(),
-        running: current.as_ref().map(describe),
+        running: current.map(describe),
         strategy: if refused_because.is_empty() {
             order
         } else {
             "refused"
         },
         because,
-        verified_by: match &current {
+        verified_by: match current {
             Some(container) => Checks::new(service, model.monitor, container).to_string(),
             None => "the health check of the new container or the configured probe".to_owned(),
         },
-        rollback_to: match &current {
-            Some(container) => format!("the very same container, {}", describe(container)),
-            None => "nothing: this would be the first deployment".to_owned(),
-        },
+        rollback_to,
         refused_because,
     })
 }

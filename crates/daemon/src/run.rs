@@ -9,7 +9,7 @@ use cutover_core::deployment::UnixMillis;
 
 use crate::deployer::Deployer;
 use crate::docker::{Docker, DockerError};
-use crate::driver::ComposeDriver;
+use crate::driver::{ComposeDriver, Driver};
 use crate::driver::command::Compose;
 use crate::http::{self, HttpError};
 use crate::journal::{Journal, JournalError, Opened, Retention};
@@ -97,6 +97,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         ask_for_an_operator(&settings, &journal, broken).await?;
     }
     let driver = ComposeDriver::new(docker, compose, directory).map_err(unusable)?;
+    let driver = Driver::Compose(driver);
     let deployer = Deployer::new(&settings, driver, journal.clone());
 
     let journal_to_prune = journal.clone();

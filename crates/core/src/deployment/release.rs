@@ -1,5 +1,7 @@
 //! What events speak of: the request, the image, the container that is replaced and the one that comes.
 
+use std::collections::BTreeMap;
+
 use crate::cause::Cause;
 use crate::names::{DeliveryId, DeploymentId, ServiceName, Tag};
 
@@ -20,6 +22,18 @@ pub struct Request {
     pub fingerprint: String,
     /// For a rollback by hand: the deployment whose release comes back, from local images only.
     pub rollback_to: Option<DeploymentId>,
+    /// Whether a way back must exist.
+    pub way_back: WayBack,
+}
+
+/// Whether a deployment may switch although the previous release could not be brought back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WayBack {
+    /// It may not.
+    #[default]
+    Needed,
+    /// An operator decided that it may.
+    Waived,
 }
 
 /// An image with no doubt left about which one it is.
@@ -34,7 +48,7 @@ pub struct PinnedImage {
 }
 
 /// How the previous container was found, before anything was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Condition {
     /// It ran and its health check passed.
     Healthy,
@@ -44,7 +58,10 @@ pub enum Condition {
     Starting,
     /// It ran and its health check did not pass.
     Unhealthy,
+    /// Its process ended again and again: Docker was about to start it once more, or had done so a moment ago.
+    Restarting,
     /// It did not run.
+    #[default]
     Stopped,
 }
 
@@ -57,21 +74,15 @@ impl Condition {
             Self::Running => "running",
             Self::Starting => "starting",
             Self::Unhealthy => "unhealthy",
+            Self::Restarting => "restarting",
             Self::Stopped => "stopped",
         }
     }
 
-    /// Whether it is in order: a container like this is worth keeping, and is verified after a rollback.
+    /// Whether it was proven: only of a container like this does a rollback say that it was verified.
     #[must_use]
     pub fn is_good(self) -> bool {
         matches!(self, Self::Healthy | Self::Running)
-    }
-
-    /// Whether it is verified when it is put back. What was unhealthy or stopped is put back as it was found:
-    /// there was nothing to prove then either.
-    #[must_use]
-    pub fn is_verified_after_rollback(self) -> bool {
-        self.is_good() || self == Self::Starting
     }
 
     /// Whether the container ran.
@@ -82,7 +93,7 @@ impl Condition {
 }
 
 /// Docker's restart policy of a container.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct RestartPolicy {
     /// `no`, `always`, `unless-stopped` or `on-failure`; empty means `no`.
     pub name: String,
@@ -90,32 +101,49 @@ pub struct RestartPolicy {
     pub retries_max: i64,
 }
 
-/// The container that a deployment replaces.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Previous {
-    /// Its id.
+/// One container of one Compose service: one that a deployment replaces, or one that takes its place.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Replica {
+    /// The Compose project; empty in the records of 0.1.0.
+    pub project: String,
+    /// The Compose service; empty in the records of 0.1.0.
+    pub service: String,
+    /// Compose's number of the container within the service, from 1.
+    pub number: u32,
+    /// The container's id.
     pub container: String,
-    /// Its name.
+    /// The name under which it serves: the one that it was found with, or gets at the switch.
     pub name: String,
     /// The image reference that it was created from.
     pub image: String,
     /// The id of that image.
     pub image_id: String,
-    /// How it was found.
-    pub condition: Condition,
-    /// The restart policy that it had.
+    /// The restart policy with which it serves: the one that it was found with, or gets after the commit.
     pub restart_policy: RestartPolicy,
+    /// The names under which each network knows it, by the network's name.
+    pub aliases: BTreeMap<String, Vec<String>>,
+    /// How it was found before anything was done; a new one was never started and is `Stopped`.
+    pub condition: Condition,
 }
 
-/// The container that Compose created for a deployment.
+/// A previous container that was gone, or could not be started again, and was created anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Staged {
-    /// Its id.
-    pub container: String,
-    /// The name that it gets at the switch.
-    pub name: String,
-    /// The restart policy that the Compose file asks for; it gets it after the commit.
-    pub restart_policy: RestartPolicy,
+pub struct Recreated {
+    /// The id of the container in whose place it is.
+    pub replaces: String,
+    /// The new container, which is from here on the one to restore.
+    pub replica: Replica,
+    /// What it was made of.
+    pub from: Origin,
+}
+
+/// What a container that is created again is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// The recorded configuration of the container that is gone, and its image.
+    SameConfiguration,
+    /// The previous image in the present definition of the service, through Compose.
+    PreviousImage,
 }
 
 /// Why the new release failed, with what its container wrote last.

@@ -2,7 +2,8 @@
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{
-    Condition, Event, Failure, PinnedImage, Previous, Request, RestartPolicy, Staged, next_status,
+    Condition, Event, Failure, Origin, PinnedImage, Recreated, Replica, Request, RestartPolicy,
+    WayBack, next_status,
 };
 use cutover_core::names::{DeliveryId, DeploymentId, ServiceName, Tag};
 use proptest::option;
@@ -37,8 +38,9 @@ pub(crate) fn any_event() -> impl Strategy<Value = Event> {
     let goes_on = prop_oneof![
         text().prop_map(|reference| Event::PullStarted { reference }),
         any_image().prop_map(Event::ImagePinned),
-        option::of(any_previous()).prop_map(|previous| Event::StageStarted { previous }),
-        any_staged().prop_map(Event::Staged),
+        any_replicas().prop_map(|old| Event::StageStarted { old }),
+        any_replicas().prop_map(|new| Event::Staged { new }),
+        any_recreated().prop_map(Event::Recreated),
         Just(Event::SwitchStarted),
         any_ms().prop_map(|outage_ms| Event::Switched { outage_ms }),
         text().prop_map(|checks| Event::VerifyStarted { checks }),
@@ -53,7 +55,7 @@ pub(crate) fn any_event() -> impl Strategy<Value = Event> {
         text().prop_map(|container| Event::FoundUnchanged { container }),
         Just(Event::Succeeded),
         any_failure().prop_map(Event::Failed),
-        Just(Event::RolledBack),
+        Just(Event::RolledBack { condition: None }),
         (any_cause(), text()).prop_map(|(cause, runs)| Event::RollbackFailed { cause, runs }),
         text().prop_map(|why| Event::Cancelled { why }),
     ];
@@ -90,9 +92,10 @@ fn any_request() -> impl Strategy<Value = Request> {
         option::of(any::<u64>()),
         text(),
         option::of(any::<u32>()),
+        select(vec![WayBack::Needed, WayBack::Waived]),
     )
         .prop_map(
-            |(service, tag, digest, actor, delivery_id, fingerprint, rollback_to)| Request {
+            |(service, tag, digest, actor, delivery_id, fingerprint, rollback_to, way_back)| Request {
                 service: ServiceName::new(service).expect("a service"),
                 tag: Tag::new(&format!("{tag:040x}")).expect("a tag"),
                 digest,
@@ -104,6 +107,7 @@ fn any_request() -> impl Strategy<Value = Request> {
                     let uuid = format!("{id:08x}-7c1a-7abc-8def-0123456789ab");
                     DeploymentId::new(&uuid).expect("a UUID")
                 }),
+                way_back,
             },
         )
 }
@@ -120,31 +124,46 @@ fn any_policy() -> impl Strategy<Value = RestartPolicy> {
     (text(), any::<i64>()).prop_map(|(name, retries_max)| RestartPolicy { name, retries_max })
 }
 
-fn any_previous() -> impl Strategy<Value = Previous> {
+fn any_replicas() -> impl Strategy<Value = Vec<Replica>> {
+    prop::collection::vec(any_replica(), 0..3)
+}
+
+fn any_replica() -> impl Strategy<Value = Replica> {
     let condition = select(vec![
         Condition::Healthy,
         Condition::Running,
         Condition::Starting,
         Condition::Unhealthy,
+        Condition::Restarting,
         Condition::Stopped,
     ]);
-    (text(), text(), text(), text(), condition, any_policy()).prop_map(
-        |(container, name, image, image_id, condition, restart_policy)| Previous {
-            container,
-            name,
-            image,
-            image_id,
-            condition,
-            restart_policy,
+    let aliases = prop::collection::btree_map(text(), prop::collection::vec(text(), 0..2), 0..2);
+    let names = (text(), text(), text(), text(), text(), text());
+    (names, any::<u32>(), condition, any_policy(), aliases).prop_map(
+        |(names, number, condition, restart_policy, aliases)| {
+            let (project, service, container, name, image, image_id) = names;
+            Replica {
+                project,
+                service,
+                number,
+                container,
+                name,
+                image,
+                image_id,
+                restart_policy,
+                aliases,
+                condition,
+            }
         },
     )
 }
 
-fn any_staged() -> impl Strategy<Value = Staged> {
-    (text(), text(), any_policy()).prop_map(|(container, name, restart_policy)| Staged {
-        container,
-        name,
-        restart_policy,
+fn any_recreated() -> impl Strategy<Value = Recreated> {
+    let from = select(vec![Origin::SameConfiguration, Origin::PreviousImage]);
+    (text(), any_replica(), from).prop_map(|(replaces, replica, from)| Recreated {
+        replaces,
+        replica,
+        from,
     })
 }
 

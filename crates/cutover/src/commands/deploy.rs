@@ -39,6 +39,10 @@ pub(crate) struct DeployArgs {
     #[arg(long, value_name = "ID")]
     delivery_id: Option<String>,
 
+    /// Go on although the previous release could not be brought back if this one fails; on the server only
+    #[arg(long)]
+    no_way_back: bool,
+
     #[command(flatten)]
     client: ClientArgs,
 
@@ -57,6 +61,11 @@ pub(crate) struct DeployArgs {
 pub(crate) fn run(args: DeployArgs) -> anyhow::Result<ExitCode> {
     let endpoint = Endpoint::from_arguments(&args.client)?;
     let secret = signing_secret(&endpoint, &args)?;
+    if args.no_way_back && matches!(endpoint, Endpoint::Network(_)) {
+        let hint = "run `cutover deploy --no-way-back` on the server itself, over its unix socket";
+        let refused = "a signed request cannot decide that there need be no way back";
+        return Err(Failure::usage(refused, hint).into());
+    }
     let client = Client::open(endpoint, None)?;
     let format = Format::of(&args.client);
     let give_up_after = Duration::from_secs(args.patience.give_up_after);
@@ -71,6 +80,7 @@ pub(crate) fn run(args: DeployArgs) -> anyhow::Result<ExitCode> {
         delivery_id: Some(delivery_id),
         timestamp: None,
         image_digest: args.digest,
+        no_way_back: args.no_way_back.then_some(true),
     };
     let submission = Submission::deploy(request, secret);
     converse(format, async {

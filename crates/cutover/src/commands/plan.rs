@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use cutover_core::names::{ServiceName, Tag};
 use cutover_daemon::docker::Docker;
-use cutover_daemon::driver::ComposeDriver;
+use cutover_daemon::driver::{ComposeDriver, Driver};
 use cutover_daemon::driver::command::Compose;
 use cutover_daemon::plan::{Plan, plan};
 use cutover_daemon::settings::{self, Settings};
@@ -84,7 +84,7 @@ async fn look(settings: &Settings, args: &PlanArgs) -> anyhow::Result<Plan> {
         &settings.server.state_directory,
     )
     .context("the state directory cannot be used")?;
-    plan(settings, &driver, service, &tag)
+    plan(settings, &Driver::Compose(driver), service, &tag)
         .await
         .map_err(|cause| anyhow::anyhow!("{}; {}", cause.detail, cause.code.hint()))
 }

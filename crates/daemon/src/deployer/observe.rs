@@ -1,51 +1,50 @@
 //! What a run reads off the containers of the service.
 
+use std::collections::BTreeSet;
+use std::fmt;
+
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::{Condition, PinnedImage, Previous, Status};
+use cutover_core::deployment::{Condition, PinnedImage, Replica, Status};
 use cutover_core::mask;
 use cutover_core::names::DeploymentId;
+use jiff::Timestamp;
 
 use super::causes::journal_cause;
-use super::run::Run;
+use super::context::Run;
 use crate::docker::container::EnvVar;
 use crate::docker::{Container, ContainerEvents, DockerError};
-use crate::driver::{ComposeDriver, DEPLOYMENT_LABEL, Present, Target, docker_cause};
+use crate::driver::{Driver, Present, Target, docker_cause};
+use crate::labels;
 use crate::probe::verify::{self, Checks};
 use crate::settings;
 
 /// Somebody may have typed `docker compose` while the image was pulled.
-pub(super) async fn unchanged_since(
-    driver: &ComposeDriver,
-    previous: Option<&Previous>,
-) -> Result<(), Cause> {
-    let Some(old) = previous else { return Ok(()) };
-    let found = driver
-        .docker()
-        .container(&old.container)
-        .await
-        .map_err(|error| docker_cause(Step::Stage, &error))?;
-    match found {
-        Some(now) if now.state.running == old.condition.ran() => Ok(()),
-        _ => Err(Cause::new(
-            Code::Interfered,
-            Step::Stage,
-            format!(
-                "the container {} was changed by somebody else during the deployment; cutover changed nothing",
-                old.name
-            ),
-        )),
+pub(super) async fn unchanged_since(driver: &Driver, old: &[Replica]) -> Result<(), Cause> {
+    for old in old {
+        let found = driver.docker().container(&old.container).await;
+        match found.map_err(|error| docker_cause(Step::Stage, &error))? {
+            Some(now) if now.state.running == old.condition.ran() => {}
+            _ => {
+                let detail = format!(
+                    "the container {} was changed by somebody else during the deployment; cutover changed nothing",
+                    old.name
+                );
+                return Err(Cause::new(Code::Interfered, Step::Stage, detail));
+            }
+        }
     }
+    Ok(())
 }
 
 /// Whether what runs is this very release, proven and in order.
-pub(super) async fn already_runs(
+pub(super) async fn runs_release(
     run: &Run,
     target: Target<'_>,
     present: &Present,
     image: &PinnedImage,
 ) -> Result<bool, Cause> {
     let driver = &run.driver;
-    Ok(match &present.current {
+    Ok(match present.current.first() {
         Some(container) => {
             present.parked.is_empty()
                 && container.condition().is_good()
@@ -60,7 +59,7 @@ pub(super) async fn already_runs(
 /// Whether the container was not left by a deployment that did not succeed: one that needs an operator leaves
 /// what runs alone, without its restart policy and without a proof.
 async fn is_proven(run: &Run, container: &Container) -> Result<bool, Cause> {
-    let label = container.labels.get(DEPLOYMENT_LABEL);
+    let label = container.labels.get(labels::DEPLOYMENT);
     let Some(id) = label.and_then(|id| DeploymentId::new(id).ok()) else {
         return Ok(true);
     };
@@ -73,7 +72,7 @@ async fn is_proven(run: &Run, container: &Container) -> Result<bool, Cause> {
 /// Whether a container that Docker finds in order passes the configured probes as well. Without any, there is
 /// nothing that Docker has not said already.
 async fn answers(
-    driver: &ComposeDriver,
+    driver: &Driver,
     service: &settings::Service,
     container: &Container,
 ) -> Result<bool, Cause> {
@@ -83,19 +82,21 @@ async fn answers(
     let failed = |error| docker_cause(Step::Pull, &error);
     let events = watch(driver, &container.id).await.map_err(failed)?;
     let checks = Checks::new(service, None, container).for_rollback();
-    let verified = verify::verify(driver.docker(), events, &container.id, &checks).await;
+    let docker = driver.docker();
+    let verified = verify::verify(docker, events, &container.id, &checks, None).await;
     Ok(verified.is_ok())
 }
 
 /// After Compose's last hook and before the commit: the new container was proven before the hooks ended, and
 /// a restart of Docker may have started the previous one beside it.
 pub(super) async fn still_runs(
-    driver: &ComposeDriver,
-    previous: Option<&Previous>,
+    driver: &Driver,
+    old: &[Replica],
     container: &str,
+    born: Option<Timestamp>,
 ) -> Result<(), Cause> {
     let failed = |error| docker_cause(Step::Verify, &error);
-    if let Some(old) = previous {
+    for old in old {
         let old = driver.docker().container(&old.container).await;
         if old.map_err(failed)?.is_some_and(|old| old.state.running) {
             let what =
@@ -108,6 +109,9 @@ pub(super) async fn still_runs(
         Some(now) if !now.state.running || now.state.restarting => {
             (Code::ContainerExited, "it ended after it was healthy")
         }
+        Some(now) if now.state.started_at != born => {
+            (Code::ContainerExited, "it was restarted after it was healthy")
+        }
         Some(now) if now.condition() == Condition::Unhealthy => {
             (Code::Unhealthy, "it became unhealthy after it was healthy")
         }
@@ -117,28 +121,71 @@ pub(super) async fn still_runs(
     Err(Cause::new(code, Step::Verify, what))
 }
 
-pub(super) async fn watch(
-    driver: &ComposeDriver,
-    container: &str,
-) -> Result<ContainerEvents, DockerError> {
-    driver.docker().watch_container(container).await
+/// What runs of a service. `Display` says it for a person.
+#[derive(Debug, Default)]
+pub(super) struct Runs {
+    /// The ids of the containers that run.
+    pub(super) ids: BTreeSet<String>,
+    words: Vec<String>,
+    unknown: Option<String>,
 }
 
-pub(super) fn as_previous(container: &Container) -> Previous {
-    Previous {
-        container: container.id.clone(),
-        name: container.name.clone(),
-        image: container.image_ref.clone(),
-        image_id: container.image_id.clone(),
-        condition: container.condition(),
-        restart_policy: container.restart_policy.clone(),
+impl fmt::Display for Runs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.unknown {
+            Some(why) => write!(f, "unknown, because Docker does not say: {why}"),
+            None if self.words.is_empty() => f.write_str("no container of the service"),
+            None => f.write_str(&self.words.join(" and ")),
+        }
     }
 }
 
-/// The checks for a container of which only the id is known; `None` if it is gone.
-pub(super) async fn checks_of(run: &Run, container: &str) -> Result<Option<Checks>, DockerError> {
-    let found = run.driver.docker().container(container).await?;
-    Ok(found.map(|container| Checks::new(&run.service, None, &container)))
+/// Every container of the deployment's service that runs.
+pub(super) async fn what_runs(run: &Run) -> Runs {
+    let mut runs = Runs::default();
+    match look_at_service(run).await {
+        Ok(found) => {
+            for (which, container) in found {
+                let Container {
+                    name, image_ref, ..
+                } = &container;
+                runs.words
+                    .push(format!("the {which} container {name} ({image_ref})"));
+                runs.ids.insert(container.id);
+            }
+        }
+        Err(why) => runs.unknown = Some(why),
+    }
+    runs
+}
+
+async fn look_at_service(run: &Run) -> Result<Vec<(&'static str, Container)>, String> {
+    let words = |error: DockerError| error.to_string();
+    let deployment = run.deployment();
+    let look = run.driver.look(deployment).await.map_err(words)?;
+    let mut all: Vec<(&'static str, Container)> = Vec::new();
+    for (which, found) in [("previous", look.old), ("new", look.new)] {
+        let there = found.into_iter().filter_map(|found| found.container);
+        all.extend(there.map(|container| (which, container)));
+    }
+    all.extend(look.strangers.into_iter().map(|other| ("other", other)));
+    if deployment.old.is_empty() && deployment.new.is_empty() {
+        // Nothing is recorded of its containers yet.
+        let project = run.driver.project_of(&run.service).await;
+        let project = project.map_err(|cause| cause.detail)?;
+        let service = &run.service.compose_service;
+        let present = run.driver.present(&project, service).await.map_err(words)?;
+        all.extend(present.current.into_iter().map(|one| ("present", one)));
+    }
+    all.retain(|(_, container)| container.state.running);
+    Ok(all)
+}
+
+pub(super) async fn watch(
+    driver: &Driver,
+    container: &str,
+) -> Result<ContainerEvents, DockerError> {
+    driver.docker().watch_container(container).await
 }
 
 pub(super) fn secret_values(container: &Container) -> Vec<String> {

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
-use super::Live;
+use super::words::Live;
 use crate::docker::Docker;
 
 /// What an answer carries: enough for a stack trace, little enough for a job summary.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use cutover_core::deployment::{Deployment, Event, UnixMillis};
+use cutover_core::deployment::{Deployment, Event, UnixMillis, next_status};
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
-use super::Live;
+use super::words::Live;
 use crate::journal::{Journal, JournalError};
 
 /// How long an event that must not hold anything up waits for the disk.
@@ -112,7 +112,9 @@ impl Record {
     /// Says something that does not change the outcome.
     pub(super) async fn warn(&mut self, what: String) {
         tracing::warn!(deployment.id = %self.deployment.id, service.name = %self.deployment.request.service, "{what}");
-        self.anyway(Event::Warned { what }).await;
+        if next_status(Some(self.deployment.status()), &Event::Warned { what: String::new() }).is_ok() {
+            self.anyway(Event::Warned { what }).await;
+        }
     }
 
     async fn write_unwritten(&mut self) -> Result<(), JournalError> {

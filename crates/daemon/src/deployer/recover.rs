@@ -10,13 +10,17 @@ use std::time::Duration;
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{Deployment, Event, Failure, Status};
 use cutover_core::names::ServiceName;
-use cutover_core::recovery::{RECOVERIES_MAX, Recovery, recover};
+use cutover_core::recovery::{Recovery, recover};
+use cutover_core::switch::Goal;
 use tokio::task::JoinSet;
 
+use super::context::Run;
+use super::journey::{Doubt, Journey};
+use super::keep_trying::forget;
 use super::record::now;
+use super::rest::Rest;
 use super::roll_back::{self, ask_operator};
 use super::roll_forward::{Known, roll_forward};
-use super::run::Run;
 use super::{Deployer, Readiness};
 use crate::docker::Docker;
 use crate::settings;
@@ -42,6 +46,7 @@ pub(super) async fn recover_all(deployer: &Deployer) {
         services.spawn(recover_service(deployer.clone(), deployments));
     }
     let again = services.join_all().await;
+    deployer.resume_trying().await;
     deployer
         .accept_work(again.into_iter().flatten().collect())
         .await;
@@ -85,18 +90,21 @@ async fn what_is_unfinished(deployer: &Deployer) -> Option<Vec<Deployment>> {
     }
 }
 
-/// How often the removal of a container that was never started is tried.
-const DISCARD_ATTEMPTS: u32 = 10;
+impl Deployer {
+    /// The service as configured; what was begun for one that is not configured any more is put right all the
+    /// same: that takes its containers, and no Compose file.
+    pub(super) fn configured_or_bare(&self, name: &ServiceName) -> Arc<settings::Service> {
+        let bare = || Arc::new(settings::Service::new(name.clone(), Vec::new()));
+        self.configured(name).unwrap_or_else(bare)
+    }
+}
 
 /// Returns a deployment that is to be run from its beginning.
 async fn recover_one(deployer: &Deployer, deployment: Deployment) -> Option<Deployment> {
     let id = deployment.id.clone();
     let name = &deployment.request.service;
-    let configured = deployer.configured(name);
-    let is_configured = configured.is_some();
-    // What was begun is put right all the same: that takes the containers, and no Compose file.
-    let service =
-        configured.unwrap_or_else(|| Arc::new(settings::Service::new(name.clone(), Vec::new())));
+    let is_configured = deployer.configured(name).is_some();
+    let service = deployer.configured_or_bare(name);
     let decision = recover(&deployment, now(), service.progress_deadline)?;
     tracing::warn!(
         deployment.id = %id, service.name = %name,
@@ -104,31 +112,38 @@ async fn recover_one(deployer: &Deployer, deployment: Deployment) -> Option<Depl
     );
     let mut run = deployer.run_of(deployment.clone(), service);
     run.record.anyway(Event::RecoveryStarted).await;
-    match decision {
+    let rest = match decision {
         Recovery::RunAgain if is_configured => {
             // Its events go on from here.
             deployer.record_all(&mut run).await;
-            return Some(run.record.deployment().clone());
+            return Some(run.deployment().clone());
         }
         Recovery::RunAgain => {
             let detail = "the service is not configured any more, and nothing was changed";
             fail(&mut run, Code::Interrupted, Step::Recover, detail).await;
+            None
         }
         Recovery::GiveUp => {
             let detail = "cutover was restarted before anything was changed, and the deployment's time was over by then or it had been begun too often";
             fail(&mut run, Code::DeadlineExceeded, Step::Pull, detail).await;
+            None
         }
         Recovery::Discard => discard(&mut run).await,
         Recovery::RollBack => roll_back(&mut run).await,
         Recovery::RollForward => roll_forward(&mut run, Known::Nothing).await,
-        Recovery::AskOperator => give_up(&mut run, &deployment).await,
-    }
+        Recovery::AskOperator => Some(give_up(&mut run, &deployment).await),
+    };
     deployer.finish(&mut run).await;
+    match rest {
+        Some(rest) => deployer.keep_trying(run, rest),
+        None if run.deployment().status().is_end() => forget(&run).await,
+        None => {}
+    }
     None
 }
 
-/// Taken up too often: somebody has to look, and one of the two containers runs meanwhile.
-async fn give_up(run: &mut Run, found: &Deployment) {
+/// Taken up too often: an operator is told before anything else, and then it is gone on with.
+async fn give_up(run: &mut Run, found: &Deployment) -> Rest {
     let cause = interrupted("cutover died several times while it finished this deployment");
     if matches!(found.status(), Status::Switching | Status::Verifying) {
         let failure = Failure {
@@ -137,50 +152,44 @@ async fn give_up(run: &mut Run, found: &Deployment) {
         };
         run.record.anyway(Event::RollbackStarted(failure)).await;
     }
-    // Once: it may be what cutover dies of.
-    if found.recoveries == RECOVERIES_MAX {
-        let old = found.previous.as_ref().filter(|old| old.condition.ran());
-        let old = old.map(|old| old.container.as_str());
-        let new = found.staged.as_ref().map(|new| new.container.as_str());
-        let committed = new.filter(|_| found.status() == Status::Committed);
-        let both: Vec<&str> = old.into_iter().chain(new).collect();
-        let startable: Vec<&str> = old.into_iter().chain(committed).collect();
-        run.driver.ensure_one_runs(&both, &startable).await;
-    }
-    ask_operator(run, cause).await;
+    let goal = match found.status() {
+        Status::Committed => Goal::New,
+        _ => Goal::Old,
+    };
+    let rest = Rest::Way(Box::new(Journey::new(goal, Doubt::Stopping, None)));
+    ask_operator(run, cause, Some(&rest)).await;
+    rest
 }
 
 /// A container may have been created; it was never started.
-async fn discard(run: &mut Run) {
-    let id = run.record.deployment().id.clone();
-    let mut detail =
-        "cutover was restarted before the switch; the new container, never started, was removed"
-            .to_owned();
-    let mut attempt = 1;
-    while let Err(cause) = run.driver.discard(&id).await {
-        if attempt == DISCARD_ATTEMPTS {
-            // The next deployment of the service clears it away; the other services must not wait for it.
-            detail = format!(
-                "cutover was restarted before the switch; the new container, never started, is left over: {}",
+async fn discard(run: &mut Run) -> Option<Rest> {
+    let id = run.deployment().id.clone();
+    let (detail, rest) = match run.driver.discard(&id).await {
+        Ok(()) => (
+            "cutover was restarted before the switch; the new container, never started, was removed"
+                .to_owned(),
+            None,
+        ),
+        Err(cause) => (
+            format!(
+                "cutover was restarted before the switch; the new container, never started, could not be removed yet: {}",
                 cause.detail
-            );
-            break;
-        }
-        tracing::warn!(deployment.id = %id, cause = cause.detail, "the staged container could not be removed yet");
-        tokio::time::sleep(DOCKER_PAUSE).await;
-        attempt += 1;
-    }
+            ),
+            Some(Rest::Discard),
+        ),
+    };
     fail(run, Code::Interrupted, Step::Recover, &detail).await;
+    rest
 }
 
-async fn roll_back(run: &mut Run) {
+async fn roll_back(run: &mut Run) -> Option<Rest> {
     // A rollback that was under way keeps its cause.
     let failure = run.record.deployment().failure.clone();
     let failure = failure.unwrap_or_else(|| Failure {
         cause: interrupted("cutover was restarted during the switch"),
         log: Vec::new(),
     });
-    roll_back::roll_back(run, failure, None).await;
+    roll_back::roll_back(run, failure, None).await
 }
 
 async fn fail(run: &mut Run, code: Code, step: Step, detail: &str) {

@@ -1,238 +1,110 @@
-//! Going back: the previous container is put back and proven, or an operator is asked.
+//! Going back: the previous containers are put back as they were found, and proven.
 //!
-//! A record that cannot be written does not stop it, and a rollback is never rolled back.
-
-use std::collections::BTreeMap;
-use std::time::Duration;
+//! A record that cannot be written does not stop it, and a rollback is never rolled back. When the first tries
+//! fail, the answer is given, an operator is told, and the trying goes on.
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::{Deployment, Event, Failure};
-use cutover_core::mask::Mask;
-use tokio::time::Instant;
+use cutover_core::deployment::{Condition, Event, Failure, Status};
+use cutover_core::switch::Goal;
 
-use super::causes::{masked, verify_cause};
-use super::observe::{secret_values, watch};
-use super::run::Run;
-use crate::docker::Container;
-use crate::driver::docker_cause;
+use super::context::Run;
+use super::journey::{Doubt, Journey};
+use super::observe::what_runs;
+use super::reach::{Budget, Reached, reach};
+use super::rest::Rest;
+use super::way_back::give_references_back;
 use crate::driver::project::ServiceModel;
-use crate::probe::verify::{self, Checks};
 
-/// How often putting the previous container back is tried before an operator is asked.
-const ROLLBACK_ATTEMPTS: u32 = 3;
-
-/// How long a Docker that does not answer is waited for in all. While it is away nothing runs that could be
-/// put right in another way.
-const DOCKER_PATIENCE: Duration = Duration::from_secs(3600);
-
-/// By these labels Compose says whose a container is.
-const PROJECT_LABEL: &str = "com.docker.compose.project";
-const SERVICE_LABEL: &str = "com.docker.compose.service";
-
-/// After its grace period a container is killed; so much later it has ended.
-const STOP_MARGIN: Duration = Duration::from_secs(1);
-
-/// Between two attempts at something that Docker refused.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
-
-/// Puts the previous container back and proves that it runs: by the service's settings and its own health
-/// check, which need not be those of the release that failed.
+/// Puts the previous containers back. Returns what is left to try.
 ///
-/// `model` is the service as Compose renders it, if that is known: for how long a container must run that has no
-/// check at all, and what is secret.
-pub(super) async fn roll_back(run: &mut Run, failure: Failure, model: Option<&ServiceModel>) {
-    let driver = run.driver.clone();
-    let deployment = run.record.deployment().clone();
+/// `model` is the service as Compose renders it, if that is known.
+pub(super) async fn roll_back(
+    run: &mut Run,
+    failure: Failure,
+    model: Option<&ServiceModel>,
+) -> Option<Rest> {
     let why = failure.cause.detail.clone();
-    run.record.anyway(Event::RollbackStarted(failure)).await;
-    let restored = restore_and_verify(run, &deployment, model).await;
-    if restored.is_ok()
-        && let Err(cause) = driver.discard(&deployment.id).await
-    {
-        let what = format!(
-            "the failed container could not be removed: {}",
-            cause.detail
+    if run.deployment().status() != Status::RollingBack {
+        run.record.anyway(Event::RollbackStarted(failure)).await;
+    }
+    let mut journey = Journey::new(Goal::Old, Doubt::Stopping, model.cloned());
+    let (cause, rest) = match reach(run, &mut journey, &Budget::answer()).await {
+        Reached::Goal => {
+            end_rolled_back(run, &journey, &why).await;
+            return None;
+        }
+        Reached::NotYet(cause) => (cause, Some(Rest::Way(Box::new(journey)))),
+        Reached::Rests(cause) => (cause, None),
+        Reached::CalledOff => return None,
+    };
+    let detail = format!(
+        "{}; before that the new release had failed: {why}",
+        cause.detail
+    );
+    ask_operator(run, Cause { detail, ..cause }, rest.as_ref()).await;
+    rest
+}
+
+/// The previous release is in its place again.
+pub(super) async fn end_rolled_back(run: &mut Run, journey: &Journey, why: &str) {
+    let deployment = run.deployment().clone();
+    if deployment.old.is_empty() {
+        if deployment.status() == Status::RollbackFailed {
+            return;
+        }
+        let detail = format!(
+            "{why}; this was the first deployment of the service, so there is nothing to go back to; the new container was removed"
         );
-        run.record.warn(what).await;
-    }
-    match (restored, deployment.previous) {
-        (Err(cause), _) => {
-            let detail = format!(
-                "{}; before that the new release had failed: {why}",
-                cause.detail
-            );
-            ask_operator(run, Cause { detail, ..cause }).await;
-        }
-        (Ok(()), Some(_)) => run.record.anyway(Event::RolledBack).await,
-        (Ok(()), None) => {
-            let detail = format!(
-                "{why}; this was the first deployment of the service, so there is nothing to go back to; the new container was removed"
-            );
-            let cause = Cause::new(Code::NoRollbackTarget, Step::RollBack, detail);
-            let runs = "no container of the service".to_owned();
-            run.record
-                .anyway(Event::RollbackFailed { cause, runs })
-                .await;
-        }
-    }
-}
-
-/// Starts the previous container again and proves it, trying a few times: what failed once may have been a
-/// restart of Docker in that moment, and the way back is the last one there is. A Docker that is away is waited
-/// for and costs no attempt.
-async fn restore_and_verify(
-    run: &mut Run,
-    deployment: &Deployment,
-    model: Option<&ServiceModel>,
-) -> Result<(), Cause> {
-    let patience_ends = Instant::now() + DOCKER_PATIENCE;
-    let mut attempt = 1;
-    let mut outage_ms = None;
-    loop {
-        wait_for_docker(run, patience_ends).await;
-        let Err(cause) = attempt_to_restore(run, deployment, model, &mut outage_ms).await else {
-            return Ok(());
-        };
-        let counts = run.driver.docker().ping().await.is_ok() || Instant::now() >= patience_ends;
-        if counts && attempt == ROLLBACK_ATTEMPTS {
-            return Err(cause);
-        }
-        let why = cause.detail;
-        let what = format!("attempt {attempt} to put the previous container back failed: {why}");
-        run.record.warn(what).await;
-        tokio::time::sleep(RETRY_PAUSE * attempt).await;
-        attempt += u32::from(counts);
-    }
-}
-
-/// `outage_ms` is how long the previous container did not run in the attempts before this one, once one of
-/// them has started it.
-async fn attempt_to_restore(
-    run: &mut Run,
-    deployment: &Deployment,
-    model: Option<&ServiceModel>,
-    outage_ms: &mut Option<u64>,
-) -> Result<(), Cause> {
-    let driver = run.driver.clone();
-    let previous = deployment.previous.as_ref();
-    let Some(old) = previous else {
-        let restored = driver.restore(&deployment.id, None).await?;
-        return restored.left_undone.map_or(Ok(()), Err);
-    };
-    let failed = |error| docker_cause(Step::RollBack, &error);
-    // Subscribed before the start, so that an exit cannot be missed.
-    let events = watch(&driver, &old.container).await.map_err(failed)?;
-    let restored = driver.restore(&deployment.id, previous).await?;
-    if outage_ms.is_none() || restored.outage_ms > 0 {
-        let all_ms = outage_ms.unwrap_or(0).saturating_add(restored.outage_ms);
-        *outage_ms = Some(all_ms);
+        let cause = Cause::new(Code::NoRollbackTarget, Step::RollBack, detail);
+        let runs = "no container of the service".to_owned();
         run.record
-            .anyway(Event::Restored { outage_ms: all_ms })
+            .anyway(Event::RollbackFailed { cause, runs })
             .await;
+        return;
     }
-    if let Some(cause) = restored.left_undone {
-        return Err(cause);
+    give_references_back(run).await;
+    if journey.outage_ms.is_none() {
+        record_restored(run, 0).await;
     }
-    if !old.condition.is_verified_after_rollback() {
-        return Ok(());
-    }
-    let found = driver.docker().container(&old.container).await;
-    let Some(container) = found.map_err(failed)? else {
-        return Err(Cause::new(
-            Code::RollbackFailed,
-            Step::RollBack,
-            "somebody removed the previous container",
-        ));
-    };
-    let monitor = model.and_then(|model| model.monitor);
-    let checks = Checks::new(&run.service, monitor, &container).for_rollback();
-    let checks = match restored.may_end_within {
-        Some(grace) => checks.perhaps_stopping(grace.saturating_add(STOP_MARGIN)),
-        None => checks,
-    };
-    let known = model.map_or(&[][..], |model| &model.secrets);
-    let mask = Mask::new(known.iter().cloned().chain(secret_values(&container)));
-    verify::verify(driver.docker(), events, &old.container, &checks)
-        .await
-        .map_err(|failure| masked(verify_cause(Step::RollBack, &failure), &mask))
+    let worst = deployment
+        .old
+        .iter()
+        .map(|old| old.condition)
+        .find(|condition| !condition.is_good());
+    let condition = Some(worst.unwrap_or(Condition::Healthy));
+    run.record.anyway(Event::RolledBack { condition }).await;
 }
 
-/// Waits until Docker answers: while it is away, nothing can be put back.
-async fn wait_for_docker(run: &mut Run, patience_ends: Instant) {
-    let docker = run.driver.docker().clone();
-    let mut told = false;
-    while let Err(error) = docker.ping().await
-        && Instant::now() < patience_ends
-    {
-        if !told {
-            let what = format!("waiting for Docker to put the previous container back: {error}");
-            run.record.warn(what).await;
-            told = true;
-        }
-        tokio::time::sleep(RETRY_PAUSE).await;
+/// Records for how long the previous containers did not run.
+pub(super) async fn record_restored(run: &mut Run, outage_ms: u64) {
+    // After a commit the new release is the one that counts.
+    let status = run.deployment().status();
+    if matches!(status, Status::RollingBack | Status::RollbackFailed) {
+        run.record.anyway(Event::Restored { outage_ms }).await;
     }
 }
 
-/// The rollback failed: say what runs, and leave it alone.
-pub(super) async fn ask_operator(run: &mut Run, cause: Cause) {
-    let runs = what_runs(run).await;
+/// The first tries failed: say what runs, and whether the trying goes on.
+pub(super) async fn ask_operator(run: &mut Run, cause: Cause, rest: Option<&Rest>) {
+    let runs = what_runs(run).await.to_string();
+    let detail = match rest {
+        Some(_) => format!("{}; cutover goes on trying", cause.detail),
+        None => cause.detail,
+    };
     // Whatever it was that failed, the request need not be sent again: somebody has to look.
+    let code = if run.deployment().old.is_empty() && run.deployment().status() != Status::Committed
+    {
+        Code::NoRollbackTarget
+    } else {
+        Code::RollbackFailed
+    };
     let cause = Cause {
-        code: Code::RollbackFailed,
+        code,
+        detail,
         ..cause
     };
     // The journal marks the service in the same transaction.
     run.record
         .anyway(Event::RollbackFailed { cause, runs })
         .await;
-}
-
-/// Every container of the service that runs, for a person.
-async fn what_runs(run: &Run) -> String {
-    let (docker, deployment) = (run.driver.docker(), run.record.deployment());
-    let old = deployment.previous.as_ref().map(|old| &old.container);
-    let new = deployment.staged.as_ref().map(|new| &new.container);
-    let mut of_service = None;
-    let mut found = BTreeMap::new();
-    let mut unknown = None;
-    for (which, id) in [("previous", old), ("new", new)] {
-        let Some(id) = id else { continue };
-        match docker.container(id).await {
-            Ok(Some(container)) => {
-                let label = |name: &str| container.labels.get(name).cloned();
-                of_service = of_service.or(label(PROJECT_LABEL).zip(label(SERVICE_LABEL)));
-                found.insert(container.id.clone(), (which, container));
-            }
-            Ok(None) => {}
-            Err(error) => unknown = Some(error.to_string()),
-        }
-    }
-    if let Some((project, service)) = of_service {
-        match docker.service_containers(&project, &service).await {
-            Ok(all) => {
-                for other in all {
-                    found.entry(other.id.clone()).or_insert(("other", other));
-                }
-            }
-            Err(error) => unknown = Some(error.to_string()),
-        }
-    }
-    let mut runs: Vec<String> = found
-        .into_values()
-        .filter(|(_, container)| container.state.running)
-        .map(
-            |(
-                which,
-                Container {
-                    name, image_ref, ..
-                },
-            )| { format!("the {which} container {name} ({image_ref})") },
-        )
-        .collect();
-    match unknown {
-        Some(why) => runs.push(format!("what Docker does not say: {why}")),
-        None if runs.is_empty() => runs.push("no container of the service".to_owned()),
-        None => {}
-    }
-    runs.join(" and ")
 }

@@ -3,12 +3,13 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use cutover_core::deployment::{Event, PinnedImage, Request, RestartPolicy, Staged, UnixMillis};
+use cutover_core::deployment::{Event, PinnedImage, Replica, Request, UnixMillis, WayBack};
 use cutover_core::names::{DeliveryId, Tag};
 use tempfile::TempDir;
 
 use super::*;
 use crate::docker::Docker;
+use crate::driver::ComposeDriver;
 use crate::driver::command::Compose;
 
 /// More than anything here takes.
@@ -43,6 +44,7 @@ impl Bare {
         let compose = Compose::find(&settings.docker).expect("a program");
         let docker = Docker::new(&settings.docker.socket);
         let driver = ComposeDriver::new(docker, compose, directory.path()).expect("a driver");
+        let driver = Driver::Compose(driver);
         let deployer = Deployer::new(&settings, driver, journal.clone());
         Self {
             settings,
@@ -62,6 +64,7 @@ impl Bare {
             delivery_id: Some(DeliveryId::new(delivery).expect("an id")),
             fingerprint: "f".to_owned(),
             rollback_to: None,
+            way_back: WayBack::Needed,
         };
         let id = DeploymentId::new(&uuid::Uuid::now_v7().to_string()).expect("an id");
         let created = self.journal.create(&id, &request, UnixMillis(1000)).await;
@@ -113,12 +116,14 @@ pub(crate) fn until_switched() -> Vec<Event> {
             digest: None,
             id: "sha256:i".to_owned(),
         }),
-        Event::StageStarted { previous: None },
-        Event::Staged(Staged {
-            container: "bbbb".to_owned(),
-            name: "shop-1".to_owned(),
-            restart_policy: RestartPolicy::default(),
-        }),
+        Event::StageStarted { old: vec![] },
+        Event::Staged {
+            new: vec![Replica {
+                container: "bbbb".to_owned(),
+                name: "shop-1".to_owned(),
+                ..Replica::default()
+            }],
+        },
         Event::SwitchStarted,
         Event::Switched { outage_ms: 0 },
         Event::VerifyStarted {

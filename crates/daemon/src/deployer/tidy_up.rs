@@ -11,7 +11,7 @@ use cutover_core::image::{Digest, ImageRef};
 use cutover_core::names::ServiceName;
 use cutover_core::retention::{Images, Removal, StoredImage, images_to_remove};
 
-use super::run::Run;
+use super::context::Run;
 use crate::docker::{Docker, DockerError};
 use crate::journal::JournalError;
 use crate::settings;
@@ -64,9 +64,10 @@ async fn removals(run: &Run, services: &Services) -> Result<Vec<Removal>, Journa
         .collect();
     let mut in_use: Vec<_> = all
         .iter()
-        .filter_map(|deployment| deployment.previous.as_ref())
-        .take(1)
-        .filter_map(|previous| previous.image_id.parse::<Digest>().ok())
+        .find(|deployment| !deployment.old.is_empty())
+        .into_iter()
+        .flat_map(|deployment| &deployment.old)
+        .filter_map(|old| old.image_id.parse::<Digest>().ok())
         .collect();
     for (name, other) in services.iter().filter(|(name, _)| *name != service) {
         let kept = run.journal.committed(name, other.keep_releases).await?;

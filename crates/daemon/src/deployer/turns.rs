@@ -3,11 +3,13 @@
 use cutover_core::admission::{
     self, Accepting, Admission, Asker, Refusal, Repetition, ServiceState,
 };
-use cutover_core::deployment::{Deployment, Event, Request, Status};
+use cutover_core::deployment::{Deployment, Event, Request, Status, WayBack};
 use cutover_core::names::{DeploymentId, ServiceName};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::context::Run;
+use super::keep_trying::forget;
 use super::record::now;
 use super::{
     Accepted, Deployer, Live, NewDeployment, Readiness, Refused, journal_refused, run, tidy_up,
@@ -68,6 +70,7 @@ impl Deployer {
             digest: None,
             actor,
             asker: Asker::Operator,
+            way_back: WayBack::Needed,
             delivery_id: None,
             fingerprint: String::new(),
         };
@@ -207,6 +210,7 @@ impl Deployer {
             delivery_id: new.delivery_id,
             fingerprint: new.fingerprint,
             rollback_to,
+            way_back: new.way_back,
         };
         self.journal()
             .create(&id, &request, now())
@@ -229,25 +233,33 @@ impl Deployer {
         }
     }
 
-    fn spawn(&self, mut run: run::Run) {
+    fn spawn(&self, mut run: Run) {
         let deployer = self.clone();
         self.inner.runs.spawn(async move {
+            deployer
+                .stop_trying(&run.deployment().request.service)
+                .await;
             let story = tokio::spawn(async move {
-                run::run_deployment(&mut run).await;
-                run
+                let rest = run::run_deployment(&mut run).await;
+                (run, rest)
             });
-            let mut run = match story.await {
-                Ok(run) => run,
+            let (mut run, rest) = match story.await {
+                Ok(ended) => ended,
                 Err(panic) => {
                     // Nobody knows how far it came but the journal: the next start puts it right.
                     tracing::error!(%panic, "a deployment hit a mistake in cutover; ending, to recover at the next start");
                     std::process::abort();
                 }
             };
-            let deployment = run.record.deployment().clone();
+            let deployment = run.deployment().clone();
             deployer.finish(&mut run).await;
             if deployment.image.is_some() && deployment.status() != Status::Unchanged {
                 tidy_up::prune_images(&run, &deployer.inner.services).await;
+            }
+            match rest {
+                Some(rest) => deployer.keep_trying(run, rest),
+                None if deployment.status().is_end() => forget(&run).await,
+                None => {}
             }
             deployer.next_turn(&deployment).await;
         });
@@ -267,8 +279,7 @@ impl Deployer {
             return self.end_waiting(next, Event::Cancelled { why }).await;
         }
         if *self.inner.accepting.borrow() == Accepting::ShuttingDown {
-            let failure = run::given_up_while_waiting();
-            self.end_waiting(next, Event::Failed(failure)).await;
+            self.end_waiting(next, run::given_up_while_waiting()).await;
             return;
         }
         self.take_turn(&mut turn, next);

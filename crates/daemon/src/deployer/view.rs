@@ -8,7 +8,6 @@ use cutover_core::names::{DeploymentId, ServiceName};
 use super::record::now;
 use super::{Deployer, Readiness, Refused, ServiceView, journal_refused};
 use crate::docker::Container;
-use crate::driver::project;
 
 /// Asking Docker whether it answers must not keep a client waiting that would rather hear "no".
 const READY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,12 +42,14 @@ impl Deployer {
         self.service(service).await
     }
 
-    /// Accepts deployments of `service` again, and takes back that it needs an operator.
+    /// Accepts deployments of `service` again, and takes back that it needs an operator: what is still tried to put
+    /// it back is called off, and what runs is left as it is.
     ///
     /// # Errors
     /// [`Refused::NotFound`], or [`Refused::JournalUnavailable`].
     pub async fn resume(&self, service: &ServiceName) -> Result<ServiceView, Refused> {
         self.turn(service)?;
+        self.stop_trying(service).await;
         self.inner
             .journal
             .clear_paused(service)
@@ -147,38 +148,17 @@ impl Deployer {
         let Some(service) = self.configured(name) else {
             return Ok(None);
         };
-        let known = self
-            .inner
-            .projects
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-            .cloned();
-        let project = match known {
-            Some(project) => project,
-            None => project::name(self.driver().compose(), &service)
-                .await
-                .map_err(|cause| cause.detail)?,
-        };
-        self.remember_project(name, &project);
-        let mut containers = self
+        let project = self.driver().project_of(&service).await;
+        let project = project.map_err(|cause| cause.detail)?;
+        let present = self
             .driver()
-            .docker()
-            .service_containers(&project, &service.compose_service)
+            .present(&project, &service.compose_service)
             .await
             .map_err(|error| error.to_string())?;
-        // One that runs before one that does not; the sort keeps Docker's order otherwise.
-        containers.sort_by_key(|container| !container.state.running);
-        Ok(containers.into_iter().next())
-    }
-
-    fn remember_project(&self, service: &ServiceName, project: &str) {
-        let mut projects = self
-            .inner
-            .projects
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        projects.insert(service.clone(), project.to_owned());
+        // In the middle of a switch there are two of one number, of which one runs, or none.
+        let all = [present.current, present.parked, present.leftovers].concat();
+        let running = all.iter().find(|container| container.state.running);
+        Ok(running.or(all.first()).cloned())
     }
 }
 
@@ -197,7 +177,7 @@ mod tests {
     use super::*;
     use crate::docker::Docker;
     use crate::docker::fake::{FakeDocker, Reply};
-    use crate::driver::ComposeDriver;
+    use crate::driver::{ComposeDriver, Driver};
     use crate::driver::command::Compose;
     use crate::journal::Journal;
     use crate::settings::{DockerSettings, Server, Settings};
@@ -220,7 +200,8 @@ mod tests {
             docker,
             services: std::collections::BTreeMap::new(),
         };
-        let deployer = Deployer::new(&settings, driver.expect("a directory"), journal);
+        let driver = Driver::Compose(driver.expect("a directory"));
+        let deployer = Deployer::new(&settings, driver, journal);
         deployer.set_readiness(Readiness::Ready);
         deployer
     }

@@ -15,6 +15,10 @@ use jiff::Timestamp;
 /// What is kept of the output of a health check, in characters; Docker keeps 4096 bytes.
 const HEALTH_OUTPUT_LEN_MAX: usize = 1000;
 
+/// A container that Docker had to start again is in a restart loop until it has run for so long; Docker itself
+/// forgets its back-off after ten seconds.
+const RESTARTED_LATELY: Duration = Duration::from_secs(60);
+
 /// One container.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Container {
@@ -44,6 +48,8 @@ pub struct Container {
     pub stop_timeout: Option<Duration>,
     /// Its addresses, over all its networks; empty while it does not run.
     pub addresses: Vec<IpAddr>,
+    /// The names under which each of its networks knows it, by the network's name.
+    pub aliases: BTreeMap<String, Vec<String>>,
     /// Where its ports are to be found.
     pub network: NetworkMode,
     /// The TCP ports that its image or its Compose file exposes, in ascending order.
@@ -154,7 +160,10 @@ impl Container {
         if !running || dead {
             return Condition::Stopped;
         }
-        if restarting || paused {
+        if restarting || self.was_restarted_lately(Timestamp::now()) {
+            return Condition::Restarting;
+        }
+        if paused {
             return Condition::Unhealthy;
         }
         match self.health {
@@ -163,6 +172,14 @@ impl Container {
             Some(HealthState::Starting) => Condition::Starting,
             Some(HealthState::Unhealthy) => Condition::Unhealthy,
         }
+    }
+
+    /// Whether its process ended and Docker started it again so lately that it may well end again. Docker's clock
+    /// is this machine's.
+    fn was_restarted_lately(&self, now: Timestamp) -> bool {
+        let started_at = self.state.started_at;
+        let lives = started_at.and_then(|at| Duration::try_from(now.duration_since(at)).ok());
+        self.state.restart_count > 0 && lives.is_some_and(|lives| lives < RESTARTED_LATELY)
     }
 
     /// Where a probe may reach it: at its own addresses, of which some may be in networks that this machine has
@@ -219,6 +236,7 @@ impl Container {
                 .and_then(|seconds| u64::try_from(seconds).ok())
                 .map(Duration::from_secs),
             addresses: addresses(answer.network_settings.as_ref()),
+            aliases: aliases(answer.network_settings.as_ref()),
             network,
             exposed_ports: tcp_ports(config.exposed_ports.as_deref().unwrap_or_default()),
             env: env(config.env.unwrap_or_default()),
@@ -308,6 +326,15 @@ fn addresses(settings: Option<&NetworkSettings>) -> Vec<IpAddr> {
         .values()
         .filter_map(|endpoint| text(&endpoint.global_ipv6_address));
     v4.chain(v6).collect()
+}
+
+fn aliases(settings: Option<&NetworkSettings>) -> BTreeMap<String, Vec<String>> {
+    settings
+        .and_then(|settings| settings.networks.as_ref())
+        .into_iter()
+        .flatten()
+        .map(|(name, endpoint)| (name.clone(), endpoint.aliases.clone().unwrap_or_default()))
+        .collect()
 }
 
 fn tcp_ports(exposed: &[String]) -> Vec<u16> {

@@ -27,23 +27,11 @@ const PING_INTERVAL: Duration = Duration::from_millis(250);
 /// How long one such look may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Between two looks at a container that is being removed by somebody else.
-const REMOVAL_INTERVAL: Duration = Duration::from_millis(50);
-
 /// Docker's grace period where a container names none.
 pub(crate) const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
-/// What becomes of the volumes that only this container uses and that have no name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AnonymousVolumes {
-    /// They stay; another container may have taken them over.
-    Keep,
-    /// They are removed with the container.
-    Remove,
-}
-
 /// One thing that Docker is told to do with a container.
-enum Effect {
+pub(super) enum Effect {
     Start,
     Unpause,
     Stop(StopContainerOptions),
@@ -157,36 +145,6 @@ impl Docker {
         self.ensure(&stop, id, bound).await
     }
 
-    /// Makes sure that the container is gone, whether it runs or not.
-    ///
-    /// # Errors
-    /// Docker's own words if it could not be removed.
-    pub async fn ensure_removed(
-        &self,
-        id: &str,
-        volumes: AnonymousVolumes,
-    ) -> Result<(), DockerError> {
-        let remove = Effect::Remove(RemoveContainerOptions {
-            v: volumes == AnonymousVolumes::Remove,
-            force: true,
-            link: false,
-        });
-        match self.ensure(&remove, id, self.bounds.remove).await {
-            Err(error) if error.is_not_found() => Ok(()),
-            // "Removal is already in progress": by somebody else, or by the call whose answer was lost.
-            Err(conflict @ DockerError::Conflict { .. }) => self
-                .bounded("awaiting a removal", self.bounds.remove, async {
-                    while self.container(id).await?.is_some() {
-                        tokio::time::sleep(REMOVAL_INTERVAL).await;
-                    }
-                    Ok(())
-                })
-                .await
-                .map_err(|_| conflict),
-            other => other,
-        }
-    }
-
     /// Makes sure that the container has this name.
     ///
     /// # Errors
@@ -226,7 +184,12 @@ impl Docker {
     }
 
     /// Tries `effect` until it took place, was refused, or its answer was lost too often.
-    async fn ensure(&self, effect: &Effect, id: &str, bound: Duration) -> Result<(), DockerError> {
+    pub(super) async fn ensure(
+        &self,
+        effect: &Effect,
+        id: &str,
+        bound: Duration,
+    ) -> Result<(), DockerError> {
         if !is_container_name(id) {
             return Err(gone(id));
         }
@@ -279,7 +242,7 @@ impl Docker {
     }
 }
 
-fn gone(id: &str) -> DockerError {
+pub(super) fn gone(id: &str) -> DockerError {
     DockerError::NotFound {
         message: format!("No such container: {id}"),
     }

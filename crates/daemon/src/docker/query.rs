@@ -10,6 +10,7 @@ use super::Docker;
 use super::container::Container;
 use super::error::DockerError;
 use super::wire::percent_encoded;
+use crate::labels;
 
 impl Docker {
     /// The containers of one service of a Compose project, running or not, in no order.
@@ -24,9 +25,9 @@ impl Docker {
         compose_service: &str,
     ) -> Result<Vec<Container>, DockerError> {
         self.listed(vec![
-            format!("com.docker.compose.project={project}"),
-            format!("com.docker.compose.service={compose_service}"),
-            "com.docker.compose.oneoff=False".to_owned(),
+            format!("{}={project}", labels::PROJECT),
+            format!("{}={compose_service}", labels::SERVICE),
+            format!("{}=False", labels::ONE_OFF),
         ])
         .await
     }

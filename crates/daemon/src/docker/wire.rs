@@ -160,22 +160,76 @@ impl Wire {
             .is_some_and(|api| api != agreed.api)
     }
 
+    /// A connection for several exchanges: one Docker process answers all of them, or none.
+    pub(super) async fn connection(&self) -> Result<Connection, DockerError> {
+        let agreed = match self.agreed() {
+            Some(agreed) => agreed,
+            None => self.agree_anew().await?,
+        };
+        let sender = self.connect().await?;
+        Ok(Connection { sender, agreed })
+    }
+
     /// One request, one connection, one answer.
     async fn exchange(
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, DockerError> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(|error| {
-            DockerError::unreachable(format!("{}: {error}", self.socket.display()))
-        })?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(DockerError::unreachable)?;
-        // Ends by itself as soon as the answer has been read or its reader has gone away.
-        tokio::spawn(connection);
+        let mut sender = self.connect().await?;
         sender
             .send_request(request)
             .await
+            .map_err(DockerError::unreachable)
+    }
+
+    async fn connect(&self) -> Result<http1::SendRequest<Full<Bytes>>, DockerError> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|error| {
+            DockerError::unreachable(format!("{}: {error}", self.socket.display()))
+        })?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(DockerError::unreachable)?;
+        // Ends by itself as soon as the last answer has been read or its reader has gone away.
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+}
+
+/// A connection that several requests go over, one after the other.
+#[derive(Debug)]
+pub(super) struct Connection {
+    sender: http1::SendRequest<Full<Bytes>>,
+    agreed: Agreed,
+}
+
+impl Connection {
+    /// The body of the answer to `GET path`.
+    ///
+    /// # Errors
+    /// Also when Docker answers with an error, or with more than a description of one thing.
+    pub(super) async fn get(&mut self, path: &str) -> Result<Bytes, DockerError> {
+        self.ask(get(path)).await
+    }
+
+    /// `DELETE path`.
+    ///
+    /// # Errors
+    /// Also when Docker answers with an error.
+    pub(super) async fn delete(&mut self, path: &str) -> Result<(), DockerError> {
+        let mut request = get(path);
+        *request.method_mut() = Method::DELETE;
+        self.ask(request).await.map(drop)
+    }
+
+    async fn ask(&mut self, request: Request<Full<Bytes>>) -> Result<Bytes, DockerError> {
+        let request = repaired(request, self.agreed)?;
+        self.sender.ready().await.map_err(DockerError::unreachable)?;
+        let answer = self.sender.send_request(request).await;
+        let answer = refused(answer.map_err(DockerError::unreachable)?).await?;
+        Limited::new(answer.into_body(), JSON_ANSWER_LEN_MAX)
+            .collect()
+            .await
+            .map(http_body_util::Collected::to_bytes)
             .map_err(DockerError::unreachable)
     }
 }

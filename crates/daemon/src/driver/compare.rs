@@ -7,12 +7,14 @@
 
 use std::time::Duration;
 
-use cutover_core::cause::Cause;
+use cutover_core::cause::{Cause, Step};
 use cutover_core::deployment::PinnedImage;
 
+use super::staging::rewrite::Purpose;
 use super::staging::view::View;
-use super::{ComposeDriver, Target, project};
+use super::{ComposeDriver, Target, docker_cause, project};
 use crate::docker::Container;
+use crate::labels;
 
 /// Compose compares within a second; a hanging one must not use up the whole `progress_deadline`.
 const COMPARE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -34,7 +36,7 @@ impl ComposeDriver {
         }
         let hash =
             project::config_hash(&self.compose, target.service, target.model, target.tag).await?;
-        if container.labels.get("com.docker.compose.config-hash") == Some(&hash) {
+        if container.labels.get(labels::CONFIG_HASH) == Some(&hash) {
             return Ok(true);
         }
         self.is_up_to_date(target).await
@@ -43,10 +45,12 @@ impl ComposeDriver {
     /// Whether Compose ends well without asking for any change. If it fails, staging will fail as well and
     /// say why; here it only means that the release is not known to run.
     async fn is_up_to_date(&self, target: Target<'_>) -> Result<bool, Cause> {
-        let present = self.present(target.model).await?;
+        let model = target.model;
+        let present = self.present(&model.project, &model.compose_service).await;
+        let present = present.map_err(|error| docker_cause(Step::Prepare, &error))?;
         let hidden = present.leftovers.iter().chain(&present.parked);
         let view = View::only_looking(hidden.map(|one| one.id.clone()).collect());
-        let (mut socket, mut compose) = self.up(target, view, &[])?;
+        let (mut socket, mut compose) = self.up(target, view, &[], Purpose::NewRelease)?;
         let bound = COMPARE_TIMEOUT.min(target.service.progress_deadline);
         let changes_nothing = async {
             tokio::select! {

@@ -1,14 +1,21 @@
-//! The containers of a service, sorted out: the one that it runs in, and what earlier deployments left.
+//! Which containers a service has: the only answer to that question. Those that it runs in, and what earlier
+//! deployments left.
 
-use super::staging::rewrite::DEPLOYMENT_LABEL;
-use super::{FAILED_SUFFIX, PARKED_INFIX};
-use crate::docker::Container;
+use std::collections::BTreeMap;
+
+use cutover_core::cause::{Cause, Code, Step};
+use cutover_core::deployment::Replica;
+use cutover_core::switch::{is_failed, is_put_aside};
+
+use super::ComposeDriver;
+use crate::docker::{Container, DockerError};
+use crate::labels;
 
 /// The containers of a service, sorted out.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Present {
-    /// The one that the service runs in; none before its first deployment.
-    pub current: Option<Container>,
+    /// Those that the service runs in, in the order of their numbers; none before its first deployment.
+    pub current: Vec<Container>,
     /// New containers that earlier deployments left, staged or failed; none of them runs.
     pub leftovers: Vec<Container>,
     /// Previous containers that a failed rollback left put aside; none of them runs. Each may be the last one
@@ -16,52 +23,115 @@ pub struct Present {
     pub parked: Vec<Container>,
 }
 
-/// Sorts out what was `found`. The number of containers, if more than one is left.
-pub(super) fn sort_out(found: Vec<Container>) -> Result<Present, usize> {
-    let (mut leftovers, mut rest): (Vec<_>, Vec<_>) = found.into_iter().partition(is_failed);
-    let mut parked = Vec::new();
+impl Present {
+    /// The container that the service runs in, if it has one. More than one cannot be switched yet.
+    ///
+    /// # Errors
+    /// [`Code::UnsupportedStrategy`] for more than one.
+    pub fn only(&self) -> Result<Option<&Container>, Cause> {
+        let count = self.current.len();
+        if count > 1 {
+            let names: Vec<_> = self.current.iter().map(|one| one.name.as_str()).collect();
+            let detail = format!(
+                "the service has {count} containers ({}); more than one replica is not supported yet",
+                names.join(", ")
+            );
+            return Err(Cause::new(Code::UnsupportedStrategy, Step::Prepare, detail));
+        }
+        Ok(self.current.first())
+    }
+}
+
+impl ComposeDriver {
+    /// The containers of a service of a Compose project.
+    ///
+    /// # Errors
+    /// Whatever kept Docker from answering.
+    pub async fn present(
+        &self,
+        project: &str,
+        compose_service: &str,
+    ) -> Result<Present, DockerError> {
+        let found = self.docker.service_containers(project, compose_service);
+        Ok(sort_out(found.await?))
+    }
+}
+
+/// The record of a container that is about to be replaced.
+pub(super) fn as_replica(container: &Container) -> Replica {
+    let label = |name: &str| container.labels.get(name).cloned().unwrap_or_default();
+    Replica {
+        project: label(labels::PROJECT),
+        service: label(labels::SERVICE),
+        number: number(container),
+        container: container.id.clone(),
+        name: container.name.clone(),
+        image: container.image_ref.clone(),
+        image_id: container.image_id.clone(),
+        restart_policy: container.restart_policy.clone(),
+        aliases: container.aliases.clone(),
+        condition: container.condition(),
+    }
+}
+
+/// Compose's number of the container within its service.
+fn number(container: &Container) -> u32 {
+    let label = container.labels.get(labels::NUMBER);
+    label.and_then(|number| number.parse().ok()).unwrap_or(1)
+}
+
+/// Sorts out what was `found`: for each number, the container that the service runs in and what is left over.
+fn sort_out(found: Vec<Container>) -> Present {
+    let mut by_number: BTreeMap<u32, Vec<Container>> = BTreeMap::new();
+    for container in found {
+        by_number
+            .entry(number(&container))
+            .or_default()
+            .push(container);
+    }
+    let mut present = Present::default();
+    for containers in by_number.into_values() {
+        sort_out_one(containers, &mut present);
+    }
+    present
+}
+
+fn sort_out_one(found: Vec<Container>, present: &mut Present) {
+    let (leftovers, mut rest): (Vec<_>, Vec<_>) = found.into_iter().partition(is_left_over);
+    present.leftovers.extend(leftovers);
     if rest.len() > 1 {
-        if rest
-            .iter()
-            .any(|one| is_put_aside(one) && one.state.running)
-        {
+        if rest.iter().any(|one| is_put_aside(&one.name) && runs(one)) {
             // After a failed rollback Docker started the old one at boot, where it was put aside: what was new
             // then is not proven, and does not run.
-            let (failed, others) = rest.into_iter().partition(|one| is_ours(one) && !runs(one));
-            leftovers.extend::<Vec<_>>(failed);
+            let (failed, others): (Vec<_>, Vec<_>) =
+                rest.into_iter().partition(|one| is_ours(one) && !runs(one));
+            present.leftovers.extend(failed);
             rest = others;
         } else {
-            (parked, rest) = rest.into_iter().partition(is_put_aside);
+            let (mut parked, others): (Vec<_>, Vec<_>) =
+                rest.into_iter().partition(|one| is_put_aside(&one.name));
+            rest = others;
             if rest.is_empty() {
                 // The service's own was removed: the newest of these is the nearest to it.
                 parked.sort_by_key(|one| one.created);
                 rest.extend(parked.pop());
             }
+            present.parked.extend(parked);
         }
     }
-    match rest.len() {
-        0 | 1 => Ok(Present {
-            current: rest.pop(),
-            leftovers,
-            parked,
-        }),
-        count => Err(count),
-    }
+    present.current.extend(rest);
 }
 
 /// Whether this is a new container that was never started, or one that was put aside because it failed.
-fn is_failed(container: &Container) -> bool {
+fn is_left_over(container: &Container) -> bool {
     let never_started = is_ours(container) && container.state.started_at.is_none();
-    let failed = is_put_aside(container) && container.name.ends_with(FAILED_SUFFIX);
-    !runs(container) && (never_started || failed)
+    !runs(container) && (never_started || is_failed(&container.name))
 }
 
+/// Whether a deployment created it.
 fn is_ours(container: &Container) -> bool {
-    container.labels.contains_key(DEPLOYMENT_LABEL)
-}
-
-fn is_put_aside(container: &Container) -> bool {
-    container.name.contains(PARKED_INFIX)
+    let label = |name| container.labels.contains_key(name);
+    label(labels::DEPLOYMENT) || label(labels::RECREATED_BY)
 }
 
 fn runs(container: &Container) -> bool {
@@ -76,7 +146,7 @@ mod tests {
 
     const NAME: &str = "shop-app-1";
     const OLD: &str = "shop-app-1_cutover-1234";
-    const FAILED: &str = "shop-app-1_cutover-1234-new";
+    const FAILED: &str = "shop-app-1_cutover-1234-0a1b2c3d-new";
 
     /// A container of some deployment.
     fn container(name: &str, running: bool, started: bool) -> Container {
@@ -89,7 +159,7 @@ mod tests {
             "Id": format!("id of {name}"),
             "Name": format!("/{name}"),
             "State": { "Running": running, "StartedAt": started_at },
-            "Config": { "Labels": { DEPLOYMENT_LABEL: "d1" } },
+            "Config": { "Labels": { labels::DEPLOYMENT: "d1" } },
         });
         Container::from_docker(serde_json::from_value(answer).expect("bollard reads it"))
             .expect("it has an id")
@@ -101,10 +171,10 @@ mod tests {
 
     #[track_caller]
     fn expect(found: Vec<Container>, current: Option<&str>, leftovers: &[&str], parked: &[&str]) {
-        let present = sort_out(found).expect("sorted out");
+        let present = sort_out(found);
         assert_eq!(
-            present.current.as_ref().map(|one| one.name.as_str()),
-            current
+            names(&present.current),
+            current.into_iter().collect::<Vec<_>>()
         );
         assert_eq!(names(&present.leftovers), leftovers);
         assert_eq!(names(&present.parked), parked);
@@ -152,8 +222,25 @@ mod tests {
     }
 
     #[test]
-    fn two_that_run_are_not_sorted_out() {
-        let found = vec![container(OLD, true, true), container(NAME, true, true)];
-        assert_eq!(sort_out(found), Err(2));
+    fn two_that_run_are_both_the_services_own() {
+        let present = sort_out(vec![container(OLD, true, true), container(NAME, true, true)]);
+        assert_eq!(names(&present.current), [OLD, NAME]);
+    }
+
+    #[test]
+    fn each_number_is_sorted_out_for_itself() {
+        let of_number = |name: &str, running, number: &str| {
+            let mut one = container(name, running, true);
+            one.labels
+                .insert(labels::NUMBER.to_owned(), number.to_owned());
+            one
+        };
+        let present = sort_out(vec![
+            of_number("shop-app-2", true, "2"),
+            of_number("shop-app-1_cutover-1234", false, "1"),
+            of_number("shop-app-1", true, "1"),
+        ]);
+        assert_eq!(names(&present.current), ["shop-app-1", "shop-app-2"]);
+        assert_eq!(names(&present.parked), ["shop-app-1_cutover-1234"]);
     }
 }

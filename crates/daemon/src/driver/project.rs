@@ -40,6 +40,9 @@ pub struct ServiceModel {
     pub facts: Facts,
     /// `deploy.update_config.monitor`.
     pub monitor: Option<Duration>,
+    /// Whether Compose writes files into the container when it creates it, which no configuration of the container
+    /// shows.
+    pub has_written_files: bool,
     /// Values that must not be shown: secret-looking variables and Compose secrets.
     pub secrets: Vec<String>,
 }
@@ -101,6 +104,7 @@ async fn render(
         platform: described.platform.clone(),
         facts: file.facts(service, described),
         monitor: described.monitor()?,
+        has_written_files: file.has_written_files(described),
         secrets,
         project: file.name,
     })

@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::{PinnedImage, Previous, Staged};
+use cutover_core::deployment::{Condition, PinnedImage, Replica};
+
+use cutover_core::duration::format;
 
 use super::command::Project;
-use super::staging::rewrite::Mark;
+use super::present::as_replica;
+use super::staging::rewrite::{Mark, Purpose};
 use super::staging::view::{OldContainer, View};
 use super::staging::{Arrival, HeldStart, StagingSocket};
 use super::{ComposeDriver, Target, docker_cause};
 use crate::docker::Container;
 use crate::program::{ProgramError, Running};
 
-/// How long Compose may take after the new container was started: its `post_start` hooks run then.
-const HOOKS_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long Compose may take to end when it has nothing left to do.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What creates the container of one service and touches no other.
 const UP: &[&str] = &[
@@ -36,7 +39,7 @@ pub struct Staging {
     /// The new container.
     pub container: Container,
     /// What the journal remembers of it.
-    pub staged: Staged,
+    pub replica: Replica,
     held: Option<HeldStart>,
     compose: Running,
     // Compose talks through it until it has ended.
@@ -44,8 +47,8 @@ pub struct Staging {
 }
 
 impl ComposeDriver {
-    /// Lets Compose create the new container, up to the call that would start it. It does not get to see the
-    /// `parked` ones.
+    /// Lets Compose create the new container, up to the call that would start it, in the place of `old`. It does
+    /// not get to see the `hidden` ones.
     ///
     /// # Errors
     /// [`Code::StageFailed`] with Compose's own words, or [`Code::OutsideChange`]. A container may have
@@ -54,15 +57,44 @@ impl ComposeDriver {
         &self,
         target: Target<'_>,
         image: &PinnedImage,
-        previous: Option<&Previous>,
-        parked: &[Container],
+        old: &[Replica],
+        hidden: &[Container],
     ) -> Result<Staging, Cause> {
-        let old = previous.map(|old| OldContainer {
+        // More than one is refused before.
+        let old = old.first().map(|old| OldContainer {
             id: old.container.clone(),
             name: old.name.clone(),
         });
-        let view = View::new(old, parked.iter().map(|one| one.id.clone()).collect());
-        let (mut socket, mut compose) = self.up(target, view, &["--force-recreate"])?;
+        let view = View::new(old, hidden.iter().map(|one| one.id.clone()).collect());
+        let up = self.up(target, view, &["--force-recreate"], Purpose::NewRelease)?;
+        self.until_start(up, image).await
+    }
+
+    /// Lets Compose create the container of `image`, which ran before, as the project defines it now. It does not
+    /// get to see the `hidden` ones, which are all that the service has. The container is not started.
+    ///
+    /// # Errors
+    /// As [`Self::stage`].
+    pub async fn recreate_from_image(
+        &self,
+        target: Target<'_>,
+        image: &PinnedImage,
+        hidden: &[Container],
+    ) -> Result<Replica, Cause> {
+        let view = View::new(None, hidden.iter().map(|one| one.id.clone()).collect());
+        let up = self.up(target, view, &["--force-recreate"], Purpose::Recreation)?;
+        let staging = self.until_start(up, image).await?;
+        let replica = staging.replica.clone();
+        staging.abandon().await;
+        Ok(replica)
+    }
+
+    /// Waits until Compose asks for the start.
+    async fn until_start(
+        &self,
+        (mut socket, mut compose): (StagingSocket, Running),
+        image: &PinnedImage,
+    ) -> Result<Staging, Cause> {
         let mut refused = None;
         let held = loop {
             tokio::select! {
@@ -74,7 +106,7 @@ impl ComposeDriver {
                     None => return Err(stage_failed("the staging socket was closed")),
                 },
                 () = compose.wait() => {
-                    let ended = compose.output(HOOKS_TIMEOUT).await;
+                    let ended = compose.output(END_TIMEOUT).await;
                     return Err(not_staged(refused, ended));
                 }
             }
@@ -89,10 +121,12 @@ impl ComposeDriver {
         target: Target<'_>,
         view: View,
         options: &[&str],
+        purpose: Purpose,
     ) -> Result<(StagingSocket, Running), Cause> {
         let model = target.model;
         let mark = Mark {
-            deployment: target.deployment.to_string(),
+            deployment: target.deployment.clone(),
+            purpose,
             service: target.service.name.to_string(),
             project: model.project.clone(),
             compose_service: model.compose_service.clone(),
@@ -135,14 +169,15 @@ impl ComposeDriver {
                 container.image_id, image.id
             )));
         }
-        let staged = Staged {
-            container: container.id.clone(),
+        let replica = Replica {
             name: held.name.clone(),
             restart_policy: held.restart_policy.clone(),
+            condition: Condition::Stopped,
+            ..as_replica(&container)
         };
         Ok(Staging {
             container,
-            staged,
+            replica,
             held: Some(held),
             compose,
             _socket: socket,
@@ -159,19 +194,27 @@ impl Staging {
         }
     }
 
-    /// Waits for Compose to end, hooks included.
+    /// Waits for Compose to end, the service's `post_start` hooks included, at most for `bound`: what is left of
+    /// the trial, which lasts `deadline` in all.
     ///
     /// # Errors
-    /// [`Code::SwitchFailed`] when Compose fails, for example in a `post_start` hook.
-    pub async fn finish(mut self) -> Result<(), Cause> {
+    /// [`Code::SwitchFailed`] when Compose fails, for example in a hook, or does not end in time.
+    pub async fn finish(mut self, bound: Duration, deadline: Duration) -> Result<(), Cause> {
         self.started();
         let Self {
             compose, _socket, ..
         } = self;
-        let ended = compose.output(HOOKS_TIMEOUT).await;
-        ended
-            .map(drop)
-            .map_err(|error| Cause::new(Code::SwitchFailed, Step::Verify, error.to_string()))
+        // Where there are no hooks, Compose has nothing left to do and ends within milliseconds.
+        let ended = compose.output(bound.max(END_TIMEOUT)).await;
+        let detail = match ended {
+            Ok(_) => return Ok(()),
+            Err(ProgramError::TimedOut { .. }) => format!(
+                "a `post_start` hook did not end within the `healthy_deadline` of {}",
+                format(deadline)
+            ),
+            Err(error) => error.to_string(),
+        };
+        Err(Cause::new(Code::SwitchFailed, Step::Verify, detail))
     }
 
     /// Ends Compose; if it still waits, it is told that the container is not to be started.

@@ -26,7 +26,7 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::{UnixListener, UnixStream};
@@ -251,6 +251,11 @@ async fn create(
         Err(NotCreated::Policy(why)) => return Ok(message(StatusCode::BAD_REQUEST, &why)),
     };
     lock(shared).restart_policy = policy;
+    let mut parts = parts;
+    let created_name = shared.mark.name_of(name);
+    if created_name != name {
+        parts.uri = renamed(&parts.uri, name, &created_name);
+    }
     let answer = forward::send_json(&shared.docker, parts, &body).await?;
     forward::changed(answer, |created| {
         if let Some(id) = created["Id"].as_str() {
@@ -258,6 +263,13 @@ async fn create(
         }
     })
     .await
+}
+
+/// The address of a call that creates a container, with another name for it.
+fn renamed(uri: &Uri, name: &str, created_name: &str) -> Uri {
+    let text = uri.to_string();
+    let changed = text.replace(&format!("name={name}"), &format!("name={created_name}"));
+    changed.parse().unwrap_or_else(|_| uri.clone())
 }
 
 /// Older Compose, and any on Docker before API 1.44, connects the new container to its second network in a
@@ -352,6 +364,8 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::os::unix::net;
 
+    use cutover_core::names::DeploymentId;
+
     use super::*;
 
     /// Asks at a socket and returns the whole answer.
@@ -391,7 +405,8 @@ mod tests {
             "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
         );
         let mark = Mark {
-            deployment: "d1".into(),
+            deployment: DeploymentId::new("01938f3e-7c1a-7abc-8def-0123456789ab").expect("a UUID"),
+            purpose: rewrite::Purpose::NewRelease,
             service: "web".into(),
             project: "shop".into(),
             compose_service: "app".into(),

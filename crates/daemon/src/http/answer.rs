@@ -96,7 +96,8 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::InvalidCompose
         | Code::UnsupportedStrategy
         | Code::StageFailed
-        | Code::OutsideChange => StatusCode::UNPROCESSABLE_ENTITY,
+        | Code::OutsideChange
+        | Code::NoWayBack => StatusCode::UNPROCESSABLE_ENTITY,
         Code::RegistryDenied
         | Code::RegistryUnavailable
         | Code::DeadlineExceeded
@@ -237,9 +238,10 @@ fn words(outcome: Outcome, view: &Wire) -> (String, String) {
         Outcome::Cancelled => format!("cancelled: {why}; nothing was changed"),
         Outcome::RolledBack => format!("the new release failed: {why}; {}", put_back(view)),
         Outcome::RollbackFailed => {
-            // The last event says what runs now; there is none after it.
-            let last = view.events.last().map(|event| event.message.clone());
-            last.unwrap_or_else(|| format!("{why}; an operator is needed"))
+            // This event says what runs now. What is tried behind the answer comes after it.
+            let failed = view.events.iter().rev().find(|event| event.kind == "rollback_failed");
+            let failed = failed.map(|event| event.message.clone());
+            failed.unwrap_or_else(|| format!("{why}; an operator is needed"))
         }
     };
     (detail, hint)
@@ -249,7 +251,7 @@ fn words(outcome: Outcome, view: &Wire) -> (String, String) {
 fn put_back(view: &Wire) -> String {
     match &view.previous {
         Some(previous) if !previous.verified_after_rollback() => format!(
-            "the previous container is back as it was found, which is {}",
+            "the previous container is in the state it was in before: {}",
             previous.condition
         ),
         _ => "the previous release runs again and was verified".to_owned(),

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cutover_core::admission::Asker;
+use cutover_core::deployment::WayBack;
 use cutover_core::names::{DeliveryId, InvalidName, ServiceName, Tag};
 use serde_json::Value;
 
@@ -80,15 +81,30 @@ pub(super) fn new_deployment(
         (None, _) => return Err(missing("service")),
     };
     check_policy(&service, &tag, &asking, services)?;
+    let way_back = way_back(fields, asking.asker)?;
     Ok(NewDeployment {
         service,
         tag,
         digest,
         actor: asking.actor,
         asker: asking.asker,
+        way_back,
         delivery_id,
         fingerprint: fields.fingerprint(),
     })
+}
+
+/// Whether a way back must exist. Only an operator may do without one; of anybody else the field is ignored, like
+/// every other that a body may hold.
+fn way_back(fields: &Fields, asker: Asker) -> Result<WayBack, ApiError> {
+    if asker == Asker::Client {
+        return Ok(WayBack::Needed);
+    }
+    match fields.get("no_way_back") {
+        None | Some(Value::Bool(false)) => Ok(WayBack::Needed),
+        Some(Value::Bool(true)) => Ok(WayBack::Waived),
+        Some(other) => Err(wrong_type("no_way_back", "a boolean", other)),
+    }
 }
 
 /// Whether the service exists, the caller may deploy it, and it accepts the tag.

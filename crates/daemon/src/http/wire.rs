@@ -7,7 +7,7 @@ use cutover_api::deployment as wire;
 use cutover_api::service as wire_service;
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{
-    Deployment, Event, PinnedImage, Previous, Request, Status, UnixMillis,
+    Deployment, Event, Origin, PinnedImage, Replica, Request, Status, UnixMillis,
 };
 use jiff::Timestamp;
 
@@ -35,11 +35,10 @@ pub(super) fn deployment(deployment: &Deployment, recorded: &[Recorded]) -> wire
         status,
         outcome: status.outcome(),
         nothing_changed: !deployment.switch_started,
-        previous: deployment.previous.as_ref().map(previous),
-        container: deployment
-            .staged
-            .as_ref()
-            .map(|staged| staged.container.clone()),
+        previous: deployment.old.first().map(previous),
+        previous_replicas: deployment.old.iter().map(replica).collect(),
+        container: deployment.new.first().map(|new| new.container.clone()),
+        replicas: deployment.new.iter().map(replica).collect(),
         actor: request.actor.clone(),
         delivery_id: request
             .delivery_id
@@ -55,10 +54,7 @@ pub(super) fn deployment(deployment: &Deployment, recorded: &[Recorded]) -> wire
             .finished_at
             .map(|end| end.since(deployment.started_at)),
         // Where nothing ran before, nothing went out.
-        outage_ms: deployment.outage_ms.filter(|_| {
-            let previous = deployment.previous.as_ref();
-            previous.is_some_and(|previous| previous.condition.ran())
-        }),
+        outage_ms: deployment.outage_ms.filter(|_| deployment.ran_before()),
         cause: cause_of(deployment).as_ref().map(cause),
         events: recorded.iter().map(event_line).collect(),
         log: failure
@@ -75,12 +71,24 @@ fn image(deployment: &Deployment) -> Option<String> {
     pinned.or_else(|| deployment.reference.clone())
 }
 
-fn previous(previous: &Previous) -> wire::Previous {
+fn previous(old: &Replica) -> wire::Previous {
     wire::Previous {
-        container: previous.container.clone(),
-        image: previous.image.clone(),
-        image_id: previous.image_id.clone(),
-        condition: previous.condition.as_str().to_owned(),
+        container: old.container.clone(),
+        image: old.image.clone(),
+        image_id: old.image_id.clone(),
+        condition: old.condition.as_str().to_owned(),
+    }
+}
+
+fn replica(replica: &Replica) -> wire::Replica {
+    wire::Replica {
+        service: replica.service.clone(),
+        number: replica.number,
+        container: replica.container.clone(),
+        name: replica.name.clone(),
+        image: replica.image.clone(),
+        image_id: replica.image_id.clone(),
+        condition: replica.condition.as_str().to_owned(),
     }
 }
 
@@ -88,7 +96,7 @@ fn previous(previous: &Previous) -> wire::Previous {
 /// not know two places to look in.
 pub(super) fn cause_of(deployment: &Deployment) -> Option<Cause> {
     let cancelled = deployment.cancelled_why.as_ref().map(|why| {
-        let step = if deployment.staged.is_some() || deployment.previous.is_some() {
+        let step = if !deployment.new.is_empty() || !deployment.old.is_empty() {
             Step::Stage
         } else if deployment.pull_started_at.is_some() {
             Step::Pull
@@ -180,24 +188,17 @@ fn message(event: &Event) -> String {
         }
         Event::ImagePinned(image) => pinned(image),
         Event::FoundUnchanged { container } => format!(
-            "this very image already runs and is healthy in container {}; nothing is to be done",
+            "this very image already runs and is healthy in container {}; no action needed",
             short(container)
         ),
-        Event::StageStarted { previous: None } => {
-            "creating the container; nothing ran before".to_owned()
+        Event::StageStarted { old } => stage_started(old),
+        Event::Staged { new } => {
+            let ids: Vec<_> = new.iter().map(|new| short(&new.container)).collect();
+            format!(
+                "container {} was created and is not started yet",
+                ids.join(", ")
+            )
         }
-        Event::StageStarted {
-            previous: Some(previous),
-        } => format!(
-            "creating the new container; {}, of {}, was found {}",
-            previous.name,
-            previous.image,
-            previous.condition.as_str()
-        ),
-        Event::Staged(staged) => format!(
-            "container {} was created and is not started yet",
-            short(&staged.container)
-        ),
         Event::SwitchStarted => "switching to the new container".to_owned(),
         Event::Switched { outage_ms: 0 } => "the new container was started".to_owned(),
         Event::Switched { outage_ms } => format!(
@@ -217,7 +218,24 @@ fn message(event: &Event) -> String {
         Event::Restored { outage_ms } => format!(
             "the previous container is back as it was found; it did not run for {outage_ms} ms"
         ),
-        Event::RolledBack => "the previous release is in its place again".to_owned(),
+        Event::Recreated(recreated) => {
+            let from = match recreated.from {
+                Origin::SameConfiguration => "its recorded configuration",
+                Origin::PreviousImage => "its image, in the present definition of the service",
+            };
+            format!(
+                "the previous container {} was created again, as {}, from {from}",
+                recreated.replica.name,
+                short(&recreated.replica.container)
+            )
+        }
+        Event::RolledBack {
+            condition: Some(condition),
+        } if !condition.is_good() => format!(
+            "the previous release is in its place again, in the state it was in before: {}",
+            condition.as_str()
+        ),
+        Event::RolledBack { .. } => "the previous release is in its place again".to_owned(),
         Event::RollbackFailed { cause, runs } => {
             format!("{}; what runs now: {runs}", cause.detail)
         }
@@ -225,6 +243,20 @@ fn message(event: &Event) -> String {
         Event::RecoveryStarted => "the restarted daemon took this deployment up again".to_owned(),
         Event::Warned { what } => what.clone(),
     }
+}
+
+fn stage_started(old: &[Replica]) -> String {
+    if old.is_empty() {
+        return "creating the container; nothing ran before".to_owned();
+    }
+    let found: Vec<_> = old
+        .iter()
+        .map(|old| {
+            let condition = old.condition.as_str();
+            format!("{}, of {}, was found {condition}", old.name, old.image)
+        })
+        .collect();
+    format!("creating the new container; {}", found.join("; "))
 }
 
 fn requested(request: &Request) -> String {

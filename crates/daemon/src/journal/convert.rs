@@ -2,18 +2,19 @@
 //!
 //! Every field of a domain type is taken apart by name, so that a new one cannot be forgotten here.
 
+mod replicas;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{
-    Condition, Event, Failure, PinnedImage, Previous, Request, RestartPolicy, Staged, Status,
-    UnixMillis,
+    Condition, Event, Failure, PinnedImage, Replica, Request, Status, UnixMillis, WayBack,
 };
 use cutover_core::names::{DeliveryId, DeploymentId, InvalidName, ServiceName, Tag};
 
 use super::error::JournalError;
 use super::rows::{
-    CauseRow, ConditionRow, EVENT_BYTES_MAX, EventRow, FailureRow, ImageRow, PreviousRow,
-    RequestRow, RestartPolicyRow, StagedRow,
+    CauseRow, ConditionRow, EVENT_BYTES_MAX, EventRow, FailureRow, ImageRow, ReplicaRow,
+    RequestRow, StageStartedRow, StagedRow,
 };
 
 /// The JSON of an event.
@@ -78,10 +79,16 @@ impl From<&Event> for EventRow {
             Event::FoundUnchanged { container } => Self::FoundUnchanged {
                 container: container.clone(),
             },
-            Event::StageStarted { previous } => Self::StageStarted {
-                previous: previous.as_ref().map(PreviousRow::from),
-            },
-            Event::Staged(staged) => Self::Staged(staged.into()),
+            Event::StageStarted { old } => Self::StageStarted(StageStartedRow {
+                old: old.iter().map(ReplicaRow::from).collect(),
+                previous: None,
+            }),
+            Event::Staged { new } => Self::Staged(StagedRow {
+                new: new.iter().map(ReplicaRow::from).collect(),
+                container: None,
+                name: None,
+                restart_policy: None,
+            }),
             Event::SwitchStarted => Self::SwitchStarted,
             Event::Switched { outage_ms } => Self::Switched {
                 outage_ms: *outage_ms,
@@ -96,7 +103,10 @@ impl From<&Event> for EventRow {
             Event::Restored { outage_ms } => Self::Restored {
                 outage_ms: *outage_ms,
             },
-            Event::RolledBack => Self::RolledBack,
+            Event::Recreated(recreated) => Self::Recreated(recreated.into()),
+            Event::RolledBack { condition } => Self::RolledBack {
+                condition: condition.map(ConditionRow::from),
+            },
             Event::RollbackFailed { cause, runs } => Self::RollbackFailed {
                 cause: cause.into(),
                 runs: runs.clone(),
@@ -117,10 +127,10 @@ impl TryFrom<EventRow> for Event {
             EventRow::PullStarted { reference } => Self::PullStarted { reference },
             EventRow::ImagePinned(image) => Self::ImagePinned(image.into()),
             EventRow::FoundUnchanged { container } => Self::FoundUnchanged { container },
-            EventRow::StageStarted { previous } => Self::StageStarted {
-                previous: previous.map(Previous::from),
+            EventRow::StageStarted(StageStartedRow { old, previous }) => Self::StageStarted {
+                old: old.into_iter().chain(previous).map(Replica::from).collect(),
             },
-            EventRow::Staged(staged) => Self::Staged(staged.into()),
+            EventRow::Staged(staged) => Self::Staged { new: staged.into() },
             EventRow::SwitchStarted => Self::SwitchStarted,
             EventRow::Switched { outage_ms } => Self::Switched { outage_ms },
             EventRow::VerifyStarted { checks } => Self::VerifyStarted { checks },
@@ -129,7 +139,10 @@ impl TryFrom<EventRow> for Event {
             EventRow::Failed(failure) => Self::Failed(failure.try_into()?),
             EventRow::RollbackStarted(failure) => Self::RollbackStarted(failure.try_into()?),
             EventRow::Restored { outage_ms } => Self::Restored { outage_ms },
-            EventRow::RolledBack => Self::RolledBack,
+            EventRow::Recreated(recreated) => Self::Recreated(recreated.into()),
+            EventRow::RolledBack { condition } => Self::RolledBack {
+                condition: condition.map(Condition::from),
+            },
             EventRow::RollbackFailed { cause, runs } => Self::RollbackFailed {
                 cause: cause.try_into()?,
                 runs,
@@ -151,6 +164,7 @@ impl From<&Request> for RequestRow {
             delivery_id,
             fingerprint,
             rollback_to,
+            way_back,
         } = request;
         Self {
             service: service.as_str().to_owned(),
@@ -160,6 +174,7 @@ impl From<&Request> for RequestRow {
             delivery_id: delivery_id.as_ref().map(|id| id.as_str().to_owned()),
             fingerprint: fingerprint.clone(),
             rollback_to: rollback_to.as_ref().map(|id| id.as_str().to_owned()),
+            no_way_back: *way_back == WayBack::Waived,
         }
     }
 }
@@ -184,6 +199,11 @@ impl TryFrom<RequestRow> for Request {
                 .as_deref()
                 .map(DeploymentId::new)
                 .transpose()?,
+            way_back: if row.no_way_back {
+                WayBack::Waived
+            } else {
+                WayBack::Needed
+            },
         })
     }
 }
@@ -209,96 +229,6 @@ impl From<ImageRow> for PinnedImage {
             reference: row.reference,
             digest: row.digest,
             id: row.id,
-        }
-    }
-}
-
-impl From<&Previous> for PreviousRow {
-    fn from(previous: &Previous) -> Self {
-        let Previous {
-            container,
-            name,
-            image,
-            image_id,
-            condition,
-            restart_policy,
-        } = previous;
-        Self {
-            container: container.clone(),
-            name: name.clone(),
-            image: image.clone(),
-            image_id: image_id.clone(),
-            condition: match condition {
-                Condition::Healthy => ConditionRow::Healthy,
-                Condition::Running => ConditionRow::Running,
-                Condition::Starting => ConditionRow::Starting,
-                Condition::Unhealthy => ConditionRow::Unhealthy,
-                Condition::Stopped => ConditionRow::Stopped,
-            },
-            restart_policy: restart_policy.into(),
-        }
-    }
-}
-
-impl From<PreviousRow> for Previous {
-    fn from(row: PreviousRow) -> Self {
-        Self {
-            container: row.container,
-            name: row.name,
-            image: row.image,
-            image_id: row.image_id,
-            condition: match row.condition {
-                ConditionRow::Healthy => Condition::Healthy,
-                ConditionRow::Running => Condition::Running,
-                ConditionRow::Starting => Condition::Starting,
-                ConditionRow::Unhealthy => Condition::Unhealthy,
-                ConditionRow::Stopped => Condition::Stopped,
-            },
-            restart_policy: row.restart_policy.into(),
-        }
-    }
-}
-
-impl From<&RestartPolicy> for RestartPolicyRow {
-    fn from(policy: &RestartPolicy) -> Self {
-        let RestartPolicy { name, retries_max } = policy;
-        Self {
-            name: name.clone(),
-            retries_max: *retries_max,
-        }
-    }
-}
-
-impl From<RestartPolicyRow> for RestartPolicy {
-    fn from(row: RestartPolicyRow) -> Self {
-        Self {
-            name: row.name,
-            retries_max: row.retries_max,
-        }
-    }
-}
-
-impl From<&Staged> for StagedRow {
-    fn from(staged: &Staged) -> Self {
-        let Staged {
-            container,
-            name,
-            restart_policy,
-        } = staged;
-        Self {
-            container: container.clone(),
-            name: name.clone(),
-            restart_policy: restart_policy.into(),
-        }
-    }
-}
-
-impl From<StagedRow> for Staged {
-    fn from(row: StagedRow) -> Self {
-        Self {
-            container: row.container,
-            name: row.name,
-            restart_policy: row.restart_policy.into(),
         }
     }
 }

@@ -24,7 +24,10 @@ use super::read;
 use super::write::Writer;
 
 /// One per version of the journal, in order; `rows` says what needs one.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+];
 
 /// "cuto" in ASCII, as set by the first migration.
 const APPLICATION_ID: i64 = 0x6375_746f;

@@ -173,6 +173,15 @@ pub(super) fn flags(connection: &Connection, service: &ServiceName) -> Result<Fl
     Ok(flags.unwrap_or_default())
 }
 
+/// The services that need an operator.
+pub(super) fn needing_operator(connection: &Connection) -> Result<Vec<ServiceName>, JournalError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT name FROM services WHERE needs_operator IS NOT NULL ORDER BY name",
+    )?;
+    let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+    names.map(|name| Ok(ServiceName::new(&name?)?)).collect()
+}
+
 /// How far a deployment has come: its status and the number of its last event; none if it is not known.
 pub(super) fn position(
     connection: &Connection,

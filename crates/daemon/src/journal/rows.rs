@@ -5,20 +5,22 @@
 //! a field may be added with a default, but a new kind of event, code or word needs a new version of the
 //! journal (a migration, even an empty one), or an older program would take it for a broken file.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The largest event. Whoever makes events bounds them far below; this is what the ballast relies on.
-pub(super) const EVENT_BYTES_MAX: usize = 1024 * 1024;
+pub(in crate::journal) const EVENT_BYTES_MAX: usize = 1024 * 1024;
 
 /// An event, as the JSON in `events.body`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub(super) enum EventRow {
+pub(in crate::journal) enum EventRow {
     Requested(RequestRow),
     PullStarted { reference: String },
     ImagePinned(ImageRow),
     FoundUnchanged { container: String },
-    StageStarted { previous: Option<PreviousRow> },
+    StageStarted(StageStartedRow),
     Staged(StagedRow),
     SwitchStarted,
     Switched { outage_ms: u64 },
@@ -28,7 +30,11 @@ pub(super) enum EventRow {
     Failed(FailureRow),
     RollbackStarted(FailureRow),
     Restored { outage_ms: u64 },
-    RolledBack,
+    Recreated(RecreatedRow),
+    RolledBack {
+        #[serde(default)]
+        condition: Option<ConditionRow>,
+    },
     RollbackFailed { cause: CauseRow, runs: String },
     Cancelled { why: String },
     RecoveryStarted,
@@ -37,72 +43,119 @@ pub(super) enum EventRow {
 
 /// What was asked for.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct RequestRow {
-    pub(super) service: String,
-    pub(super) tag: String,
-    pub(super) digest: Option<String>,
-    pub(super) actor: String,
-    pub(super) delivery_id: Option<String>,
-    pub(super) fingerprint: String,
-    pub(super) rollback_to: Option<String>,
+pub(in crate::journal) struct RequestRow {
+    pub(in crate::journal) service: String,
+    pub(in crate::journal) tag: String,
+    pub(in crate::journal) digest: Option<String>,
+    pub(in crate::journal) actor: String,
+    pub(in crate::journal) delivery_id: Option<String>,
+    pub(in crate::journal) fingerprint: String,
+    pub(in crate::journal) rollback_to: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(in crate::journal) no_way_back: bool,
 }
 
 /// A pinned image.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct ImageRow {
-    pub(super) reference: String,
-    pub(super) digest: Option<String>,
-    pub(super) id: String,
+pub(in crate::journal) struct ImageRow {
+    pub(in crate::journal) reference: String,
+    pub(in crate::journal) digest: Option<String>,
+    pub(in crate::journal) id: String,
 }
 
-/// The container that is replaced.
+/// The containers that are replaced.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct PreviousRow {
-    pub(super) container: String,
-    pub(super) name: String,
-    pub(super) image: String,
-    pub(super) image_id: String,
-    pub(super) condition: ConditionRow,
-    pub(super) restart_policy: RestartPolicyRow,
+pub(in crate::journal) struct StageStartedRow {
+    #[serde(default)]
+    pub(in crate::journal) old: Vec<ReplicaRow>,
+    /// The only one, as 0.1.0 wrote it.
+    #[serde(default, skip_serializing)]
+    pub(in crate::journal) previous: Option<ReplicaRow>,
+}
+
+/// The new containers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::journal) struct StagedRow {
+    #[serde(default)]
+    pub(in crate::journal) new: Vec<ReplicaRow>,
+    /// The only one, as 0.1.0 wrote it: these three.
+    #[serde(default, skip_serializing)]
+    pub(in crate::journal) container: Option<String>,
+    #[serde(default, skip_serializing)]
+    pub(in crate::journal) name: Option<String>,
+    #[serde(default, skip_serializing)]
+    pub(in crate::journal) restart_policy: Option<RestartPolicyRow>,
+}
+
+/// One container of a service. What has a default was not recorded by 0.1.0.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::journal) struct ReplicaRow {
+    #[serde(default)]
+    pub(in crate::journal) project: String,
+    #[serde(default)]
+    pub(in crate::journal) service: String,
+    #[serde(default = "first")]
+    pub(in crate::journal) number: u32,
+    pub(in crate::journal) container: String,
+    pub(in crate::journal) name: String,
+    pub(in crate::journal) image: String,
+    pub(in crate::journal) image_id: String,
+    pub(in crate::journal) restart_policy: RestartPolicyRow,
+    #[serde(default)]
+    pub(in crate::journal) aliases: BTreeMap<String, Vec<String>>,
+    pub(in crate::journal) condition: ConditionRow,
+}
+
+fn first() -> u32 {
+    1
+}
+
+/// A previous container that was created anew.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::journal) struct RecreatedRow {
+    pub(in crate::journal) replaces: String,
+    pub(in crate::journal) replica: ReplicaRow,
+    pub(in crate::journal) from: OriginRow,
+}
+
+/// What it was made of.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::journal) enum OriginRow {
+    SameConfiguration,
+    PreviousImage,
 }
 
 /// How it was found.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum ConditionRow {
+pub(in crate::journal) enum ConditionRow {
     Healthy,
     Running,
     Starting,
     Unhealthy,
+    Restarting,
     Stopped,
 }
 
 /// Docker's restart policy.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct RestartPolicyRow {
-    pub(super) name: String,
-    pub(super) retries_max: i64,
-}
-
-/// The new container.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct StagedRow {
-    pub(super) container: String,
-    pub(super) name: String,
-    pub(super) restart_policy: RestartPolicyRow,
+pub(in crate::journal) struct RestartPolicyRow {
+    pub(in crate::journal) name: String,
+    pub(in crate::journal) retries_max: i64,
 }
 
 /// Why the new release failed.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct FailureRow {
-    pub(super) cause: CauseRow,
-    pub(super) log: Vec<String>,
+pub(in crate::journal) struct FailureRow {
+    pub(in crate::journal) cause: CauseRow,
+    pub(in crate::journal) log: Vec<String>,
 }
 
 /// A cause; `code` and `step` are the domain's stable words.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct CauseRow {
-    pub(super) code: String,
-    pub(super) step: String,
-    pub(super) detail: String,
+pub(in crate::journal) struct CauseRow {
+    pub(in crate::journal) code: String,
+    pub(in crate::journal) step: String,
+    pub(in crate::journal) detail: String,
 }

@@ -168,7 +168,7 @@ impl Writer {
             transaction
                 .prepare_cached("UPDATE deployments SET status = ?2, ended_at = ?3 WHERE id = ?1")?
                 .execute(params![id.as_str(), after.as_str(), ended_at])?;
-            settle_service(transaction, id, event)
+            settle_service(transaction, id, before, event)
         })?;
         tracing::debug!(
             deployment.id = %id,
@@ -271,6 +271,7 @@ fn insert_event(
 fn settle_service(
     transaction: &Transaction<'_>,
     id: &DeploymentId,
+    before: Status,
     event: &Event,
 ) -> Result<(), JournalError> {
     let why = match event {
@@ -283,6 +284,8 @@ fn settle_service(
             cause.detail
         )),
         Event::Succeeded => None,
+        // It took longer than the answer could wait for.
+        Event::RolledBack { .. } if before == Status::RollbackFailed => None,
         _ => return Ok(()),
     };
     let service: String = transaction.query_row(

@@ -47,9 +47,11 @@ const STOPPED_CODES: &[i64] = &[0, 130, 137, 143];
 /// How long after the end of a container was seen the signal that ended it may still be on its way.
 const SIGNAL_GRACE: Duration = Duration::from_millis(250);
 
-/// Proves that the container with this id may stay.
+/// Proves that the container with this id may stay, and returns when the life began in which it was proven.
 ///
-/// `events` must have been subscribed before the container was started, so that nothing is missed.
+/// `events` must have been subscribed before the container was started, so that nothing is missed. `born` is when
+/// the life began that is to be proven, by Docker's clock, if that is known: any other life is not it. What is told
+/// of the time before it is no end of it: Docker may have died between the subscription and the start.
 ///
 /// # Errors
 /// Why it must go.
@@ -58,13 +60,15 @@ pub async fn verify(
     mut events: ContainerEvents,
     container: &str,
     checks: &Checks,
-) -> Result<(), VerifyFailure> {
+    born: Option<Timestamp>,
+) -> Result<Option<Timestamp>, VerifyFailure> {
     let began = Instant::now();
     let mut watch = Watch {
         docker,
         id: container,
         checks,
         deadline: began + checks.rules.healthy_deadline,
+        born,
         deaths: 0,
         life: None,
         signal: None,
@@ -75,11 +79,14 @@ pub async fn verify(
     if !found.state.running {
         watch.await_signal(found.state.exit_code, &mut events).await;
     }
+    if watch.is_another_life(&found) {
+        return Err(watch.restarted(&found, began.elapsed()));
+    }
     watch.take_up(found).await?;
     loop {
         let wakeup = match watch.life.as_ref().map(|life| life.window.verdict()) {
             Some(Verdict::Healthy) => match watch.confirmed().await? {
-                Confirmed::Yes => return Ok(()),
+                Confirmed::Yes => return Ok(watch.life.and_then(|life| life.started_at)),
                 Confirmed::No => continue,
             },
             Some(Verdict::Unhealthy(why)) => return Err(watch.explained(why.clone()).await),
@@ -100,6 +107,8 @@ struct Watch<'a> {
     id: &'a str,
     checks: &'a Checks,
     deadline: Instant,
+    /// When the life began that is to be proven, if that is known.
+    born: Option<Timestamp>,
     /// How often it has ended.
     deaths: u32,
     /// None while a restored container waits to be started again.
@@ -168,14 +177,24 @@ impl Watch<'_> {
         }
         match &self.life {
             Some(life) if self.checks.purpose == Purpose::NewRelease => {
-                let after = life.began.elapsed();
-                Err(VerifyFailure::Exited {
-                    code: container.state.exit_code,
-                    oom_killed: self.out_of_memory,
-                    why: Unhealthy::Restarted { after }.to_string(),
-                })
+                Err(self.restarted(&container, life.began.elapsed()))
             }
             _ => self.begin_life(&container).await,
+        }
+    }
+
+    /// Whether a new release runs, and has run before: it was started again after the switch started it.
+    fn is_another_life(&self, found: &Container) -> bool {
+        self.checks.purpose == Purpose::NewRelease
+            && found.state.running
+            && self.born.is_some_and(|born| found.state.started_at != Some(born))
+    }
+
+    fn restarted(&self, container: &Container, after: Duration) -> VerifyFailure {
+        VerifyFailure::Exited {
+            code: container.state.exit_code,
+            oom_killed: self.out_of_memory,
+            why: Unhealthy::Restarted { after }.to_string(),
         }
     }
 
@@ -240,11 +259,16 @@ impl Watch<'_> {
         event: ContainerEvent,
         events: &mut ContainerEvents,
     ) -> Result<(), VerifyFailure> {
-        // A new release has no earlier life that would not count against it.
         let began = self.life.as_ref().and_then(|life| life.started_at);
-        let of_earlier_life = self.checks.purpose != Purpose::NewRelease
-            && event.at.zip(began).is_some_and(|(at, began)| at < began);
+        let began = began.or(self.born);
+        let of_earlier_life = event.at.zip(began).is_some_and(|(at, began)| at < began);
         match event.change {
+            // It was looked at before it was started.
+            Change::Resync(container)
+                if began.is_some_and(|began| container.state.started_at < Some(began)) =>
+            {
+                Ok(())
+            }
             Change::Resync(container) => self.take_up(*container).await,
             Change::Destroyed => Err(VerifyFailure::interfered("somebody removed the container")),
             _ if of_earlier_life => Ok(()),

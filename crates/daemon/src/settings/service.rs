@@ -38,6 +38,7 @@ pub(super) const KEYS: &[&str] = &[
     "keep_releases",
     "order",
     "when_busy",
+    "way_back",
     "image_mib_max",
     "require_revision_label",
     "signature",
@@ -108,6 +109,8 @@ pub struct Service {
     pub order: Option<Order>,
     /// What becomes of a request while a deployment is under way.
     pub when_busy: WhenBusy,
+    /// What a failed release may be followed by.
+    pub way_back: WayBack,
     /// What an image must be like before it is run.
     pub image: ImagePolicy,
 }
@@ -131,6 +134,17 @@ pub enum RevisionLabel {
     /// It may say anything.
     #[default]
     NotRequired,
+}
+
+/// What a release that fails may be followed by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WayBack {
+    /// The very same container; where that cannot be started again, a new one of the previous image in the present
+    /// definition of the service.
+    #[default]
+    PreviousImage,
+    /// The very same container only.
+    SameContainer,
 }
 
 /// Which container goes first in a switch.
@@ -167,6 +181,7 @@ impl Service {
             keep_releases: DEFAULT_KEEP_RELEASES,
             order: None,
             when_busy: WhenBusy::default(),
+            way_back: WayBack::default(),
             image: ImagePolicy::default(),
         }
     }
@@ -284,6 +299,13 @@ fn read_one(value: &Value<'_>, name: Option<&ServiceName>) -> Option<Service> {
         .get("when_busy")
         .and_then(|value| value.choice(&[("wait", WhenBusy::Wait), ("refuse", WhenBusy::Refuse)]));
     service.when_busy = busy.unwrap_or_default();
+    let way_back = table.get("way_back").and_then(|value| {
+        value.choice(&[
+            ("previous-image", WayBack::PreviousImage),
+            ("same-container", WayBack::SameContainer),
+        ])
+    });
+    service.way_back = way_back.unwrap_or_default();
     service.image = read_image_policy(&table);
     compose_files.map(|_| service)
 }

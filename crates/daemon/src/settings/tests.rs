@@ -142,6 +142,7 @@ progress_deadline = "20m"
 keep_releases = 5
 order = "start-first"
 when_busy = "refuse"
+way_back = "same-container"
 image_mib_max = 2048
 require_revision_label = true
 

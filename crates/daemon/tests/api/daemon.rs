@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use cutover_api::signature::sign;
 use cutover_daemon::deployer::Deployer;
 use cutover_daemon::docker::Docker;
-use cutover_daemon::driver::ComposeDriver;
+use cutover_daemon::driver::{ComposeDriver, Driver};
 use cutover_daemon::driver::command::Compose;
 use cutover_daemon::http::{Limits, Server};
 use cutover_daemon::journal::Journal;
@@ -121,6 +121,7 @@ impl Daemon {
         let compose = Compose::find(&settings.docker).expect("Compose");
         let driver = ComposeDriver::new(Docker::new(&settings.docker.socket), compose, state);
         let driver = driver.expect("a driver");
+        let driver = Driver::Compose(driver);
         let deployer = Deployer::new(&settings, driver, journal.clone());
         let limits = Limits {
             head_time: REQUEST_TIME,

@@ -68,7 +68,7 @@ async fn a_new_container_that_died_with_docker_has_failed() {
         docker.ensure_started(&id).await.expect("started");
         let verified = tokio::spawn({
             let id = id.clone();
-            async move { verify(&docker, events, &id, &checks).await }
+            async move { verify(&docker, events, &id, &checks, None).await }
         });
         tokio::task::block_in_place(|| strike(&mut engine, misfortune));
         let verified = tokio::time::timeout(PATIENCE, verified)
@@ -114,19 +114,20 @@ async fn a_restored_container_that_docker_starts_again_is_proven() {
             .expect("there");
         let verified = tokio::spawn({
             let (docker, id) = (docker.clone(), id.clone());
-            async move { verify(&docker, events, &id, &checks).await }
+            async move { verify(&docker, events, &id, &checks, None).await }
         });
         tokio::task::block_in_place(|| strike(&mut engine, misfortune));
         let verified = tokio::time::timeout(PATIENCE, verified)
             .await
             .expect("in time");
-        assert_eq!(verified.expect("no panic"), Ok(()), "{misfortune:?}");
+        let proven = verified.expect("no panic").expect("proven");
         let now = docker
             .container(&id)
             .await
             .expect("an answer")
             .expect("there");
         assert!(now.state.running && now.state.started_at > before.state.started_at);
+        assert_eq!(proven, now.state.started_at, "{misfortune:?}");
     }
 }
 

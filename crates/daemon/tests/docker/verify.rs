@@ -28,8 +28,9 @@ async fn start_and_verify(
     let events = docker.watch_container(id).await.expect("subscribed");
     let began = Instant::now();
     docker.ensure_started(id).await.expect("started");
-    let verified = tokio::time::timeout(PATIENCE, verify(docker, events, id, &checks));
-    (verified.await.expect("in time"), began.elapsed())
+    let verified = tokio::time::timeout(PATIENCE, verify(docker, events, id, &checks, None));
+    let verified = verified.await.expect("in time").map(drop);
+    (verified, began.elapsed())
 }
 
 fn checked(version: &str) -> ImageSpec {
@@ -69,8 +70,9 @@ async fn a_container_passes_by_its_own_health_check() {
         .expect("there");
     let checks = Checks::new(&patient, None, &found).for_rollback();
     let events = bench.docker.watch_container(&id).await.expect("subscribed");
-    let verified = tokio::time::timeout(PATIENCE, verify(&bench.docker, events, &id, &checks));
-    assert_eq!(verified.await.expect("at once"), Ok(()));
+    let verified = tokio::time::timeout(PATIENCE, verify(&bench.docker, events, &id, &checks, None));
+    let proven = verified.await.expect("at once");
+    assert_eq!(proven, Ok(found.state.started_at), "of this life");
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{
-    Condition, Deployment, Event, Failure, PinnedImage, Previous, Request, RestartPolicy, Staged,
+    Condition, Deployment, Event, Failure, Origin, PinnedImage, Recreated, Replica, Request,
+    RestartPolicy, WayBack,
 };
 use cutover_daemon::journal::Journal;
 
@@ -13,6 +14,9 @@ use crate::world::*;
 
 /// The moment of the first request.
 const BEGAN: i64 = 1_790_000_000_000;
+
+/// How many words a cause could have in 0.1.0; later ones come after them.
+const CODES_OF_0_1_0: usize = 26;
 
 /// The requests, each with the events after it.
 pub(crate) fn runs() -> Vec<(Request, Vec<Event>)> {
@@ -26,8 +30,9 @@ pub(crate) fn runs() -> Vec<(Request, Vec<Event>)> {
         (request(), fails_to_stage(Condition::Starting)),
         (request(), fails_to_stage(Condition::Stopped)),
     ];
-    // Every word that a cause can have.
-    for (&code, step) in Code::ALL.iter().zip(steps().into_iter().cycle()) {
+    // Every word that a cause could have in 0.1.0.
+    let codes = Code::ALL.iter().take(CODES_OF_0_1_0);
+    for (&code, step) in codes.zip(steps().into_iter().cycle()) {
         runs.push((request(), vec![Event::Failed(failure(code, step))]));
     }
     runs.extend([
@@ -36,11 +41,87 @@ pub(crate) fn runs() -> Vec<(Request, Vec<Event>)> {
         (request(), up_to_the_stage()),
         (request(), vec![]),
     ]);
+    runs.extend(since_0_1_0());
     for (number, (request, _)) in (0..).zip(&mut runs) {
         let number: u32 = number;
         request.delivery_id = Some(delivery(&format!("github:{number}")));
     }
     runs
+}
+
+/// What can be said since 0.1.0: sets of containers, a container that is created again, an end that gets better.
+fn since_0_1_0() -> Vec<(Request, Vec<Event>)> {
+    let set = |side: &str, condition| -> Vec<Replica> {
+        (1..=2)
+            .map(|number| replica(side, number, condition))
+            .collect()
+    };
+    let recreated = |from| {
+        Event::Recreated(Recreated {
+            replaces: "old1".to_owned(),
+            replica: replica("again", 1, Condition::Restarting),
+            from,
+        })
+    };
+    let waived = Request {
+        way_back: WayBack::Waived,
+        ..request()
+    };
+    let begun = vec![
+        pull_started(),
+        Event::StageStarted {
+            old: set("old", Condition::Restarting),
+        },
+        Event::Staged {
+            new: set("new", Condition::Stopped),
+        },
+        Event::SwitchStarted,
+        Event::RollbackStarted(failure(Code::SwitchFailed, Step::Switch)),
+        recreated(Origin::SameConfiguration),
+        Event::RollbackFailed {
+            cause: Cause::new(Code::RollbackFailed, Step::RollBack, "the disk is full"),
+            runs: "no container of the service".to_owned(),
+        },
+        Event::RecoveryStarted,
+        warned(),
+    ];
+    let later = vec![
+        Event::Recreated(Recreated {
+            replaces: "again1".to_owned(),
+            replica: replica("once-more", 1, Condition::Healthy),
+            from: Origin::PreviousImage,
+        }),
+        Event::Restored { outage_ms: 9000 },
+        Event::RolledBack {
+            condition: Some(Condition::Restarting),
+        },
+    ];
+    vec![
+        (waived, [begun.clone(), later].concat()),
+        (request(), begun),
+        (
+            request(),
+            vec![Event::Failed(failure(Code::NoWayBack, Step::Stage))],
+        ),
+    ]
+}
+
+fn replica(side: &str, number: u32, condition: Condition) -> Replica {
+    Replica {
+        project: "shop".to_owned(),
+        service: "app".to_owned(),
+        number,
+        container: format!("{side}{number}"),
+        name: format!("shop-app-{number}"),
+        image: "ghcr.io/acme/shop:a0".to_owned(),
+        image_id: format!("sha256:{}", "0d".repeat(32)),
+        restart_policy: RestartPolicy {
+            name: "always".to_owned(),
+            retries_max: 0,
+        },
+        aliases: [("shop_default".to_owned(), vec!["app".to_owned()])].into(),
+        condition,
+    }
 }
 
 /// Records the sample and returns what the fold of it is, oldest first.
@@ -99,7 +180,8 @@ fn image_pinned() -> Event {
 
 fn stage_started(condition: Condition) -> Event {
     Event::StageStarted {
-        previous: Some(Previous {
+        old: vec![Replica {
+            number: 1,
             container: "c0".repeat(32),
             name: "shop-app-1".to_owned(),
             image: "ghcr.io/acme/shop:a0".to_owned(),
@@ -109,19 +191,24 @@ fn stage_started(condition: Condition) -> Event {
                 name: "on-failure".to_owned(),
                 retries_max: 3,
             },
-        }),
+            ..Replica::default()
+        }],
     }
 }
 
 fn staged() -> Event {
-    Event::Staged(Staged {
-        container: "c1".repeat(32),
-        name: "shop-app-1".to_owned(),
-        restart_policy: RestartPolicy {
-            name: "unless-stopped".to_owned(),
-            retries_max: 0,
-        },
-    })
+    Event::Staged {
+        new: vec![Replica {
+            number: 1,
+            container: "c1".repeat(32),
+            name: "shop-app-1".to_owned(),
+            restart_policy: RestartPolicy {
+                name: "unless-stopped".to_owned(),
+                retries_max: 0,
+            },
+            ..Replica::default()
+        }],
+    }
 }
 
 fn found_unchanged() -> Event {
@@ -169,7 +256,7 @@ fn rolls_back() -> Vec<Event> {
             ],
         }),
         Event::Restored { outage_ms: 190 },
-        Event::RolledBack,
+        Event::RolledBack { condition: None },
     ]
 }
 
@@ -205,7 +292,7 @@ fn the_sample_has_every_kind_of_event_and_every_status_that_can_be_left() {
         .flat_map(|(_, events)| events.iter().map(Event::kind))
         .collect();
     // All but `requested`, which is the request itself.
-    assert_eq!(kinds.len(), 18);
+    assert_eq!(kinds.len(), 19);
     let ends: HashSet<_> = folds().iter().map(Deployment::status).collect();
     let missing: Vec<_> = Status::ALL
         .iter()

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::{Deployment, Event, Failure, Request, UnixMillis};
+use cutover_core::deployment::{Deployment, Event, Failure, Request, UnixMillis, WayBack};
 use cutover_core::names::{DeliveryId, DeploymentId, ServiceName, Tag};
 use cutover_daemon::journal::{Created, Journal, JournalError, Opened};
 use tempfile::TempDir;
@@ -72,6 +72,7 @@ pub(crate) fn request() -> Request {
         delivery_id: None,
         fingerprint: "f00d".to_owned(),
         rollback_to: None,
+        way_back: WayBack::Needed,
     }
 }
 
@@ -102,7 +103,7 @@ pub(crate) fn warned() -> Event {
 
 /// The shortest run of each kind, without its request.
 pub(crate) fn up_to_the_stage() -> Vec<Event> {
-    vec![pull_started(), Event::StageStarted { previous: None }]
+    vec![pull_started(), Event::StageStarted { old: vec![] }]
 }
 
 pub(crate) fn up_to_the_switch() -> Vec<Event> {

@@ -105,7 +105,16 @@ fn the_condition_follows_from_state_and_health() {
         ),
         (
             serde_json::json!({"State": {"Restarting": true, "Health": null}}),
-            Condition::Unhealthy,
+            Condition::Restarting,
+        ),
+        // Docker started it again a moment ago, and long ago.
+        (
+            serde_json::json!({"RestartCount": 3, "State": {"StartedAt": jiff::Timestamp::now()}}),
+            Condition::Restarting,
+        ),
+        (
+            serde_json::json!({"RestartCount": 3}),
+            Condition::Healthy,
         ),
         (
             serde_json::json!({"State": {"Paused": true}}),

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::docker::AnonymousVolumes;
 use crate::docker::fake::{FakeDocker, Reply, container_json};
 
 /// A Docker with one container, whose effects happen but whose answers are lost the first `losses` times.
@@ -191,7 +192,7 @@ async fn a_container_that_is_gone_is_told_from_a_network_that_is_gone() {
         .await
         .expect("as wanted");
     assert_eq!(
-        fake.count("DELETE /v1.51/containers/c?v=true&force=true"),
+        fake.count("DELETE /v1.51/containers/c?v=true&force=false"),
         1
     );
 

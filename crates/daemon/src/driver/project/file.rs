@@ -33,6 +33,8 @@ pub(super) struct File {
     pub(super) services: BTreeMap<String, Service>,
     #[serde(default)]
     pub(super) secrets: BTreeMap<String, SecretFile>,
+    #[serde(default)]
+    configs: BTreeMap<String, SecretFile>,
 }
 
 #[derive(Deserialize)]
@@ -71,6 +73,16 @@ pub(super) struct Service {
     ipc: Option<String>,
     pid: Option<String>,
     restart: Option<String>,
+    #[serde(default)]
+    secrets: Vec<Granted>,
+    #[serde(default)]
+    configs: Vec<Granted>,
+}
+
+/// A secret or a config that a service gets.
+#[derive(Debug, Deserialize)]
+pub(super) struct Granted {
+    source: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -113,6 +125,19 @@ impl File {
             sharers: self.sharers(&service.compose_service, described),
             ..described.facts(service.order)
         }
+    }
+
+    /// Whether Compose writes files into the container of `described` when it creates it: secrets and configs that
+    /// are no files on this machine.
+    pub(super) fn has_written_files(&self, described: &Service) -> bool {
+        let is_written = |granted: &Granted, all: &BTreeMap<String, SecretFile>| {
+            let source = granted.source.as_ref().and_then(|source| all.get(source));
+            source.is_some_and(|source| source.file.is_none())
+        };
+        let mut secrets = described.secrets.iter();
+        let mut configs = described.configs.iter();
+        secrets.any(|granted| is_written(granted, &self.secrets))
+            || configs.any(|granted| is_written(granted, &self.configs))
     }
 
     /// The services that run in a namespace of the container of `name`. Docker ties them to the container,

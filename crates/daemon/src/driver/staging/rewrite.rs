@@ -4,21 +4,47 @@
 use serde_json::{Value, json};
 
 use cutover_core::deployment::RestartPolicy;
+use cutover_core::names::DeploymentId;
+use cutover_core::switch::name_of_recreated;
 
 use super::view::View;
-
-/// The label that ties a container to the deployment which created it.
-pub const DEPLOYMENT_LABEL: &str = "cutover.deployment";
-/// The label that names the configured service.
-pub(crate) const SERVICE_LABEL: &str = "cutover.service";
+use crate::labels;
 
 /// Whose container may be created, and how it is marked.
 #[derive(Debug, Clone)]
 pub(crate) struct Mark {
-    pub(crate) deployment: String,
+    pub(crate) deployment: DeploymentId,
+    pub(crate) purpose: Purpose,
     pub(crate) service: String,
     pub(crate) project: String,
     pub(crate) compose_service: String,
+}
+
+/// What the container is created for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// It is the new release.
+    NewRelease,
+    /// It comes in the place of a previous container that cannot be started again. Until then it has a name of its
+    /// own, because the others still have theirs.
+    Recreation,
+}
+
+impl Mark {
+    /// The name under which the container is created that Compose wants to call `name`.
+    pub(super) fn name_of(&self, name: &str) -> String {
+        match self.purpose {
+            Purpose::NewRelease => name.to_owned(),
+            Purpose::Recreation => name_of_recreated(name, &self.deployment),
+        }
+    }
+
+    fn label(&self) -> &'static str {
+        match self.purpose {
+            Purpose::NewRelease => labels::DEPLOYMENT,
+            Purpose::Recreation => labels::RECREATED_BY,
+        }
+    }
 }
 
 /// Why a container is not created.
@@ -34,19 +60,19 @@ pub(super) enum NotCreated {
 /// for the trial. Returns the policy that Compose asked for.
 pub(super) fn create_body(body: &mut Value, mark: &Mark) -> Result<RestartPolicy, NotCreated> {
     let label = |name: &str| body["Labels"][name].as_str().unwrap_or_default().to_owned();
-    let project = label("com.docker.compose.project");
-    let service = label("com.docker.compose.service");
+    let project = label(labels::PROJECT);
+    let service = label(labels::SERVICE);
     if project != mark.project || service != mark.compose_service {
         let what = format!("create a container of service `{service}` in project `{project}`");
         return Err(NotCreated::Outside(what));
     }
-    if label("com.docker.compose.oneoff").eq_ignore_ascii_case("true") {
+    if label(labels::ONE_OFF).eq_ignore_ascii_case("true") {
         let what = "create a one-off container".to_owned();
         return Err(NotCreated::Outside(what));
     }
     let policy = restart_policy(&body["HostConfig"]["RestartPolicy"])?;
-    body["Labels"][DEPLOYMENT_LABEL] = json!(mark.deployment);
-    body["Labels"][SERVICE_LABEL] = json!(mark.service);
+    body["Labels"][mark.label()] = json!(mark.deployment.as_str());
+    body["Labels"][labels::CONFIGURED_SERVICE] = json!(mark.service);
     // Until the commit, a power cut must bring the old container back and not this one.
     body["HostConfig"]["RestartPolicy"] = json!({ "Name": "no", "MaximumRetryCount": 0 });
     Ok(policy)
@@ -100,22 +126,38 @@ mod tests {
     use super::*;
     use crate::driver::staging::view::{Call, OldContainer};
 
+    const ID: &str = "01938f3e-7c1a-7abc-8def-0123456789ab";
+
     fn mark() -> Mark {
         Mark {
-            deployment: "d1".into(),
+            deployment: DeploymentId::new(ID).expect("a UUID"),
+            purpose: Purpose::NewRelease,
             service: "web".into(),
             project: "shop".into(),
             compose_service: "app".into(),
         }
     }
 
+    #[test]
+    fn what_comes_in_the_place_of_another_has_a_name_and_a_label_of_its_own() {
+        let mark = Mark {
+            purpose: Purpose::Recreation,
+            ..mark()
+        };
+        let mut body = body("shop", "app");
+        create_body(&mut body, &mark).expect("our service");
+        assert_eq!(body["Labels"][labels::RECREATED_BY], ID);
+        assert!(body["Labels"][labels::DEPLOYMENT].is_null());
+        assert_eq!(mark.name_of("app-1"), "app-1_cutover-456789ab-again");
+    }
+
     fn body(project: &str, service: &str) -> Value {
         json!({
             "Image": "shop:1",
             "Labels": {
-                "com.docker.compose.project": project,
-                "com.docker.compose.service": service,
-                "com.docker.compose.oneoff": "False"
+                labels::PROJECT: project,
+                labels::SERVICE: service,
+                labels::ONE_OFF: "False"
             },
             "HostConfig": { "RestartPolicy": { "Name": "on-failure", "MaximumRetryCount": 3 } }
         })
@@ -132,8 +174,8 @@ mod tests {
                 retries_max: 3
             }
         );
-        assert_eq!(body["Labels"][DEPLOYMENT_LABEL], "d1");
-        assert_eq!(body["Labels"][SERVICE_LABEL], "web");
+        assert_eq!(body["Labels"][labels::DEPLOYMENT], ID);
+        assert_eq!(body["Labels"][labels::CONFIGURED_SERVICE], "web");
         assert_eq!(body["HostConfig"]["RestartPolicy"]["Name"], "no");
         assert_eq!(body["Image"], "shop:1");
     }
@@ -180,7 +222,7 @@ mod tests {
             );
         }
         let mut one_off = body("shop", "app");
-        one_off["Labels"]["com.docker.compose.oneoff"] = json!("True");
+        one_off["Labels"][labels::ONE_OFF] = json!("True");
         assert!(create_body(&mut one_off, &mark()).is_err());
     }
 

@@ -2,8 +2,8 @@
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{
-    Condition, Deployment, Event, Failure, PinnedImage, Previous, Request, RestartPolicy, Staged,
-    UnixMillis,
+    Condition, Deployment, Event, Failure, Origin, PinnedImage, Recreated, Replica, Request,
+    UnixMillis, WayBack,
 };
 use cutover_core::names::{DeliveryId, DeploymentId, ServiceName, Tag};
 
@@ -22,17 +22,20 @@ fn request() -> Request {
         delivery_id: Some(DeliveryId::new("1-1").expect("an id")),
         fingerprint: "f".into(),
         rollback_to: None,
+        way_back: WayBack::Needed,
     }
 }
 
-fn previous() -> Previous {
-    Previous {
+fn previous() -> Replica {
+    Replica {
+        service: "app".into(),
+        number: 1,
         container: "aaaaaaaaaaaaaaaaaaaa".into(),
         name: "shop-app-1".into(),
         image: "ghcr.io/acme/shop:old".into(),
         image_id: "sha256:old".into(),
         condition: Condition::Healthy,
-        restart_policy: RestartPolicy::default(),
+        ..Replica::default()
     }
 }
 
@@ -48,13 +51,17 @@ fn until_verified() -> Vec<Event> {
             id: "sha256:i".into(),
         }),
         Event::StageStarted {
-            previous: Some(previous()),
+            old: vec![previous()],
         },
-        Event::Staged(Staged {
-            container: "bbbbbbbbbbbbbbbbbbbb".into(),
-            name: "shop-app-1".into(),
-            restart_policy: RestartPolicy::default(),
-        }),
+        Event::Staged {
+            new: vec![Replica {
+                container: "bbbbbbbbbbbbbbbbbbbb".into(),
+                image: format!("ghcr.io/acme/shop:{SHA}"),
+                image_id: "sha256:i".into(),
+                condition: Condition::Stopped,
+                ..previous()
+            }],
+        },
         Event::SwitchStarted,
         Event::Switched { outage_ms: 240 },
         Event::VerifyStarted {
@@ -115,7 +122,7 @@ fn a_rolled_back_deployment_says_everything() {
     events.extend([
         Event::RollbackStarted(failure()),
         Event::Restored { outage_ms: 200 },
-        Event::RolledBack,
+        Event::RolledBack { condition: None },
     ]);
     let mut view = wire(request(), events);
     insta::assert_snapshot!(lines(&view), @r#"
@@ -149,7 +156,29 @@ fn a_rolled_back_deployment_says_everything() {
         "image_id": "sha256:old",
         "condition": "healthy"
       },
+      "previous_replicas": [
+        {
+          "service": "app",
+          "number": 1,
+          "container": "aaaaaaaaaaaaaaaaaaaa",
+          "name": "shop-app-1",
+          "image": "ghcr.io/acme/shop:old",
+          "image_id": "sha256:old",
+          "condition": "healthy"
+        }
+      ],
       "container": "bbbbbbbbbbbbbbbbbbbb",
+      "replicas": [
+        {
+          "service": "app",
+          "number": 1,
+          "container": "bbbbbbbbbbbbbbbbbbbb",
+          "name": "shop-app-1",
+          "image": "ghcr.io/acme/shop:0123456789abcdef0123456789abcdef01234567",
+          "image_id": "sha256:i",
+          "condition": "stopped"
+        }
+      ],
       "actor": "ci",
       "delivery_id": "1-1",
       "rollback_to": null,
@@ -214,17 +243,33 @@ fn every_other_event_has_words() {
             cause: cause(),
             runs: "nothing".into(),
         },
+        Event::Recreated(Recreated {
+            replaces: "aaaaaaaaaaaaaaaaaaaa".into(),
+            replica: Replica {
+                container: "cccccccccccccccccccc".into(),
+                ..previous()
+            },
+            from: Origin::SameConfiguration,
+        }),
+        Event::Restored { outage_ms: 9000 },
+        Event::RolledBack {
+            condition: Some(Condition::Restarting),
+        },
     ]);
     let view = wire(request(), failed);
     assert_eq!(
         view.cause.as_ref().map(|cause| cause.code.as_str()),
-        Some("rollback_failed")
+        Some("unhealthy"),
+        "it was rolled back in the end"
     );
     insta::assert_snapshot!(lines(&view)[lines(&view).find("9 ").expect("nine events")..], @r#"
     9 recovery_started "verifying": the restarted daemon took this deployment up again
     10 warned "verifying": the env file could not be written
     11 rollback_started "rolling_back": the new release failed: the health check failed 3 times in a row; putting the previous one back
     12 rollback_failed "rollback_failed": the old container is gone; what runs now: nothing
+    13 recreated "rollback_failed": the previous container shop-app-1 was created again, as cccccccccccc, from its recorded configuration
+    14 restored "rollback_failed": the previous container is back as it was found; it did not run for 9000 ms
+    15 rolled_back "rolled_back": the previous release is in its place again, in the state it was in before: restarting
     "#);
 
     let unchanged = vec![
@@ -235,7 +280,7 @@ fn every_other_event_has_words() {
     ];
     let first = vec![
         until_verified().remove(0),
-        Event::StageStarted { previous: None },
+        Event::StageStarted { old: vec![] },
         Event::Failed(failure()),
     ];
     let again = Request {
@@ -249,7 +294,7 @@ fn every_other_event_has_words() {
     insta::assert_snapshot!(texts, @r#"
     1 requested "queued": ci asked for 0123456789abcdef0123456789abcdef01234567
     2 pull_started "pulling": making sure that ghcr.io/acme/shop:0123456789abcdef0123456789abcdef01234567 is on the machine
-    3 found_unchanged "unchanged": this very image already runs and is healthy in container aaaaaaaaaaaa; nothing is to be done
+    3 found_unchanged "unchanged": this very image already runs and is healthy in container aaaaaaaaaaaa; no action needed
     1 requested "queued": ci asked for 0123456789abcdef0123456789abcdef01234567 again, the release of deployment 01938f3e-7c1a-7abc-8def-0123456789ab
     2 pull_started "pulling": making sure that ghcr.io/acme/shop:0123456789abcdef0123456789abcdef01234567 is on the machine
     3 stage_started "staging": creating the container; nothing ran before

@@ -132,6 +132,12 @@ impl Checks {
         probe::sendable(self.http.as_ref(), self.tcp.as_ref(), container)
     }
 
+    /// How long the whole trial may take.
+    #[must_use]
+    pub fn deadline(&self) -> Duration {
+        self.rules.healthy_deadline
+    }
+
     /// What must be healthy; nothing where running is all.
     pub(super) fn sources(&self) -> Vec<Source> {
         let health_check =

@@ -50,7 +50,10 @@ impl Scene {
         let docker = self.fake.client();
         let events = docker.watch_container("c").await.expect("subscribed");
         self.stream = self.streams.recv().await;
-        tokio::spawn(async move { verify(&docker, events, "c", &checks).await })
+        tokio::spawn(async move {
+            let verified = verify(&docker, events, "c", &checks, None).await;
+            verified.map(drop)
+        })
     }
 
     /// Changes what Docker says of the container.

@@ -111,6 +111,7 @@ fn what_the_example_shows_as_a_default_is_one() {
         "#keep_releases = 3",
         "#require_revision_label = false",
         "#when_busy = \"wait\"",
+        "#way_back = \"previous-image\"",
     ] {
         assert!(text.contains(&format!("\n{default}\n")), "{default}");
     }

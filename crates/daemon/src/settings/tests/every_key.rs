@@ -226,6 +226,11 @@ const WRONG: &[(&str, &str, &str)] = &[
         "`services.shop.when_busy` must be \"wait\" or \"refuse\", not \"queue\"",
     ),
     (
+        "services.NAME.way_back",
+        r#""same""#,
+        "`services.shop.way_back` must be \"previous-image\" or \"same-container\", not \"same\"",
+    ),
+    (
         "services.NAME.image_mib_max",
         "0",
         "`services.shop.image_mib_max` must be from 1 to 1048576, not 0",

@@ -1,0 +1,437 @@
+//! What holds for the moves of a switch, from every prefix of every plan, whatever was done, half done, lost or
+//! undone by somebody else.
+
+#[path = "switch/world.rs"]
+mod world;
+
+use std::collections::BTreeSet;
+
+use cutover_core::deployment::{Condition, Origin, Replica};
+use cutover_core::switch::{Goal, Move, Next, Patience, next, plan};
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use world::{Made, World, id, policy, replica};
+
+/// More moves than any way takes; one that takes more goes in a circle.
+const MOVES_MAX: usize = 200;
+
+/// What somebody else does between two moves: Docker's restart, or a hand.
+#[derive(Debug, Clone, Copy)]
+enum Disturbance {
+    DockerDies,
+    Stops,
+    Starts,
+    Removes,
+    Renames,
+    ResetsPolicy,
+    Prunes,
+    TakesWhatItMounts,
+}
+
+/// A disturbance, when, and of which container.
+#[derive(Debug, Clone)]
+struct Disturbed {
+    before_move: usize,
+    what: Disturbance,
+    which: Index,
+}
+
+fn disturb(world: &mut World, disturbed: &Disturbed) {
+    let ids: Vec<String> = world.containers.keys().cloned().collect();
+    if ids.is_empty() {
+        return;
+    }
+    let id = disturbed.which.get(&ids);
+    let found = world.containers.get_mut(id).expect("listed");
+    match disturbed.what {
+        Disturbance::DockerDies => world.docker_dies(),
+        Disturbance::Stops => found.end_by_call(),
+        Disturbance::Starts => found.start(),
+        Disturbance::Removes => drop(world.containers.remove(id)),
+        Disturbance::Renames => found.name = format!("renamed-{id}"),
+        Disturbance::ResetsPolicy => found.policy = policy("no"),
+        Disturbance::Prunes => world.containers.retain(|_, found| found.running),
+        Disturbance::TakesWhatItMounts => found.whole = false,
+    }
+}
+
+fn any_policy() -> impl Strategy<Value = &'static str> {
+    select(vec!["no", "always", "unless-stopped", "on-failure"])
+}
+
+fn any_old() -> impl Strategy<Value = Vec<Replica>> {
+    let condition = prop_oneof![
+        6 => Just(Condition::Running),
+        1 => Just(Condition::Healthy),
+        1 => Just(Condition::Restarting),
+    ];
+    (any_policy(), prop::collection::vec(condition, 0..=4), 0..8).prop_map(
+        |(restart, conditions, all_stopped)| {
+            (1..)
+                .zip(conditions)
+                .map(|(number, condition)| {
+                    let condition = if all_stopped == 0 {
+                        Condition::Stopped
+                    } else {
+                        condition
+                    };
+                    replica(&format!("old{number}"), number, restart, condition)
+                })
+                .collect()
+        },
+    )
+}
+
+fn any_new() -> impl Strategy<Value = Vec<Replica>> {
+    (any_policy(), 1..=4_u32).prop_map(|(restart, count)| {
+        let new = |number| replica(&format!("new{number}"), number, restart, Condition::Stopped);
+        (1..=count).map(new).collect()
+    })
+}
+
+fn any_disturbance() -> impl Strategy<Value = Disturbed> {
+    let what = prop_oneof![
+        4 => Just(Disturbance::DockerDies),
+        1 => Just(Disturbance::Stops),
+        1 => Just(Disturbance::Starts),
+        1 => Just(Disturbance::Removes),
+        1 => Just(Disturbance::Renames),
+        1 => Just(Disturbance::ResetsPolicy),
+        1 => Just(Disturbance::Prunes),
+        1 => Just(Disturbance::TakesWhatItMounts),
+    ];
+    (0..25_usize, what, any::<Index>()).prop_map(|(before_move, what, which)| Disturbed {
+        before_move,
+        what,
+        which,
+    })
+}
+
+/// How far the deployment had come when the daemon died.
+#[derive(Debug, Clone)]
+struct Prefix {
+    /// How many moves of the plan were made; an index into the plan.
+    moves: Index,
+    /// What became of the next one.
+    last: Last,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Last {
+    NotMade,
+    Made,
+    /// A stop that is still at work; any other move is not made.
+    Half,
+}
+
+fn any_prefix() -> impl Strategy<Value = Prefix> {
+    let last = select(vec![Last::NotMade, Last::Made, Last::Half]);
+    (any::<Index>(), last).prop_map(|(moves, last)| Prefix { moves, last })
+}
+
+/// The world after the prefix; and whether everything up to the commit was made.
+fn after(old: &[Replica], new: &[Replica], batch: usize, prefix: &Prefix) -> World {
+    let mut world = World::staged(old.to_vec(), new.to_vec());
+    let moves = plan(old, new, batch, &id());
+    let made = prefix.moves.index(moves.len() + 1);
+    for wanted in &moves[..made] {
+        assert_eq!(world.make(wanted, 0), Made::Done, "{wanted:?}");
+    }
+    if let Some(last) = moves.get(made) {
+        match (prefix.last, last) {
+            (Last::Made, _) => drop(world.make(last, 0)),
+            (Last::Half, Move::Stop { container, .. }) => {
+                let found = world.containers.get_mut(container).expect("there");
+                found.stopping = found.running;
+            }
+            _ => {}
+        }
+    }
+    world
+}
+
+/// A walk to a goal, with everything that was disturbed on the way.
+struct Walk<'a> {
+    world: &'a mut World,
+    disturbances: Vec<Disturbed>,
+    moves: Vec<Move>,
+}
+
+impl Walk<'_> {
+    /// Goes on until nothing more can be done. Rounds follow each other as long as something is disturbed.
+    fn go(&mut self, goal: Goal) -> Result<Next, TestCaseError> {
+        let mut refused = BTreeSet::new();
+        let mut patience = Patience::Left;
+        loop {
+            prop_assert!(self.moves.len() < MOVES_MAX, "in a circle: {:#?}", self.moves);
+            let epoch = self.world.epoch;
+            let seen = self.world.look();
+            let wanted = match next(goal, &seen, &refused, patience, &id()) {
+                Next::Do(wanted) => wanted,
+                end if !self.disturbances.is_empty() => {
+                    // The rest of what happens, happens now; then it is looked at again.
+                    for disturbed in std::mem::take(&mut self.disturbances) {
+                        disturb(self.world, &disturbed);
+                    }
+                    refused.clear();
+                    drop(end);
+                    continue;
+                }
+                Next::Stuck if patience == Patience::Left => {
+                    patience = Patience::Exhausted;
+                    refused.clear();
+                    continue;
+                }
+                end => return Ok(end),
+            };
+            let now = self.moves.len();
+            let (due, later) = std::mem::take(&mut self.disturbances)
+                .into_iter()
+                .partition(|disturbed| disturbed.before_move <= now);
+            self.disturbances = later;
+            let due: Vec<Disturbed> = due;
+            for disturbed in &due {
+                disturb(self.world, disturbed);
+            }
+            let before = self.world.clone();
+            self.moves.push(wanted.clone());
+            match self.world.make(&wanted, epoch) {
+                Made::Done => {
+                    if due.is_empty() {
+                        check_move(&wanted, &before, self.world)?;
+                    }
+                }
+                Made::Refused => drop(refused.insert(wanted)),
+            }
+        }
+    }
+}
+
+/// What every single move keeps, where nothing was disturbed between the look and the move.
+fn check_move(wanted: &Move, before: &World, after: &World) -> Result<(), TestCaseError> {
+    if let Move::Remove { container, .. } = wanted {
+        let found = before.containers.get(container);
+        prop_assert!(found.is_none_or(|found| !found.running), "{wanted:?}");
+        let should_run = before.old.iter().any(|old| old.condition.ran());
+        prop_assert!(after.runs() || !should_run, "nothing left: {wanted:?}");
+    }
+    let both = |world: &World| {
+        let flagged = [world.flagged(&world.old), world.flagged(&world.new)].concat();
+        let is_new = |id: &String| id.starts_with("new");
+        flagged.iter().any(is_new) && !flagged.iter().all(is_new)
+    };
+    prop_assert!(both(before) || !both(after), "both at boot: {wanted:?}");
+    // A stop that was still at work may come to its end while the container is watched.
+    let may_end = matches!(wanted, Move::Stop { .. } | Move::Prove { .. });
+    prop_assert!(may_end || !before.runs() || after.runs(), "{wanted:?} ended what ran");
+    Ok(())
+}
+
+/// Every old replica as it was found, every new one gone.
+fn is_old(world: &World) -> bool {
+    let as_found = |old: &Replica| {
+        let found = world.containers.get(&old.container);
+        found.is_some_and(|found| {
+            found.running == old.condition.ran()
+                && found.name == old.name
+                && found.policy == old.restart_policy
+        })
+    };
+    world.old.iter().all(as_found) && world.containers.len() == world.old.len()
+}
+
+/// Every new replica runs under its name and policy, every old one gone.
+fn is_new(world: &World) -> bool {
+    let as_wanted = |new: &Replica| {
+        let found = world.containers.get(&new.container);
+        found.is_some_and(|found| {
+            found.running && found.name == new.name && found.policy == new.restart_policy
+        })
+    };
+    world.new.iter().all(as_wanted) && world.containers.len() == world.new.len()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(4000) })]
+
+    #[test]
+    fn from_every_prefix_the_way_back_ends_in_the_old_release(
+        (old, new, batch, prefix) in (any_old(), any_new(), 1..=4_usize, any_prefix()),
+        disturbances in prop::collection::vec(any_disturbance(), 0..4),
+    ) {
+        let mut world = after(&old, &new, batch, &prefix);
+        let mut walk = Walk { world: &mut world, disturbances, moves: vec![] };
+        let end = walk.go(Goal::Old)?;
+        let moves = walk.moves.clone();
+        prop_assert_eq!(end, Next::Done, "{:#?}\n{:#?}", moves, &world);
+        prop_assert!(is_old(&world), "{:#?}\n{:#?}", moves, &world);
+        // Doing it twice is doing it once.
+        let mut again = Walk { world: &mut world, disturbances: vec![], moves: vec![] };
+        prop_assert_eq!(again.go(Goal::Old)?, Next::Done);
+        prop_assert!(again.moves.is_empty(), "{:?}", again.moves);
+    }
+
+    #[test]
+    fn after_the_commit_the_way_on_ends_in_the_new_release_or_stands_still_for_the_way_back(
+        (old, new, batch) in (any_old(), any_new(), 1..=4_usize),
+        disturbances in prop::collection::vec(any_disturbance(), 0..4),
+    ) {
+        let mut world = World::staged(old.clone(), new.clone());
+        for wanted in plan(&old, &new, batch, &id()) {
+            prop_assert_eq!(world.make(&wanted, 0), Made::Done);
+        }
+        let mut walk = Walk { world: &mut world, disturbances, moves: vec![] };
+        let end = walk.go(Goal::New)?;
+        let moves = walk.moves.clone();
+        if end == Next::Stuck {
+            // Somebody removed a new one, or what it needs. What is left of the old release comes back.
+            let cannot_run = |new: &Replica| {
+                let found = world.containers.get(&new.container);
+                found.is_none_or(|found| !found.running && !found.whole)
+            };
+            prop_assert!(new.iter().any(cannot_run), "{:#?}\n{:#?}", moves, &world);
+            let mut back = Walk { world: &mut world, disturbances: vec![], moves: vec![] };
+            prop_assert_eq!(back.go(Goal::Old)?, Next::Done);
+            prop_assert!(is_old(&world), "{:#?}", &world);
+        } else {
+            prop_assert_eq!(end, Next::Done, "{:#?}\n{:#?}", moves, &world);
+            prop_assert!(is_new(&world), "{:#?}\n{:#?}", moves, &world);
+            let mut again = Walk { world: &mut world, disturbances: vec![], moves: vec![] };
+            prop_assert_eq!(again.go(Goal::New)?, Next::Done);
+            prop_assert!(again.moves.is_empty(), "{:?}", again.moves);
+        }
+    }
+
+    #[test]
+    fn where_docker_refuses_something_runs_in_the_end_if_anything_can(
+        (old, new, batch, prefix) in (any_old(), any_new(), 1..=4_usize, any_prefix()),
+        disturbances in prop::collection::vec(any_disturbance(), 0..3),
+        refusals in prop::collection::vec((any::<Index>(), 0..5_u8), 1..6),
+    ) {
+        let mut world = after(&old, &new, batch, &prefix);
+        let ids: Vec<String> = world.containers.keys().cloned().collect();
+        for (which, kind) in refusals {
+            let container = which.get(&ids).clone();
+            world.refuses.insert(match kind {
+                0 => Move::Start { container },
+                1 => Move::Stop { container, grace: cutover_core::switch::Grace::Short },
+                2 => Move::StayDown { container },
+                3 => Move::Recreate { container, from: Origin::SameConfiguration },
+                _ => Move::Recreate { container, from: Origin::PreviousImage },
+            });
+        }
+        let mut walk = Walk { world: &mut world, disturbances, moves: vec![] };
+        let end = walk.go(Goal::Old)?;
+        let moves = walk.moves.clone();
+        let should_run = old.iter().any(|old| old.condition.ran());
+        let could_run = world.containers.iter().any(|(container, found)| {
+            found.whole && !world.refuses.contains(&Move::Start { container: container.clone() })
+        });
+        prop_assert!(
+            world.runs() || !should_run || !could_run,
+            "{:?}: nothing runs although something could: {:#?}\n{:#?}", end, moves, &world
+        );
+        // Once Docker refuses nothing any more, it ends in the old release.
+        world.refuses.clear();
+        let mut later = Walk { world: &mut world, disturbances: vec![], moves: vec![] };
+        prop_assert_eq!(later.go(Goal::Old)?, Next::Done);
+        prop_assert!(is_old(&world), "{:#?}", &world);
+    }
+}
+
+#[test]
+fn one_replica_is_switched_stop_first_in_the_order_that_the_documents_name() {
+    let old = [replica("old1", 1, "unless-stopped", Condition::Running)];
+    let new = [replica("new1", 1, "unless-stopped", Condition::Stopped)];
+    let words: Vec<String> = plan(&old, &new, 1, &id()).iter().map(word).collect();
+    assert_eq!(
+        words,
+        [
+            "KeepAtBoot old1",
+            "Rename old1 shop-app-1_cutover-456789ab",
+            "Rename new1 shop-app-1",
+            "Stop old1",
+            "Start new1",
+            "Prove new1",
+        ]
+    );
+}
+
+#[test]
+fn batches_are_proven_one_after_the_other() {
+    let side = |name: &str| -> Vec<Replica> {
+        let one = |number| replica(&format!("{name}{number}"), number, "no", Condition::Running);
+        (1..=3).map(one).collect()
+    };
+    let words: Vec<String> = plan(&side("old"), &side("new"), 2, &id())
+        .iter()
+        .filter(|wanted| !matches!(wanted, Move::Rename { .. }))
+        .map(word)
+        .collect();
+    assert_eq!(
+        words,
+        [
+            "Stop old1", "Stop old2", "Start new1", "Start new2", "Prove new1", "Prove new2",
+            "Stop old3", "Start new3", "Prove new3",
+        ]
+    );
+}
+
+/// At no prefix of the switch and of what follows the commit would a power cut start both releases, and there is
+/// one single call after which it would start none: the one that takes the flag from the old release.
+#[test]
+fn a_power_cut_at_any_moment_starts_exactly_one_release_but_after_one_documented_call() {
+    for restart in ["always", "unless-stopped", "on-failure"] {
+        let old = vec![replica("old1", 1, restart, Condition::Running)];
+        let new = vec![replica("new1", 1, restart, Condition::Stopped)];
+        let mut world = World::staged(old.clone(), new.clone());
+        let mut none_after = Vec::new();
+        let mut check = |world: &World, last: &str| {
+            let mut dead = world.clone();
+            dead.docker_dies();
+            let running: Vec<&String> = dead
+                .containers
+                .iter()
+                .filter(|(_, found)| found.running)
+                .map(|(id, _)| id)
+                .collect();
+            assert!(running.len() <= 1, "{restart}, after {last}: {running:?}");
+            if running.is_empty() {
+                none_after.push(last.to_owned());
+            }
+        };
+        for wanted in plan(&old, &new, 1, &id()) {
+            assert_eq!(world.make(&wanted, 0), Made::Done);
+            check(&world, &word(&wanted));
+        }
+        let none = BTreeSet::new();
+        while let Next::Do(wanted) = next(Goal::New, &world.look(), &none, Patience::Left, &id()) {
+            assert_eq!(world.make(&wanted, 0), Made::Done);
+            check(&world, &word(&wanted));
+        }
+        assert!(is_new(&world));
+        assert_eq!(none_after, ["StayDown old1"], "{restart}");
+    }
+}
+
+#[test]
+fn somebody_elses_container_is_not_fought() {
+    let old = vec![replica("old1", 1, "always", Condition::Running)];
+    let new = vec![replica("new1", 1, "always", Condition::Stopped)];
+    let mut seen = World::staged(old, new).look();
+    seen.strangers.push("shop-app-1".to_owned());
+    for goal in [Goal::Old, Goal::New] {
+        let found = next(goal, &seen, &BTreeSet::new(), Patience::Exhausted, &id());
+        assert_eq!(found, Next::Stuck);
+    }
+}
+
+fn word(wanted: &Move) -> String {
+    let kind = format!("{wanted:?}");
+    let kind = kind.split([' ', '{']).next().unwrap_or_default();
+    match wanted {
+        Move::Rename { container, name } => format!("{kind} {container} {name}"),
+        _ => format!("{kind} {}", wanted.container()),
+    }
+}

@@ -1,0 +1,120 @@
+//! What is known on the way to one of the two states in which a deployment ends, across all rounds of trying.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use cutover_core::deployment::{Condition, Replica};
+use cutover_core::switch::Goal;
+use jiff::Timestamp;
+
+use crate::docker::Container;
+use crate::docker::effects::STOP_TIMEOUT_DEFAULT;
+use crate::driver::project::ServiceModel;
+
+/// After its grace period a container is killed; so much later it has ended.
+const STOP_MARGIN: Duration = Duration::from_secs(1);
+
+/// Whether a container that runs may have been told to stop, by a call whose answer nobody got. Docker does not
+/// say so of a container that is being stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// It may, unless this journey started it.
+    Stopping,
+    /// Nobody told it to.
+    None,
+}
+
+/// The way to a goal, as far as it has been gone.
+#[derive(Debug)]
+pub(super) struct Journey {
+    pub(super) goal: Goal,
+    /// The service as Compose renders it, if that is known: for how long a container must run that has no check
+    /// at all, and what is secret.
+    pub(super) model: Option<ServiceModel>,
+    /// How many rounds ended without the goal while Docker answered.
+    pub(super) attempts: u32,
+    /// How long the previous containers did not run, in milliseconds, once one of them was started again.
+    pub(super) outage_ms: Option<u64>,
+    /// What kept the last round from the goal; told once for each reason.
+    pub(super) told: String,
+    doubt: Doubt,
+    proven: BTreeMap<String, Proof>,
+    started: BTreeSet<String>,
+}
+
+/// What is proven of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Proof {
+    /// The life that began then.
+    OfLife(Option<Timestamp>),
+    /// It is in the state in which it was before, in which nothing could be proven.
+    AsItWas,
+}
+
+impl Journey {
+    /// A journey that begins.
+    pub(super) fn new(goal: Goal, doubt: Doubt, model: Option<ServiceModel>) -> Self {
+        Self {
+            goal,
+            model,
+            attempts: 0,
+            outage_ms: None,
+            told: String::new(),
+            doubt,
+            proven: BTreeMap::new(),
+            started: BTreeSet::new(),
+        }
+    }
+
+    /// The same journey to another goal: what is known of the containers stays.
+    pub(super) fn turned(self, goal: Goal) -> Self {
+        Self {
+            goal,
+            attempts: 0,
+            told: String::new(),
+            ..self
+        }
+    }
+
+    /// Whether `container` was proven in the life that it lives now.
+    pub(super) fn is_proven(&self, container: &Container) -> bool {
+        match self.proven.get(&container.id) {
+            Some(Proof::OfLife(began)) => *began == container.state.started_at,
+            Some(Proof::AsItWas) => true,
+            None => false,
+        }
+    }
+
+    /// Remembers that `container` was proven in the life that began at `began`.
+    pub(super) fn proved(&mut self, container: &str, began: Option<Timestamp>) {
+        self.proven
+            .insert(container.to_owned(), Proof::OfLife(began));
+    }
+
+    /// Remembers that `container` is in the state in which it was before.
+    pub(super) fn is_as_it_was(&mut self, container: &str) {
+        self.proven.insert(container.to_owned(), Proof::AsItWas);
+    }
+
+    /// Remembers that this journey started `container`.
+    pub(super) fn started(&mut self, container: &str) {
+        self.started.insert(container.to_owned());
+    }
+
+    /// After how long `container`, which runs, cannot be about to stop any more; none if nobody told it to.
+    pub(super) fn doubted_for(&self, container: &Container) -> Option<Duration> {
+        let is_doubted = self.doubt == Doubt::Stopping && !self.started.contains(&container.id);
+        is_doubted.then(|| end_of_stop(container))
+    }
+
+    /// Whether `old` must pass its checks to count as back.
+    pub(super) fn needs_proof(&self, old: &Replica) -> bool {
+        self.goal == Goal::New || matches!(old.condition, Condition::Healthy | Condition::Running)
+    }
+}
+
+/// After how long a container has ended that was told to stop now.
+pub(super) fn end_of_stop(container: &Container) -> Duration {
+    let grace = container.stop_timeout.unwrap_or(STOP_TIMEOUT_DEFAULT);
+    grace.saturating_add(STOP_MARGIN)
+}

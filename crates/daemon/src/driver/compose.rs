@@ -1,0 +1,221 @@
+//! Compose on this machine: what it said of each service, and the containers that it made.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cutover_core::cause::{Cause, Code, Step};
+use cutover_core::names::{DeploymentId, ServiceName, Tag};
+
+use super::command::Compose;
+use super::project::{self, ServiceModel};
+use super::docker_cause;
+use crate::docker::{AnonymousVolumes, Container, Docker, DockerError};
+use crate::labels;
+use crate::settings;
+
+/// Deploys services of Compose projects.
+#[derive(Debug, Clone)]
+pub struct ComposeDriver {
+    pub(super) docker: Docker,
+    pub(super) compose: Compose,
+    pub(super) staging_directory: PathBuf,
+    known: Arc<Mutex<BTreeMap<ServiceName, Known>>>,
+    projects: Arc<Mutex<BTreeMap<ServiceName, String>>>,
+}
+
+/// What Compose said of a configured service when it was read last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Known {
+    project: String,
+    compose_service: String,
+    tag_variable: String,
+}
+
+impl ComposeDriver {
+    /// A driver that keeps its sockets in `state_directory`.
+    ///
+    /// # Errors
+    /// When the directory for the sockets cannot be made.
+    pub fn new(docker: Docker, compose: Compose, state_directory: &Path) -> std::io::Result<Self> {
+        let staging_directory = state_directory.join("staging");
+        std::fs::create_dir_all(&staging_directory)?;
+        Ok(Self {
+            docker,
+            compose,
+            staging_directory,
+            known: Arc::default(),
+            projects: Arc::default(),
+        })
+    }
+
+    /// The Docker that it drives.
+    #[must_use]
+    pub fn docker(&self) -> &Docker {
+        &self.docker
+    }
+
+    /// The Compose that it runs.
+    #[must_use]
+    pub fn compose(&self) -> &Compose {
+        &self.compose
+    }
+
+    /// The service as Compose renders it for `tag`.
+    ///
+    /// # Errors
+    /// [`Code::InvalidCompose`] with Compose's own words, with what is wrong with the image's line, or with
+    /// the other name under which this very container is configured.
+    pub async fn read(
+        &self,
+        service: &settings::Service,
+        tag: &Tag,
+    ) -> Result<ServiceModel, Cause> {
+        let known = self.known().get(&service.name).cloned();
+        let variable = known.map(|known| known.tag_variable);
+        let model = project::read(&self.compose, service, tag, variable).await?;
+        let read = Known {
+            project: model.project.clone(),
+            compose_service: model.compose_service.clone(),
+            tag_variable: model.tag_variable.clone(),
+        };
+        claim(&mut self.known(), &service.name, read)?;
+        self.projects()
+            .insert(service.name.clone(), model.project.clone());
+        Ok(model)
+    }
+
+    fn projects(&self) -> std::sync::MutexGuard<'_, BTreeMap<ServiceName, String>> {
+        self.projects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<ServiceName, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The name of the project that `service` belongs to, which Compose is asked for once.
+    ///
+    /// # Errors
+    /// [`Code::InvalidCompose`] with Compose's own words.
+    pub async fn project_of(&self, service: &settings::Service) -> Result<String, Cause> {
+        if let Some(project) = self.projects().get(&service.name) {
+            return Ok(project.clone());
+        }
+        let project = project::name(&self.compose, service).await?;
+        self.projects()
+            .insert(service.name.clone(), project.clone());
+        Ok(project)
+    }
+
+    /// Removes what earlier deployments left: [`Present::leftovers`], or, after the commit, [`Present::parked`].
+    /// Each loses its boot flag first, so that one that Docker cannot remove stays down at least.
+    ///
+    /// [`Present::leftovers`]: super::Present::leftovers
+    /// [`Present::parked`]: super::Present::parked
+    ///
+    /// # Errors
+    /// [`Code::Interfered`] if one of them runs by now; [`Code::StageFailed`] with Docker's own words.
+    pub async fn clear(&self, containers: &[Container]) -> Result<(), Cause> {
+        let failed = |error| docker_cause(Step::Stage, &error);
+        for leftover in containers {
+            let now = self.docker.container(&leftover.id).await.map_err(failed)?;
+            if now.is_some_and(|now| now.state.running) {
+                let name = &leftover.name;
+                let detail = format!(
+                    "somebody started the container {name}, which an earlier deployment had left; cutover changed nothing"
+                );
+                return Err(Cause::new(Code::Interfered, Step::Stage, detail));
+            }
+            self.stays_down(&leftover.id).await.map_err(failed)?;
+            self.docker
+                .ensure_removed(&leftover.id, AnonymousVolumes::Keep)
+                .await
+                .map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Removes whatever this deployment has created. Safe to call when there is nothing.
+    ///
+    /// # Errors
+    /// [`Code::DockerUnavailable`].
+    pub async fn discard(&self, deployment: &DeploymentId) -> Result<(), Cause> {
+        let created = self.created_by(deployment).await;
+        for container in created.map_err(|error| docker_cause(Step::Stage, &error))? {
+            self.docker
+                .ensure_removed(&container.id, AnonymousVolumes::Remove)
+                .await
+                .map_err(|error| docker_cause(Step::Stage, &error))?;
+        }
+        Ok(())
+    }
+
+    /// The containers that carry this deployment's label.
+    pub(super) async fn created_by(
+        &self,
+        deployment: &DeploymentId,
+    ) -> Result<Vec<Container>, DockerError> {
+        self.docker
+            .containers_labeled(labels::DEPLOYMENT, Some(deployment.as_str()))
+            .await
+    }
+}
+
+/// Remembers what was `read` of the service `name`, unless another name stands for the same container: two
+/// deployments would work on it at once, each taking the other's for its own previous one.
+fn claim(
+    known: &mut BTreeMap<ServiceName, Known>,
+    name: &ServiceName,
+    read: Known,
+) -> Result<(), Cause> {
+    let same = |other: &Known| {
+        (&other.project, &other.compose_service) == (&read.project, &read.compose_service)
+    };
+    let other = known.iter().find(|(other, of)| *other != name && same(of));
+    if let Some((other, _)) = other {
+        let detail = format!(
+            "`services.{name}` and `services.{other}` are the same service `{}` of the same Compose project `{}`; keep one of the two in the configuration, a container can only be deployed under one name; if these are two projects, give one of them another `name:` in its Compose file",
+            read.compose_service, read.project
+        );
+        return Err(Cause::new(Code::InvalidCompose, Step::Prepare, detail));
+    }
+    known.insert(name.clone(), read);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_belongs_to_the_name_that_was_read_first() {
+        let name = |text: &str| ServiceName::new(text).expect("valid");
+        let read = |project: &str, service: &str| Known {
+            project: project.to_owned(),
+            compose_service: service.to_owned(),
+            tag_variable: "TAG".to_owned(),
+        };
+        let mut known = BTreeMap::new();
+        for (service, what) in [
+            ("shop", read("acme", "web")),
+            ("worker", read("acme", "worker")),
+            ("stage", read("stage", "web")),
+            ("shop", read("acme", "web")),
+        ] {
+            claim(&mut known, &name(service), what).expect("not claimed by another");
+        }
+        let cause = claim(&mut known, &name("again"), read("acme", "web")).expect_err("claimed");
+        assert_eq!(cause.code, Code::InvalidCompose);
+        assert!(
+            cause
+                .detail
+                .starts_with("`services.again` and `services.shop` are the same service `web`"),
+            "{}",
+            cause.detail
+        );
+        assert!(!known.contains_key(&name("again")));
+        // A project that was renamed is free again once it was read under its new name.
+        claim(&mut known, &name("shop"), read("acme2", "web")).expect("renamed");
+        claim(&mut known, &name("again"), read("acme", "web")).expect("free");
+    }
+}

@@ -1,0 +1,190 @@
+//! Looking at what a deployment is about, and the effects on it: one look, one move.
+//!
+//! What comes next is decided in `cutover_core::switch`. Every move is an ensure: doing it twice, or finding it
+//! done, is doing it once.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use cutover_core::deployment::{Deployment, Replica, RestartPolicy};
+use cutover_core::names::DeploymentId;
+use cutover_core::switch::{Grace, Move};
+use jiff::Timestamp;
+
+use super::ComposeDriver;
+use crate::docker::{AnonymousVolumes, Container, DockerError};
+use crate::labels;
+
+/// What a container that failed may take to end: the service is down meanwhile.
+const SHORT_GRACE: Duration = Duration::from_secs(2);
+
+/// What there is of everything that a deployment is about.
+#[derive(Debug, Clone, Default)]
+pub struct Look {
+    /// The old replicas.
+    pub old: Vec<Found>,
+    /// The new ones, and everything else that the deployment created.
+    pub new: Vec<Found>,
+    /// Other containers of the same services that run.
+    pub strangers: Vec<Container>,
+}
+
+/// A replica, and the container if it is there.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// As it is recorded.
+    pub replica: Replica,
+    /// As Docker has it.
+    pub container: Option<Container>,
+}
+
+impl ComposeDriver {
+    /// Looks at the containers of `deployment` and of its services.
+    ///
+    /// # Errors
+    /// Whatever kept Docker from answering.
+    pub async fn look(&self, deployment: &Deployment) -> Result<Look, DockerError> {
+        let mut look = Look::default();
+        let mut known = BTreeSet::new();
+        for replica in &deployment.old {
+            known.insert(replica.container.clone());
+            look.old.push(self.found(replica.clone()).await?);
+        }
+        for replica in deployment.new.iter().chain(&deployment.given_up) {
+            if known.insert(replica.container.clone()) {
+                look.new.push(self.found(replica.clone()).await?);
+            }
+        }
+        // What it created and had no time to record.
+        for container in self.created_by(&deployment.id).await? {
+            if known.insert(container.id.clone()) {
+                look.new.push(Found {
+                    replica: super::present::as_replica(&container),
+                    container: Some(container),
+                });
+            }
+        }
+        look.strangers = self.strangers(deployment, &look, &known).await?;
+        Ok(look)
+    }
+
+    async fn found(&self, replica: Replica) -> Result<Found, DockerError> {
+        let container = self.docker.container(&replica.container).await?;
+        Ok(Found { replica, container })
+    }
+
+    /// The containers that run beside what the deployment knows, in the same services.
+    async fn strangers(
+        &self,
+        deployment: &Deployment,
+        look: &Look,
+        known: &BTreeSet<String>,
+    ) -> Result<Vec<Container>, DockerError> {
+        let mut strangers = Vec::new();
+        for (project, service) in services(deployment, look) {
+            let present = self.present(&project, &service).await?;
+            let other = present.current.into_iter().chain(present.parked);
+            strangers.extend(
+                other.filter(|found| found.state.running && !known.contains(&found.id)),
+            );
+        }
+        Ok(strangers)
+    }
+
+    /// Makes a move of `deployment` that is an effect on one container.
+    ///
+    /// # Errors
+    /// Docker's own words. Whether something took effect nevertheless is for the next look to see.
+    pub async fn make(&self, wanted: &Move, deployment: &DeploymentId) -> Result<(), DockerError> {
+        let docker = &self.docker;
+        match wanted {
+            Move::KeepAtBoot { container } => {
+                let always = policy("always");
+                docker.ensure_restart_policy(container, &always).await
+            }
+            Move::StayDown { container } => self.stays_down(container).await,
+            Move::GivePolicy { container, policy } => {
+                docker.ensure_restart_policy(container, policy).await
+            }
+            Move::Rename { container, name } => docker.ensure_name(container, name).await,
+            Move::Stop { container, grace } => {
+                let grace = match grace {
+                    Grace::Own => None,
+                    Grace::Short => Some(SHORT_GRACE),
+                };
+                docker.ensure_stopped(container, grace).await
+            }
+            Move::Start { container } => docker.ensure_started(container).await,
+            Move::Remove { container, beside } => {
+                let volumes = self.fate_of_volumes(container, deployment).await?;
+                let removed = docker.ensure_removed_beside(container, beside, volumes);
+                removed.await
+            }
+            Move::Prove { .. } | Move::Recreate { .. } => Err(DockerError::unsupported(
+                "proving and creating again are not effects on one container",
+            )),
+        }
+    }
+
+    /// The anonymous volumes of what the deployment created go with it, unless another container uses them; those
+    /// of a previous container were taken over.
+    async fn fate_of_volumes(
+        &self,
+        container: &str,
+        deployment: &DeploymentId,
+    ) -> Result<AnonymousVolumes, DockerError> {
+        let found = self.docker.container(container).await?;
+        let created_by = found.as_ref().and_then(|found| {
+            let label = found.labels.get(labels::DEPLOYMENT);
+            label.map(String::as_str)
+        });
+        Ok(if created_by == Some(deployment.as_str()) {
+            AnonymousVolumes::Remove
+        } else {
+            AnonymousVolumes::Keep
+        })
+    }
+
+    /// Takes back that Docker starts this container at boot.
+    ///
+    /// # Errors
+    /// Docker's own words; a container that is gone is none.
+    pub async fn stays_down(&self, container: &str) -> Result<(), DockerError> {
+        let no = policy("no");
+        match self.docker.ensure_restart_policy(container, &no).await {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// From the end of one container to the start of another, or of itself, by Docker's own clock, in milliseconds;
+/// 0 where one of them is not known.
+#[must_use]
+pub fn millis_between(from: Option<Timestamp>, to: Option<Timestamp>) -> u64 {
+    from.zip(to).map_or(0, |(from, to)| {
+        u64::try_from(to.duration_since(from).as_millis()).unwrap_or(0)
+    })
+}
+
+fn policy(name: &str) -> RestartPolicy {
+    RestartPolicy {
+        name: name.to_owned(),
+        retries_max: 0,
+    }
+}
+
+/// The services that a deployment is about, as project and service. Records of 0.1.0 do not say it; then the
+/// containers do that are still there.
+fn services(deployment: &Deployment, look: &Look) -> BTreeSet<(String, String)> {
+    let recorded = deployment.old.iter().chain(&deployment.new);
+    let recorded = recorded.map(|replica| (replica.project.clone(), replica.service.clone()));
+    let found = look.old.iter().chain(&look.new).filter_map(|found| {
+        let label = |name: &str| found.container.as_ref()?.labels.get(name).cloned();
+        label(labels::PROJECT).zip(label(labels::SERVICE))
+    });
+    recorded
+        .chain(found)
+        .filter(|(project, service)| !project.is_empty() && !service.is_empty())
+        .collect()
+}

@@ -1,0 +1,120 @@
+//! Whether there is a way back from a release that fails, looked at before anything is touched.
+//!
+//! The best is the very same container. Where something that it needs for a start is gone, the second best is the
+//! previous image in the present definition of the service, which Compose creates without a registry. `plan` and a
+//! deployment ask here alike.
+
+use cutover_core::cause::{Cause, Code, Step};
+use cutover_core::deployment::Replica;
+use cutover_core::image::ImageRef;
+use cutover_core::names::Tag;
+
+use crate::driver::project::ServiceModel;
+use crate::driver::way_back::missing_for_start;
+use crate::driver::{Driver, docker_cause};
+use crate::settings::{self, Service};
+
+/// The way back there is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WayBack {
+    /// Every previous container that ran could be started again, or there is none.
+    SameContainer,
+    /// One could not; its image would be brought back in the present definition of the service.
+    PreviousImage {
+        /// What is missing, as sentence fragments.
+        missing: String,
+    },
+    /// There is none.
+    None {
+        /// What is missing, and why the second best is ruled out, as sentence fragments.
+        missing: String,
+    },
+}
+
+/// Looks whether each of the `old` replicas could be brought back.
+///
+/// # Errors
+/// [`Code::DockerUnavailable`] when Docker does not say.
+pub async fn find(
+    driver: &Driver,
+    service: &Service,
+    old: &[Replica],
+    model: &ServiceModel,
+) -> Result<WayBack, Cause> {
+    let mut missing = Vec::new();
+    let mut obstacles = Vec::new();
+    for old in old.iter().filter(|old| old.condition.ran()) {
+        let of_old = missing_for_start(driver.docker(), &old.container).await;
+        let of_old = of_old.map_err(|error| docker_cause(Step::Stage, &error))?;
+        if of_old.is_empty() {
+            continue;
+        }
+        let what: Vec<_> = of_old.into_iter().map(|missing| missing.what).collect();
+        missing.push(format!(
+            "the container {} could not be started again: {}",
+            old.name,
+            what.join(", and ")
+        ));
+        if let Err(cause) = previous_release(driver, service, old, Some(model)).await {
+            obstacles.push(cause.detail);
+        }
+    }
+    Ok(match (missing.is_empty(), obstacles.is_empty()) {
+        (true, _) => WayBack::SameContainer,
+        (false, true) => WayBack::PreviousImage {
+            missing: missing.join("; "),
+        },
+        (false, false) => WayBack::None {
+            missing: format!("{}; {}", missing.join("; "), obstacles.join("; ")),
+        },
+    })
+}
+
+/// The previous release as Compose renders it now, with its image on the machine. `present` is the service as it is
+/// rendered for another tag, if that is known.
+///
+/// # Errors
+/// Why it cannot be brought back.
+pub async fn previous_release(
+    driver: &Driver,
+    service: &Service,
+    old: &Replica,
+    present: Option<&ServiceModel>,
+) -> Result<(Tag, ServiceModel), Cause> {
+    let cannot = |why: String| {
+        let detail = format!("its image cannot be brought back by Compose: {why}");
+        Cause::new(Code::RollbackFailed, Step::RollBack, detail)
+    };
+    if service.way_back == settings::WayBack::SameContainer {
+        return Err(cannot(
+            "`way_back = \"same-container\"` allows no other container in its place".to_owned(),
+        ));
+    }
+    if service.compose_files.is_empty() {
+        return Err(cannot("the service is not configured any more".to_owned()));
+    }
+    let reference = old.image.parse::<ImageRef>();
+    let tag = reference.ok().and_then(|reference| {
+        let tag = reference.tag()?;
+        Tag::new(tag).ok()
+    });
+    let Some(tag) = tag else {
+        return Err(cannot(format!("`{}` has no tag", old.image)));
+    };
+    let image = driver.docker().image(&old.image_id).await;
+    if image
+        .map_err(|error| docker_cause(Step::RollBack, &error))?
+        .is_none()
+    {
+        return Err(cannot(format!("{} is not on this machine any more", old.image)));
+    }
+    let model = driver.read(service, &tag).await?;
+    let is_of_same_project = present.is_none_or(|present| present.project == model.project);
+    if model.image != old.image || !is_of_same_project {
+        return Err(cannot(format!(
+            "the Compose file names `{}` now, and the previous container was made from `{}`",
+            model.image, old.image
+        )));
+    }
+    Ok((tag, model))
+}
