@@ -17,6 +17,9 @@ mod operator;
 mod committed;
 mod previous;
 mod systemd;
+mod door;
+mod site;
+mod docker_dies;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -76,6 +79,33 @@ fn kinds(deployment: &Value) -> Vec<&str> {
         .flatten()
         .filter_map(|event| event["kind"].as_str())
         .collect()
+}
+
+/// The newest deployment, whole, once it has ended.
+fn newest_ended(scene: &Scene) -> Value {
+    scene.wait_until("the deployment ends", || {
+        scene.history()[0]["outcome"].is_string()
+    });
+    newest(scene)
+}
+
+/// The newest deployment, whole.
+fn newest(scene: &Scene) -> Value {
+    let newest = &scene.history()[0];
+    let path = format!("/v1/deployments/{}", newest["id"].as_str().expect("an id"));
+    scene.get(&path).expect("an answer").1
+}
+
+/// Everything that a deployment says for a person: its cause, and the messages of its events.
+fn said(deployment: &Value) -> String {
+    let events = deployment["events"].as_array().into_iter().flatten();
+    let messages = events.filter_map(|event| event["message"].as_str());
+    let cause = deployment["cause"]["detail"].as_str();
+    cause
+        .into_iter()
+        .chain(messages)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[test]
