@@ -14,11 +14,14 @@ const SIZE: &str = "size=768m";
 /// What is left free: less than must be free before a pull.
 const LEFT_BYTES: u64 = 64 << 20;
 
+/// The file that takes the room.
+const FILLER: &str = "full";
+
 /// A small file system in memory. Dropping it unmounts it.
-struct SmallDisk(tempfile::TempDir);
+pub(crate) struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    fn mount() -> Self {
+    pub(crate) fn mount() -> Self {
         let directory = tempfile::Builder::new().prefix("cut").tempdir_in("/tmp");
         let disk = Self(directory.expect("a directory"));
         let mut mount = Command::new("mount");
@@ -27,18 +30,23 @@ impl SmallDisk {
         disk
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    /// Takes all of it but a little.
-    fn fill(&self) {
+    /// Takes all of it but `left` bytes.
+    pub(crate) fn fill(&self, left: u64) {
         let free = rustix::fs::statvfs(self.path()).expect("numbers");
         let free = free.f_bavail * free.f_frsize;
-        let file = std::fs::File::create(self.path().join("full")).expect("a file");
-        let taken = free.checked_sub(LEFT_BYTES).expect("enough room");
+        let file = std::fs::File::create(self.path().join(FILLER)).expect("a file");
+        let taken = free.checked_sub(left).expect("enough room");
         rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, taken)
             .expect("takes the room");
+    }
+
+    /// Gives back what [`Self::fill`] took.
+    pub(crate) fn free(&self) {
+        std::fs::remove_file(self.path().join(FILLER)).expect("the file goes");
     }
 }
 
@@ -69,7 +77,7 @@ fn an_image_that_the_disk_has_no_room_for_changes_nothing() {
         let next = scene.push(&ImageSpec::new("next"));
         drop(scene.deploy(&good).expect("succeeded"));
         let before = identity(&scene);
-        disk.fill();
+        disk.fill(LEFT_BYTES);
         let (status, problem) = scene.post(&next);
         assert_eq!(status, 507, "{problem:#}");
         assert_eq!(problem["code"], "insufficient_storage");

@@ -97,7 +97,7 @@ const AWAY: Duration = Duration::from_secs(3);
 #[test]
 fn a_container_that_was_staged_when_docker_died_is_removed_when_docker_is_back() {
     on_own_engine(|engine| {
-        let mut site = Site::of(engine, &with_policy("always"));
+        let site = Site::of(engine, &with_policy("always"));
         let old = site.scene.container()["Id"].clone();
         let create = |call: &str| path_ends_with(call, "/containers/create");
         let held = site.reach(&site.new, site.door.hold(Moment::After, create));

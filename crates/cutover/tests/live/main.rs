@@ -20,6 +20,8 @@ mod systemd;
 mod door;
 mod site;
 mod docker_dies;
+mod keeps_trying;
+mod hands;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -218,7 +218,7 @@ fn an_old_container_that_was_being_stopped_when_the_daemon_died_runs_on_after_th
 }
 
 /// Whether Docker has sent the container a signal.
-fn was_signalled(id: &str) -> bool {
+pub(crate) fn was_signalled(id: &str) -> bool {
     let world = cutover_testkit::world();
     let told = world
         .packages

@@ -15,6 +15,18 @@ impl Scene {
     /// # Panics
     /// If it does not come up.
     pub fn start_daemon(&mut self) {
+        self.spawn_daemon();
+        self.wait_until("the daemon is ready", || {
+            assert!(self.daemon_runs(), "the daemon ended:\n{}", self.log_tail());
+            self.get("/readyz").is_some_and(|(status, _)| status == 200)
+        });
+    }
+
+    /// Starts the daemon and does not wait: it may be about to die.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn spawn_daemon(&mut self) {
         let log = fs::File::options()
             .create(true)
             .append(true)
@@ -30,10 +42,6 @@ impl Scene {
             .spawn()
             .expect("the daemon starts");
         *self.daemon.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
-        self.wait_until("the daemon is ready", || {
-            assert!(self.daemon_runs(), "the daemon ended:\n{}", self.log_tail());
-            self.get("/readyz").is_some_and(|(status, _)| status == 200)
-        });
     }
 
     /// Whether the daemon's process is there.
