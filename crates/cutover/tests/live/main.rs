@@ -22,6 +22,10 @@ mod site;
 mod docker_dies;
 mod keeps_trying;
 mod hands;
+mod worse;
+mod tags;
+mod way_back;
+mod hooks;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};

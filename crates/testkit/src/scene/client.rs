@@ -57,7 +57,16 @@ impl Scene {
     /// If the daemon does not answer.
     #[must_use]
     pub fn post(&self, sha: &str) -> (u16, Value) {
-        let body = serde_json::json!({ "service": "app", "image_sha": sha }).to_string();
+        self.post_body(&serde_json::json!({ "service": "app", "image_sha": sha }))
+    }
+
+    /// The same with a body of one's own.
+    ///
+    /// # Panics
+    /// If the daemon does not answer.
+    #[must_use]
+    pub fn post_body(&self, body: &Value) -> (u16, Value) {
+        let body = body.to_string();
         let request = format!(
             "POST /deploy HTTP/1.1\r\nhost: cutover\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
