@@ -2,7 +2,9 @@
 
 use cutover_testkit::images::ImageSpec;
 use cutover_testkit::scene::{Ended, PROMPT_PROBE, Scene, Wishes};
+use serde_json::Value;
 
+use crate::door::{Door, Moment, path_ends_with};
 use crate::{CUTOVER, identity, said};
 
 #[test]
@@ -23,12 +25,42 @@ fn what_somebody_created_anew_in_a_failing_trial_runs_on_and_is_named_by_the_rec
     scene.compose(&["up", "-d", "--force-recreate"]);
     let made = identity(&scene);
     let ended = Ended::of(&client.wait_with_output().expect("an end"));
+    expect_left_alone(&scene, &made, &ended);
+}
+
+/// It was staged, and has its name already.
+#[test]
+fn what_somebody_created_anew_before_the_old_container_is_stopped_runs_on_and_is_named_by_the_record()
+ {
+    let door = Door::open(&cutover_testkit::world().socket());
+    let wishes = Wishes {
+        docker: Some(door.socket()),
+        ..Wishes::default()
+    };
+    let mut scene = Scene::new(CUTOVER, &wishes);
+    let good = scene.push(&ImageSpec::new("old"));
+    let next = scene.push(&ImageSpec::new("new"));
+    drop(scene.deploy(&good).expect("succeeded"));
+    let stop = |call: &str| path_ends_with(call, "/stop");
+    let expected = door.hold(Moment::Before, stop);
+    let client = scene.begin(&next);
+    let held = expected.wait();
+    scene.compose(&["up", "-d", "--force-recreate"]);
+    let made = identity(&scene);
+    held.pass();
+    let ended = Ended::of(&client.wait_with_output().expect("an end"));
+    expect_left_alone(&scene, &made, &ended);
+}
+
+/// What somebody made runs on, alone, and the record says so.
+#[track_caller]
+fn expect_left_alone(scene: &Scene, made: &(Value, Value), ended: &Ended) {
     let outcomes = ["rollback_failed", "rolled_back"];
     assert!(outcomes.contains(&ended.outcome()), "{ended:#?}");
     let said = said(ended.deployment());
     let (_, runs) = said.rsplit_once("what runs now: ").unwrap_or_default();
     let name = format!("{}-app-1", scene.project());
     assert!(runs.contains(&name), "what runs is not named: {said}");
-    assert_eq!(identity(&scene), made);
+    assert_eq!(identity(scene), *made);
     assert_eq!(scene.serves(), "old");
 }

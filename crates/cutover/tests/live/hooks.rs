@@ -24,6 +24,9 @@ fn a_post_start_hook_that_never_ends_is_bounded_by_the_trials_deadline_and_named
     let before = identity(&scene).0;
     scene.write_compose(&format!("{SERVICE}{ENDLESS}"));
     drop(scene.begin(&next));
+    scene.wait_until("the new release is being verified", || {
+        scene.history()[0]["status"] == "verifying"
+    });
     let deployment = newest_ended(&scene);
     assert_eq!(
         deployment["outcome"],

@@ -28,10 +28,7 @@ fn expect_the_tag_restored(scene: &Scene, tag: &str) {
     let warns = |message: &str| message.contains("registry") && message.contains(&reference);
     let warned = events.iter().filter(|event| event["kind"] == "warned");
     let mut messages = warned.filter_map(|event| event["message"].as_str());
-    assert!(
-        messages.any(|message| warns(message)),
-        "no word of {digest}: {events:#?}"
-    );
+    assert!(messages.any(warns), "no word of {digest}: {events:#?}");
     // What somebody types finds the release that runs.
     scene.compose(&["up", "-d", "--pull", "never"]);
     assert_eq!(identity(scene).0, before);

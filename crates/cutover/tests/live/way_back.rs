@@ -275,6 +275,16 @@ fn an_old_container_that_was_pruned_in_the_trial_is_created_again() {
         assert_eq!(found["Config"][field], old["Config"][field]);
     }
     assert_eq!(found["HostConfig"], old["HostConfig"]);
+    let aliases = |one: &Value| {
+        one["NetworkSettings"]["Networks"]
+            .as_object()
+            .map(|networks| {
+                let of =
+                    |(name, network): (&String, &Value)| (name.clone(), network["Aliases"].clone());
+                networks.iter().map(of).collect::<Vec<_>>()
+            })
+    };
+    assert_eq!(aliases(&found), aliases(&old));
     // Compose takes it for its own.
     scene.compose(&["up", "-d"]);
     assert_eq!(app(&scene)["Id"], found["Id"]);
