@@ -25,6 +25,7 @@ mod hands;
 mod worse;
 mod tags;
 mod way_back;
+mod way_back_lost;
 mod hooks;
 
 use std::path::Path;

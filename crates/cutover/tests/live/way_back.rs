@@ -211,6 +211,8 @@ fn without_the_mounted_file_and_the_previous_image_nothing_is_changed() {
         assert!(status < 300, "{path}: {status} {answer}");
     }
     std::fs::remove_file(moved.missing()).expect("gone again");
+    // Nor is this a file to mount.
+    std::fs::create_dir(moved.missing()).expect("a directory");
     scene.wait_until("the old release answers", || scene.serves() == "old");
     moved.expect_refused(&moved.good);
 }
