@@ -199,7 +199,7 @@ fn without_the_mounted_file_and_the_previous_image_nothing_is_changed() {
     let moved = Moved::file("");
     let scene = &moved.scene;
     let id = moved.old["Id"].as_str().expect("an id");
-    let image = moved.old["Config"]["Image"].as_str().expect("an image");
+    let image = moved.old["Image"].as_str().expect("an image");
     // While it runs Docker does not let go of its image; and it would not start again without the file.
     std::fs::write(moved.missing(), "a page").expect("back for a moment");
     for (method, path) in [
@@ -210,6 +210,7 @@ fn without_the_mounted_file_and_the_previous_image_nothing_is_changed() {
         let (status, answer) = scene.call_docker(method, &path).expect("an answer");
         assert!(status < 300, "{path}: {status} {answer}");
     }
+    assert_eq!(scene.ask_docker(&format!("/images/{image}/json")), None);
     std::fs::remove_file(moved.missing()).expect("gone again");
     // Nor is this a file to mount.
     std::fs::create_dir(moved.missing()).expect("a directory");

@@ -63,7 +63,7 @@ impl Lost {
         let deployment = newest_ended(&self.scene);
         let said = said(&deployment);
         assert_eq!(deployment["outcome"], "rolled_back", "{said}");
-        assert!(said.contains("previous image"), "{said}");
+        assert!(said.contains("in the present definition"), "{said}");
         let scene = &self.scene;
         scene.wait_until("the old release answers", || scene.serves() == "old");
         let found = scene.container();
