@@ -12,6 +12,7 @@ mod dist;
 mod engine;
 mod lint;
 mod test;
+mod torture;
 mod world;
 
 use std::process::ExitCode;
@@ -40,6 +41,8 @@ enum Command {
     Lint,
     /// Everything that must hold: formatting, lints, documentation, dependency rules, all tests
     Test(test::Arguments),
+    /// Strike deployments at random moments or at each call, and see that nothing is lost
+    Torture(torture::Arguments),
     /// What runs inside the namespaces of a test world
     #[command(hide = true)]
     World(world::Arguments),
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Engine(arguments) => engine::run(arguments),
         Command::Lint => lint::lint().map(|()| ExitCode::SUCCESS),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Torture(arguments) => torture::run(&arguments),
         Command::World(arguments) => world::run_inside(&arguments),
     };
     match result {

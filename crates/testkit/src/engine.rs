@@ -14,6 +14,7 @@
 pub mod apt;
 pub(crate) mod cgroup;
 pub mod command;
+pub mod disk;
 pub(crate) mod http;
 mod machine;
 pub mod namespace;
@@ -58,6 +59,15 @@ const EMPTY_RULES: &str = "\
 *filter\n:INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT\nCOMMIT\n\
 *raw\n:PREROUTING ACCEPT\n:OUTPUT ACCEPT\nCOMMIT\n\
 *mangle\n:PREROUTING ACCEPT\n:INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT\n:POSTROUTING ACCEPT\nCOMMIT\n";
+
+/// What becomes of running containers when the daemon ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LiveRestore {
+    /// They end with it, as with a Docker that nobody configured.
+    Off,
+    /// They go on, and the next daemon takes them over.
+    On,
+}
 
 /// A private Docker Engine. Dropping it kills it and removes its directory.
 #[derive(Debug)]
@@ -121,6 +131,18 @@ impl Engine {
         engine.write_client_config()?;
         engine.restart()?;
         Ok(engine)
+    }
+
+    /// Says what becomes of running containers; the next [`Engine::restart`] reads it.
+    ///
+    /// # Errors
+    /// If the configuration cannot be written.
+    pub fn set_live_restore(&self, live_restore: LiveRestore) -> Result<()> {
+        let text = match live_restore {
+            LiveRestore::Off => "{}\n",
+            LiveRestore::On => "{ \"live-restore\": true }\n",
+        };
+        Ok(fs::write(self.dir.join("daemon.json"), text)?)
     }
 
     /// The directory that holds everything of this engine.

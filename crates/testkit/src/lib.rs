@@ -11,6 +11,7 @@ pub mod registry;
 pub mod signer;
 pub mod faults;
 pub mod scene;
+pub mod torture;
 pub mod server;
 
 use std::sync::OnceLock;

@@ -18,15 +18,21 @@ impl Scene {
         self.spawn_daemon();
         self.wait_until("the daemon is ready", || {
             assert!(self.daemon_runs(), "the daemon ended:\n{}", self.log_tail());
-            self.get("/readyz").is_some_and(|(status, _)| status == 200)
+            self.is_ready()
         });
     }
 
-    /// Starts the daemon and does not wait: it may be about to die.
+    /// Whether the daemon says that it is ready.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.get("/readyz").is_some_and(|(status, _)| status == 200)
+    }
+
+    /// Starts the daemon and waits for nothing.
     ///
     /// # Panics
-    /// If it cannot be started.
-    pub fn spawn_daemon(&mut self) {
+    /// If the program cannot be started.
+    pub fn spawn_daemon(&self) {
         let log = fs::File::options()
             .create(true)
             .append(true)

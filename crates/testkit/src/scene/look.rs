@@ -28,10 +28,16 @@ impl Scene {
     /// If Docker does not answer.
     #[must_use]
     pub fn containers(&self) -> Vec<Value> {
-        let ids = self.container_ids().expect("Docker answers");
-        ids.iter()
-            .filter_map(|id| self.ask_docker(&format!("/containers/{id}/json")))
-            .collect()
+        self.try_containers().expect("Docker answers")
+    }
+
+    /// The same; `None` if Docker does not answer.
+    #[must_use]
+    pub fn try_containers(&self) -> Option<Vec<Value>> {
+        let ids = self.container_ids()?;
+        let each = ids.iter();
+        let described = each.filter_map(|id| self.ask_docker(&format!("/containers/{id}/json")));
+        Some(described.collect())
     }
 
     /// The ids of the project's containers; `None` if Docker does not answer.
@@ -113,6 +119,20 @@ impl Scene {
     /// If it fails.
     #[track_caller]
     pub fn compose(&self, arguments: &[&str]) -> String {
+        match self.try_compose(arguments) {
+            Ok(text) => text,
+            Err(text) => panic!("docker compose {arguments:?}: {text}"),
+        }
+    }
+
+    /// The same, whether it succeeds or not.
+    ///
+    /// # Errors
+    /// What it printed, if it fails.
+    ///
+    /// # Panics
+    /// If Compose cannot be started.
+    pub fn try_compose(&self, arguments: &[&str]) -> Result<String, String> {
         let output = Command::new(crate::world().compose(self.version))
             .args(arguments)
             .current_dir(self.project_directory())
@@ -124,11 +144,11 @@ impl Scene {
             .output()
             .expect("compose runs");
         let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        assert!(
-            output.status.success(),
-            "docker compose {arguments:?}: {text}"
-        );
-        text
+        if output.status.success() {
+            Ok(text)
+        } else {
+            Err(text)
+        }
     }
 }
 

@@ -1,0 +1,330 @@
+//! What one worker plays on: an engine, a scene and a small disk, in a network of its own. It is kept from one
+//! round to the next, and made anew only where a round has left something that is not known.
+
+use std::fs;
+use std::process::Child;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::case::{Case, Span};
+use super::fault::Fault;
+use super::release::{Behavior, Release, Releases, Shape};
+use super::sight::{self, Sight};
+use super::verdict::{Verdict, judge};
+use crate::engine::disk::SmallDisk;
+use crate::engine::wait::wait_for;
+use crate::engine::{Engine, LiveRestore};
+use crate::scene::{Scene, Wishes};
+
+/// The service as cutover is told of it: prompt, and nothing of the few images is ever removed.
+const SETTINGS: &str = "\
+health.http = { path = \"/healthz\", port = 8080, interval = \"50ms\" }
+healthy_deadline = \"5s\"
+min_healthy_time = \"300ms\"
+keep_releases = 10
+";
+
+/// How long a disk is full.
+const FULL: Duration = Duration::from_secs(10);
+
+/// The longest that a fresh scene takes to be at rest.
+const CALM: Duration = Duration::from_secs(60);
+
+/// Between two looks.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+
+/// For so long everything must stay as it is before it counts as at rest.
+const REST: Duration = Duration::from_millis(700);
+
+/// The same where an operator is asked for: the daemon may try again.
+const REST_IN_NEED: Duration = Duration::from_secs(3);
+
+/// An engine, a scene and a small disk.
+#[derive(Debug)]
+pub struct Ground {
+    /// The project, its registry, its daemon.
+    pub scene: Scene,
+    /// The engine that it is on; strikes take it from another thread.
+    pub engine: Arc<Mutex<Engine>>,
+    /// What can be deployed.
+    pub releases: Releases,
+    shape: Shape,
+    live_restore: LiveRestore,
+    disk: SmallDisk,
+}
+
+impl Ground {
+    /// Makes one and works on it, inside its network.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn with<T: Send>(
+        cutover: &str,
+        shape: Shape,
+        work: impl FnOnce(&mut Self) -> T + Send,
+    ) -> Result<T> {
+        let world = crate::world();
+        let namespace = world.new_namespace()?;
+        let inside = namespace.clone();
+        namespace.run(|| {
+            let disk = SmallDisk::mount()?;
+            let engine = Engine::start(&world.packages, &inside, &disk.path().join("e"))?;
+            let socket = engine.socket();
+            let compose = shape.compose();
+            let wishes = Wishes {
+                docker: Some(&socket),
+                compose: &compose,
+                service: SETTINGS,
+                ..Wishes::default()
+            };
+            let mut scene = Scene::new(cutover, &wishes);
+            let releases = Releases::push(&mut scene);
+            let mut ground = Self {
+                scene,
+                engine: Arc::new(Mutex::new(engine)),
+                releases,
+                shape,
+                live_restore: LiveRestore::Off,
+                disk,
+            };
+            Ok(work(&mut ground))
+        })?
+    }
+
+    /// The engine.
+    #[must_use]
+    pub fn engine(&self) -> MutexGuard<'_, Engine> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings the service into this shape with a good release running and nothing amiss, on a Docker that is
+    /// configured for `fault`; returns what a deployment of a release of this behavior begins from.
+    ///
+    /// # Errors
+    /// If that does not succeed even from nothing.
+    pub fn prepare(
+        &mut self,
+        shape: Shape,
+        fault: Option<Fault>,
+        behavior: Behavior,
+    ) -> Result<Case> {
+        self.scene.docker.disarm();
+        let live_restore = fault.map_or(LiveRestore::Off, Fault::live_restore);
+        if live_restore != self.live_restore {
+            self.engine().set_live_restore(live_restore)?;
+            self.engine().restart()?;
+            self.live_restore = live_restore;
+        }
+        if shape != self.shape {
+            self.scene.write_compose(&shape.compose());
+            self.shape = shape;
+        }
+        let calm = self.calm(behavior);
+        match calm {
+            Some(mut case) => {
+                case.fault = fault;
+                Ok(case)
+            }
+            None => {
+                self.begin_anew()?;
+                let mut case = self
+                    .calm(behavior)
+                    .context("a fresh scene is not in order")?;
+                case.fault = fault;
+                Ok(case)
+            }
+        }
+    }
+
+    /// What a deployment begins from, if a good release can be deployed in this shape and nothing is amiss then.
+    fn calm(&self, behavior: Behavior) -> Option<Case> {
+        let scene = &self.scene;
+        if !scene.daemon_runs() || !scene.is_ready() {
+            return None;
+        }
+        let present = sight::env_tag(scene);
+        let release = self.releases.good(&present);
+        let release = release.unwrap_or_else(|| self.releases.first());
+        let known = sight::newest_id(scene);
+        let ended = scene.deploy(&release.tag);
+        if !["succeeded", "unchanged"].contains(&ended.outcome()) {
+            return None;
+        }
+        let containers = sight::containers(scene)?;
+        let [only] = containers.as_slice() else {
+            return None;
+        };
+        let case = Case {
+            fault: None,
+            shape: self.shape,
+            name: format!("{}-app-1", scene.project()),
+            container: only.id.clone(),
+            old: release.clone(),
+            new: release.clone(),
+            behavior: Behavior::Good,
+            known,
+            span: Span::default(),
+        };
+        let started = Instant::now();
+        while started.elapsed() < CALM {
+            let sight = Sight::of(scene, &case, Some(0));
+            if judge(&case, &sight) == Verdict::New {
+                return Some(Case {
+                    behavior,
+                    new: self.releases.other(behavior, release).clone(),
+                    known: sight::newest_id(scene),
+                    ..case
+                });
+            }
+            std::thread::sleep(LOOK_PAUSE);
+        }
+        None
+    }
+
+    /// Forgets everything: no container, no journal, no tag.
+    fn begin_anew(&mut self) -> Result<()> {
+        self.disk.free()?;
+        self.scene.kill_daemon();
+        let project = self.scene.project_directory();
+        drop(fs::remove_dir_all(self.scene.dir().join("state")));
+        drop(fs::remove_file(project.join(".env")));
+        if self.scene.try_containers().is_none() {
+            self.engine().restart()?;
+        }
+        let containers = self.scene.try_containers().context("Docker is away")?;
+        for container in containers {
+            let id = container["Id"].as_str().unwrap_or_default();
+            let path = format!("/containers/{id}?force=1&v=1");
+            let (status, answer) = self.scene.call_docker("DELETE", &path).context("Docker")?;
+            ensure!(status < 300, "{path}: {status} {answer}");
+        }
+        self.scene.start_daemon();
+        Ok(())
+    }
+
+    /// Lets it happen, and returns when.
+    ///
+    /// # Errors
+    /// If it cannot be brought about.
+    pub fn strike(&self, fault: Fault) -> Result<Span> {
+        let mut done = Ok(());
+        let span = Span::of(|| done = self.happen(fault));
+        done.with_context(|| format!("{fault}"))?;
+        Ok(span)
+    }
+
+    fn happen(&self, fault: Fault) -> Result<()> {
+        let by_hand = |arguments: &[&str]| {
+            // A hand may come in the way of somebody else's, and then it fails.
+            drop(self.scene.try_compose(arguments));
+            Ok(())
+        };
+        match fault {
+            Fault::KillCutover => {
+                self.scene.kill_daemon();
+                self.scene.spawn_daemon();
+                Ok(())
+            }
+            Fault::KillDocker | Fault::KillDockerLive => {
+                self.engine().kill_daemon()?;
+                self.engine().restart()
+            }
+            Fault::RestartDocker | Fault::RestartDockerLive => self.engine().restart(),
+            Fault::PowerCut => {
+                self.scene.kill_daemon();
+                self.engine().kill()?;
+                self.engine().restart()
+            }
+            Fault::DiskFull => {
+                self.disk.fill_but(0)?;
+                std::thread::sleep(FULL);
+                self.disk.free()
+            }
+            Fault::HandUp => by_hand(&["up", "--detach"]),
+            Fault::HandRecreate => by_hand(&["up", "--detach", "--force-recreate"]),
+            Fault::HandDown => by_hand(&["down"]),
+            Fault::HandRestart => by_hand(&["restart"]),
+            Fault::HandRemove => {
+                let all = sight::containers(&self.scene).unwrap_or_default();
+                for one in all.iter().filter(|one| one.running) {
+                    let path = format!("/containers/{}?force=1", one.id);
+                    drop(self.scene.call_docker("DELETE", &path));
+                }
+                Ok(())
+            }
+            Fault::HandPrune => {
+                drop(self.scene.call_docker("POST", "/containers/prune"));
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until the client has ended and everything is at rest, and judges it then; or says what is amiss
+    /// after `patience`.
+    pub fn rest(&self, case: &Case, client: &mut Child, patience: Duration) -> (Verdict, Sight) {
+        let started = Instant::now();
+        let mut since = Instant::now();
+        let mut before = None;
+        loop {
+            let exit = match client.try_wait() {
+                Ok(Some(status)) => Some(status.code().unwrap_or(-1)),
+                _ => None,
+            };
+            let sight = Sight::of(&self.scene, case, exit);
+            let verdict = judge(case, &sight);
+            if started.elapsed() > patience {
+                return (verdict, sight);
+            }
+            let state = Some((verdict.clone(), sight.clone().at_rest()));
+            if state != before {
+                since = Instant::now();
+                before = state;
+            }
+            let rest = match verdict {
+                Verdict::Old | Verdict::New => REST,
+                Verdict::Attention => REST_IN_NEED,
+                Verdict::Third(_) => patience,
+            };
+            if since.elapsed() > rest {
+                return (verdict, sight);
+            }
+            std::thread::sleep(LOOK_PAUSE);
+        }
+    }
+
+    /// What `docker compose up -d` by hand would change, where one of both releases runs.
+    #[must_use]
+    pub fn up_complaint(&self) -> Option<String> {
+        let before = sight::containers(&self.scene)?;
+        if !before.iter().any(|one| one.running) {
+            return None;
+        }
+        let printed = self.scene.try_compose(&["up", "--detach"]);
+        let after = sight::containers(&self.scene)?;
+        if printed.is_ok() && before == after {
+            return None;
+        }
+        Some(format!("`docker compose up -d` by hand: {printed:?}"))
+    }
+
+    /// Starts the daemon if it does not run, and waits until it is ready.
+    ///
+    /// # Errors
+    /// If it does not become ready.
+    pub fn revive(&self, patience: Duration) -> Result<()> {
+        if !self.scene.daemon_runs() {
+            self.scene.spawn_daemon();
+        }
+        wait_for("the daemon", patience, || {
+            Ok(self.scene.is_ready().then_some(()))
+        })
+    }
+
+    /// The releases' first, for a message.
+    #[must_use]
+    pub fn first(&self) -> &Release {
+        self.releases.first()
+    }
+}

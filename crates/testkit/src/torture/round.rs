@@ -1,0 +1,265 @@
+//! One random round: a deployment, and something that happens at a random moment of it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::case::{Case, now_ms};
+use super::dossier;
+use super::fault::Fault;
+use super::ground::Ground;
+use super::random::Random;
+use super::release::{Behavior, Door, Policy, Shape};
+use super::sight::Sight;
+use super::verdict::Verdict;
+
+/// Rounds of one fault and one shape follow each other: changing the shape takes a deployment.
+pub const BLOCK: u32 = 6;
+
+/// So long after a deployment's usual length a strike may come.
+const AFTER: Duration = Duration::from_millis(1000);
+
+/// How much of the daemon's output is shown of a third state.
+const LOG_LINES: usize = 25;
+
+/// The longest that Docker alone is given to bring something up.
+const ALONE: Duration = Duration::from_secs(3);
+
+/// What a round is, before it is played: the same for the same seed and number.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Round {
+    /// Its number.
+    pub number: u32,
+    /// What happens.
+    pub fault: Fault,
+    /// The service.
+    pub shape: Shape,
+    /// The release that is asked for.
+    pub behavior: Behavior,
+    /// When, from 0 at the request to 1 some time after the answer.
+    pub moment: f64,
+    /// Whether cutover comes up only after what Docker alone has started was looked at.
+    pub docker_alone: bool,
+}
+
+/// How a round ended.
+#[derive(Debug)]
+pub struct Played {
+    /// What it was.
+    pub round: Round,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// When it was struck, in milliseconds from the request.
+    pub moment_ms: u64,
+    /// How long all of it took.
+    pub took: Duration,
+    /// After a power cut, what Docker alone had running before cutover came up: how many containers.
+    pub alone: Option<usize>,
+    /// For a third state, everything that is known of it.
+    pub story: String,
+}
+
+/// How long deployments take when nothing happens.
+#[derive(Debug, Clone, Copy)]
+pub struct Lengths {
+    good: Duration,
+    exits: Duration,
+    never_healthy: Duration,
+}
+
+impl Lengths {
+    /// Deploys each once.
+    ///
+    /// # Errors
+    /// If the scene is not in order.
+    pub fn measure(ground: &mut Ground) -> Result<Self> {
+        let mut measured = [Duration::ZERO; 3];
+        for (behavior, length) in Behavior::ALL.into_iter().zip(&mut measured) {
+            let case = ground.prepare(Shape::USUAL, None, behavior)?;
+            let started = Instant::now();
+            drop(ground.scene.deploy(&case.new.tag));
+            *length = started.elapsed();
+        }
+        let [good, exits, never_healthy] = measured;
+        Ok(Self {
+            good,
+            exits,
+            never_healthy,
+        })
+    }
+
+    fn of(self, behavior: Behavior) -> Duration {
+        match behavior {
+            Behavior::Good => self.good,
+            Behavior::Exits => self.exits,
+            Behavior::NeverHealthy => self.never_healthy,
+        }
+    }
+}
+
+impl Round {
+    /// The round with this number, of these faults.
+    #[must_use]
+    pub fn of(seed: u64, number: u32, faults: &[Fault]) -> Self {
+        let block = number / BLOCK;
+        let mut shared = Random::new(seed, u64::from(block) << 32);
+        let mut own = Random::new(seed, u64::from(number));
+        let count = u32::try_from(faults.len()).unwrap_or(1).max(1);
+        let behavior = match own.below(10) {
+            0..6 => Behavior::Good,
+            6..8 => Behavior::Exits,
+            _ => Behavior::NeverHealthy,
+        };
+        Self {
+            number,
+            fault: faults[usize::try_from(block % count).unwrap_or_default()],
+            shape: Shape {
+                policy: shared.one_of(&Policy::USUAL),
+                door: shared.one_of(&[Door::Published, Door::Inside]),
+            },
+            behavior,
+            moment: thousandths(own.below(1000)),
+            docker_alone: own.below(2) == 0,
+        }
+    }
+
+    /// Plays it on this ground. Of a third state, everything is kept in `details`.
+    ///
+    /// # Errors
+    /// If the ground cannot be brought in order beforehand.
+    pub fn play(
+        self,
+        ground: &mut Ground,
+        lengths: Lengths,
+        patience: Duration,
+        details: &Path,
+    ) -> Result<Played> {
+        let began = Instant::now();
+        let mut case = ground.prepare(self.shape, Some(self.fault), self.behavior)?;
+        let log_from = fs::metadata(ground.scene.log()).map_or(0, |file| file.len());
+        let moment = (lengths.of(self.behavior) + AFTER).mul_f64(self.moment);
+        let requested_ms = now_ms();
+        let mut client = ground.scene.begin(&case.new.tag);
+        std::thread::sleep(moment);
+        case.span = ground.strike(self.fault)?;
+        let alone =
+            (self.fault == Fault::PowerCut && self.docker_alone).then(|| docker_alone(ground));
+        // A daemon that does not come up is among what is judged.
+        drop(ground.revive(patience));
+        let (verdict, sight) = ground.rest(&case, &mut client, patience);
+        let verdict = self.finally(ground, verdict, alone);
+        let said = said_by(client);
+        let moment_ms = u64::try_from(case.span.from_ms - requested_ms).unwrap_or_default();
+        let story = match &verdict {
+            Verdict::Third(complaints) => {
+                let heading = format!("{self:#?}\nstruck {moment_ms} ms after the request\n{said}");
+                dossier::write(details, &heading, ground, &case, &sight, log_from)?;
+                story(ground, &case, &sight, complaints)
+            }
+            _ => String::new(),
+        };
+        Ok(Played {
+            round: self,
+            verdict,
+            moment_ms,
+            took: began.elapsed(),
+            alone,
+            story,
+        })
+    }
+
+    /// What is only looked at when everything else is in order.
+    fn finally(self, ground: &Ground, verdict: Verdict, alone: Option<usize>) -> Verdict {
+        let mut complaints = Vec::new();
+        if let Verdict::Third(known) = &verdict {
+            complaints.clone_from(known);
+        } else if verdict != Verdict::Attention {
+            complaints.extend(ground.up_complaint());
+        }
+        if let Some(count @ 2..) = alone {
+            complaints.push(format!("Docker alone started {count} containers"));
+        }
+        if complaints.is_empty() {
+            verdict
+        } else {
+            Verdict::Third(complaints)
+        }
+    }
+}
+
+/// How many containers run with Docker alone, as soon as one does.
+fn docker_alone(ground: &Ground) -> usize {
+    let started = Instant::now();
+    loop {
+        let containers = super::sight::containers(&ground.scene).unwrap_or_default();
+        let count = containers.iter().filter(|one| one.running).count();
+        if count > 0 || started.elapsed() > ALONE {
+            return count;
+        }
+    }
+}
+
+/// What the client said, whether it has ended or not.
+fn said_by(mut client: Child) -> String {
+    drop(client.kill());
+    let output = client.wait_with_output();
+    output.map_or_else(
+        |error| error.to_string(),
+        |output| {
+            let text = [output.stdout, output.stderr].concat();
+            String::from_utf8_lossy(&text).into_owned()
+        },
+    )
+}
+
+fn story(ground: &Ground, case: &Case, sight: &Sight, complaints: &[String]) -> String {
+    let mut text = String::new();
+    let mut line = |what: String| {
+        text.push_str(&what);
+        text.push('\n');
+    };
+    for complaint in complaints {
+        line(format!("  * {complaint}"));
+    }
+    for one in sight.containers.iter().flatten() {
+        let id = one.id.get(..12).unwrap_or_default();
+        let which = if one.id == case.container {
+            "old"
+        } else {
+            "new"
+        };
+        line(format!(
+            "  container {id} ({which}) {} policy {} running {} restarting {}",
+            one.name, one.policy, one.running, one.restarting
+        ));
+    }
+    let span_ms = case.span.until_ms - case.span.from_ms;
+    line(format!(
+        "  struck at 0 ms, over at {span_ms} ms; client {:?}",
+        sight.client
+    ));
+    for event in sight.record.iter().flat_map(|record| &record.events) {
+        let since_ms = event.at_ms - case.span.from_ms;
+        line(format!(
+            "  {since_ms:+} ms {}: {}",
+            event.kind, event.message
+        ));
+    }
+    let log = fs::read_to_string(ground.scene.log()).unwrap_or_default();
+    let lines: Vec<_> = log.lines().collect();
+    for last in &lines[lines.len().saturating_sub(LOG_LINES)..] {
+        line(format!("  | {last}"));
+    }
+    text
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a number below a thousand is exact"
+)]
+fn thousandths(number: u64) -> f64 {
+    number as f64 / 1000.0
+}

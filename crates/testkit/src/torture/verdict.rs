@@ -1,0 +1,209 @@
+//! The verdict: a pure function from a case and what can be seen; its rules are in the parent module.
+
+use super::case::Case;
+use super::chain;
+use super::record::Record;
+use super::release::{Behavior, Release};
+use super::sight::{Container, Sight};
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The release that ran before.
+    Old,
+    /// The release that was asked for.
+    New,
+    /// Somebody has to look, and something runs meanwhile.
+    Attention,
+    /// Anything else, with every reason.
+    Third(Vec<String>),
+}
+
+impl Verdict {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Old => "old",
+            Self::New => "new",
+            Self::Attention => "needs attention",
+            Self::Third(_) => "third",
+        }
+    }
+
+    /// Whether it is a defect.
+    #[must_use]
+    pub fn is_third(&self) -> bool {
+        matches!(self, Self::Third(_))
+    }
+}
+
+/// Judges what is seen.
+#[must_use]
+pub fn judge(case: &Case, sight: &Sight) -> Verdict {
+    let mut complaints = Vec::new();
+    if !sight.is_ready {
+        complaints.push("the daemon is not ready".to_owned());
+    }
+    if sight.records > 1 {
+        let records = sight.records;
+        complaints.push(format!("one request was recorded {records} times"));
+    }
+    if let Some(record) = &sight.record {
+        complaints.extend(chain::complaints(record));
+    }
+    complaints.extend(client_complaint(sight));
+    let outcome = sight
+        .record
+        .as_ref()
+        .map(|record| record.outcome.as_deref());
+    let verdict = match outcome {
+        Some(None) => {
+            let status = sight.record.as_ref().map(|record| record.status.as_str());
+            complaints.push(format!("the deployment has not ended: {status:?}"));
+            Verdict::Old
+        }
+        Some(Some("succeeded" | "unchanged")) => {
+            if case.behavior != Behavior::Good {
+                complaints.push("a release that cannot serve is recorded as good".to_owned());
+            }
+            complaints.extend(release_complaints(case, sight, &case.new, None));
+            Verdict::New
+        }
+        Some(Some("rollback_failed")) => {
+            complaints.extend(attention_complaints(case, sight));
+            Verdict::Attention
+        }
+        // Without a record nothing was begun.
+        None | Some(Some(_)) => {
+            let same = case.fault.is_none_or(|fault| !fault.is_hand());
+            let container = same.then_some(case.container.as_str());
+            complaints.extend(release_complaints(case, sight, &case.old, container));
+            Verdict::Old
+        }
+    };
+    if complaints.is_empty() {
+        verdict
+    } else {
+        Verdict::Third(complaints)
+    }
+}
+
+/// Whether the client was told something else than what was recorded.
+fn client_complaint(sight: &Sight) -> Option<String> {
+    let Some(exit) = sight.client else {
+        return Some("the client has not ended".to_owned());
+    };
+    let record = sight.record.as_ref();
+    let outcome = record.and_then(|record| record.outcome.as_deref());
+    let agrees = match exit {
+        0 => matches!(outcome, Some("succeeded" | "unchanged")),
+        1 => matches!(outcome, None | Some("failed" | "cancelled")),
+        3 => outcome == Some("rolled_back"),
+        // It was answered so, and went well later.
+        4 => record.is_some_and(|record| record.has("rollback_failed")),
+        // The answer was lost.
+        5 => true,
+        _ => false,
+    };
+    (!agrees).then(|| format!("the client ended with {exit} and the record says {outcome:?}"))
+}
+
+/// What is not as it shall be where this release runs; `container` is the one that it must be.
+fn release_complaints(
+    case: &Case,
+    sight: &Sight,
+    release: &Release,
+    container: Option<&str>,
+) -> Vec<String> {
+    let Some(containers) = &sight.containers else {
+        return vec!["Docker does not answer".to_owned()];
+    };
+    let mut found = Vec::new();
+    if sight.tag != release.tag {
+        found.push(format!(
+            ".env has the tag `{}` and not `{}`",
+            sight.tag, release.tag
+        ));
+    }
+    let may_be_down = may_be_down(case, sight.record.as_ref());
+    let [only] = containers.as_slice() else {
+        if !(containers.is_empty() && may_be_down) {
+            found.push(format!(
+                "{} containers: {}",
+                containers.len(),
+                names(containers)
+            ));
+        }
+        return found;
+    };
+    if only.restarting || !only.running {
+        if !may_be_down {
+            found.push("nothing runs".to_owned());
+        }
+    } else if sight.serves != release.version {
+        found.push(format!(
+            "`{}` answers and not `{}`",
+            sight.serves, release.version
+        ));
+    }
+    if !only.image.ends_with(&release.tag) {
+        found.push(format!("the container has the image {}", only.image));
+    }
+    if container.is_some_and(|container| container != only.id) {
+        found.push("another container than the one before".to_owned());
+    }
+    if only.name != case.name {
+        found.push(format!("the container is called {}", only.name));
+    }
+    if only.policy != case.shape.policy.as_str() {
+        found.push(format!("the restart policy is `{}`", only.policy));
+    }
+    found
+}
+
+/// What is not as it shall be where an operator is asked for.
+fn attention_complaints(case: &Case, sight: &Sight) -> Vec<String> {
+    let mut found = Vec::new();
+    if !sight.needs_operator {
+        found.push("the record asks for an operator and the service does not".to_owned());
+    }
+    let running: Vec<_> = sight.running().collect();
+    match running.as_slice() {
+        [] if may_be_down(case, sight.record.as_ref()) => {}
+        [] => found.push("nothing runs".to_owned()),
+        [only] => {
+            let record = sight.record.as_ref();
+            let said = record.map_or("", |record| record.last_message("rollback_failed"));
+            if !said.contains(&only.name) {
+                found.push(format!("{} runs, and the record says: {said}", only.name));
+            }
+        }
+        several => {
+            let names: Vec<_> = several.iter().map(|one| one.name.as_str()).collect();
+            found.push(format!("several run: {}", names.join(", ")));
+        }
+    }
+    found
+}
+
+/// Whether nothing runs because a person or the Compose file wants it so.
+fn may_be_down(case: &Case, record: Option<&Record>) -> bool {
+    let Some(fault) = case.fault else {
+        return false;
+    };
+    let has_switched = record.is_some_and(|record| record.has("switch_started"));
+    let ended_ms = record.and_then(Record::ended_ms);
+    // It was at it when the record ended, or later.
+    let is_late = ended_ms.is_some_and(|ended_ms| ended_ms <= case.span.until_ms);
+    let ended_by_policy = fault.ends_containers() && !case.shape.policy.comes_back();
+    (ended_by_policy || fault.takes_away()) && (!has_switched || is_late)
+}
+
+fn names(containers: &[Container]) -> String {
+    let name = |one: &Container| {
+        let what = if one.running { "running" } else { "stopped" };
+        format!("{} ({what})", one.name)
+    };
+    containers.iter().map(name).collect::<Vec<_>>().join(", ")
+}
