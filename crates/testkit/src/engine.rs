@@ -145,6 +145,12 @@ impl Engine {
         Ok(fs::write(self.dir.join("daemon.json"), text)?)
     }
 
+    /// Where the engine in `dir` keeps images, containers and volumes: Docker's data root.
+    #[must_use]
+    pub fn data_of(dir: &Path) -> PathBuf {
+        dir.join("data")
+    }
+
     /// The directory that holds everything of this engine.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -296,7 +302,7 @@ impl Engine {
             .arg("--config-file")
             .arg(self.dir.join("daemon.json"))
             .arg("--data-root")
-            .arg(self.dir.join("data"))
+            .arg(Self::data_of(&self.dir))
             .arg("--exec-root")
             .arg(self.dir.join("exec"))
             .arg("--pidfile")

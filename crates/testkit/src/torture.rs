@@ -17,10 +17,12 @@
 //! the very container that was there before. It is `needs attention` if the record asks for an operator,
 //! one container runs, and the record names that one. Everything else is `third`, and a defect.
 //!
-//! # What a restart policy of `no` or `on-failure` allows
-//! Docker does not start such a container when it comes up. If Docker died while cutover had not begun to
-//! switch, or after the record had ended, the service is down because its Compose file says so, and that is
-//! `old` or `new`. In between, cutover has stopped what ran, and something must run.
+//! # What the restart policy allows
+//! Docker does not start a container with `no` or `on-failure` when it comes up; and a Docker that was killed, rather
+//! than stopped, does not start one with `unless-stopped` either: the next one ends what still runs and takes that
+//! for a stop by hand (measured, Engine 28.5 without live-restore). If Docker died while cutover had not begun to
+//! switch, or after the record had ended, the service is down by Docker's rules, and that is `old` or `new`; the
+//! table counts it in a column of its own. In between, cutover has stopped what ran, and something must run.
 //!
 //! # What a hand may do
 //! `docker compose` and `docker` by hand are a person's decision, and cutover does not fight it.

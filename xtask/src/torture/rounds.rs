@@ -140,6 +140,6 @@ impl Shared<'_> {
             print!("{}", played.story);
         }
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        table.add(round.fault.as_str(), &played.verdict);
+        table.add(round.fault.as_str(), &played.verdict, played.is_down);
     }
 }

@@ -6,7 +6,7 @@ use cutover_testkit::images::ImageSpec;
 use cutover_testkit::scene::{Network, Scene, Wishes, docker_call};
 use serde_json::Value;
 
-use crate::disk::SmallDisk;
+use cutover_testkit::engine::disk::SmallDisk;
 use crate::recovery::was_signalled;
 use crate::{CUTOVER, kinds, newest, on_own_engine_in, said};
 
@@ -114,7 +114,7 @@ fn a_rollback_that_failed_is_tried_again_by_a_restarted_daemon() {
 
 #[test]
 fn a_disk_that_is_full_in_the_trial_keeps_the_old_release_down_no_longer_than_it_is_full() {
-    let disk = SmallDisk::mount();
+    let disk = SmallDisk::mount().expect("a disk");
     on_own_engine_in(disk.path(), |engine| {
         let socket = engine.socket();
         let wishes = Wishes {
@@ -128,7 +128,7 @@ fn a_disk_that_is_full_in_the_trial_keeps_the_old_release_down_no_longer_than_it
         drop(scene.begin(&slow));
         wait_until_verifying(&scene);
         let new = scene.containers().iter().map(id_of).find(|id| *id != old);
-        disk.fill(0);
+        disk.fill_but(0).expect("a full disk");
         let path = format!("/containers/{}/kill", new.expect("a new container"));
         drop(scene.call_docker("POST", &path));
         scene.wait_until("the rollback fails", || {
@@ -136,7 +136,7 @@ fn a_disk_that_is_full_in_the_trial_keeps_the_old_release_down_no_longer_than_it
         });
         let said = said(&newest(&scene));
         assert!(said.contains("no space left on device"), "{said}");
-        disk.free();
+        disk.free().expect("room again");
         expect_rolled_back_after_all(&scene, &old);
     });
 }

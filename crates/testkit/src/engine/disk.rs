@@ -1,8 +1,9 @@
-//! A small file system of its own for an engine, which can be filled and freed while Docker runs.
+//! A small file system for an engine or for its images, which can be filled and freed while Docker runs.
 //!
 //! It is in memory, and full because its size is set to what is in it: filling it takes no room anywhere.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -16,7 +17,11 @@ const FILL_ATTEMPTS: u32 = 50;
 
 /// A small file system in memory. Dropping it unmounts it.
 #[derive(Debug)]
-pub struct SmallDisk(TempDir);
+pub struct SmallDisk {
+    path: PathBuf,
+    /// Where it is a directory of its own, that one.
+    _directory: Option<TempDir>,
+}
 
 impl SmallDisk {
     /// Mounts an empty one, in a directory whose path is short enough for an engine.
@@ -24,7 +29,22 @@ impl SmallDisk {
     /// # Errors
     /// If it cannot be mounted.
     pub fn mount() -> Result<Self> {
-        let disk = Self(tempfile::Builder::new().prefix("cut").tempdir_in("/tmp")?);
+        let directory = tempfile::Builder::new().prefix("cut").tempdir_in("/tmp")?;
+        let mut disk = Self::mount_at(directory.path())?;
+        disk._directory = Some(directory);
+        Ok(disk)
+    }
+
+    /// Mounts an empty one at `path`, such as where an engine that is yet to be started will keep its images.
+    ///
+    /// # Errors
+    /// If it cannot be mounted.
+    pub fn mount_at(path: &Path) -> Result<Self> {
+        fs::create_dir_all(path)?;
+        let disk = Self {
+            path: path.to_owned(),
+            _directory: None,
+        };
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={SIZE_BYTES}"), "tmpfs"]);
         let status = mount.arg(disk.path()).status().context("mount")?;
@@ -35,7 +55,7 @@ impl SmallDisk {
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.0.path()
+        &self.path
     }
 
     /// Leaves so many bytes free.

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use anyhow::bail;
 
+use super::release::Policy;
 use crate::engine::LiveRestore;
 
 /// What happens in the midst of a deployment.
@@ -83,13 +84,16 @@ impl Fault {
         self.as_str().starts_with("hand-")
     }
 
-    /// Whether running containers end with it.
+    /// Whether Docker leaves a container with this policy down that ran when it happened.
     #[must_use]
-    pub fn ends_containers(self) -> bool {
-        matches!(
-            self,
-            Self::KillDocker | Self::RestartDocker | Self::PowerCut
-        )
+    pub fn leaves_down(self, policy: Policy) -> bool {
+        match self {
+            Self::RestartDocker | Self::PowerCut => {
+                matches!(policy, Policy::OnFailure | Policy::No)
+            }
+            Self::KillDocker => policy != Policy::Always,
+            _ => false,
+        }
     }
 
     /// Whether it takes away what runs, on purpose.

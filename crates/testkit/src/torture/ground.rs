@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::case::{Case, Span};
 use super::fault::Fault;
-use super::release::{Behavior, Release, Releases, Shape};
+use super::release::{Behavior, Releases, Shape};
 use super::sight::{self, Sight};
 use super::verdict::{Verdict, judge};
 use crate::engine::disk::SmallDisk;
@@ -52,7 +52,18 @@ pub struct Ground {
     pub releases: Releases,
     shape: Shape,
     live_restore: LiveRestore,
+    /// Docker's data root. What Docker keeps below `/run` on a real machine is not on it.
     disk: SmallDisk,
+    _memory: SmallDisk,
+}
+
+/// What happened, and when.
+#[derive(Debug)]
+pub struct Strike {
+    /// From its beginning to its end.
+    pub span: Span,
+    /// What a hand got to read.
+    pub said: String,
 }
 
 impl Ground {
@@ -69,8 +80,11 @@ impl Ground {
         let namespace = world.new_namespace()?;
         let inside = namespace.clone();
         namespace.run(|| {
-            let disk = SmallDisk::mount()?;
-            let engine = Engine::start(&world.packages, &inside, &disk.path().join("e"))?;
+            // In memory everything goes faster; a power cut loses what a machine forgets all the same.
+            let memory = SmallDisk::mount()?;
+            let directory = memory.path().join("e");
+            let disk = SmallDisk::mount_at(&Engine::data_of(&directory))?;
+            let engine = Engine::start(&world.packages, &inside, &directory)?;
             let socket = engine.socket();
             let compose = shape.compose();
             let wishes = Wishes {
@@ -88,6 +102,7 @@ impl Ground {
                 shape,
                 live_restore: LiveRestore::Off,
                 disk,
+                _memory: memory,
             };
             Ok(work(&mut ground))
         })?
@@ -208,19 +223,40 @@ impl Ground {
     ///
     /// # Errors
     /// If it cannot be brought about.
-    pub fn strike(&self, fault: Fault) -> Result<Span> {
-        let mut done = Ok(());
+    pub fn strike(&self, fault: Fault) -> Result<Strike> {
+        let mut done = Ok(String::new());
         let span = Span::of(|| done = self.happen(fault));
-        done.with_context(|| format!("{fault}"))?;
-        Ok(span)
+        let said = done.with_context(|| format!("{fault}"))?;
+        Ok(Strike { span, said })
     }
 
-    fn happen(&self, fault: Fault) -> Result<()> {
-        let by_hand = |arguments: &[&str]| {
-            // A hand may come in the way of somebody else's, and then it fails.
-            drop(self.scene.try_compose(arguments));
-            Ok(())
-        };
+    fn happen(&self, fault: Fault) -> Result<String> {
+        // A hand may come in the way of somebody else's, and then it fails.
+        let by_hand = |arguments: &[&str]| Ok(format!("{:?}", self.scene.try_compose(arguments)));
+        self.happen_to_machine(fault)?;
+        match fault {
+            Fault::HandUp => by_hand(&["up", "--detach"]),
+            Fault::HandRecreate => by_hand(&["up", "--detach", "--force-recreate"]),
+            Fault::HandDown => by_hand(&["down"]),
+            Fault::HandRestart => by_hand(&["restart"]),
+            Fault::HandRemove => {
+                let all = sight::containers(&self.scene).unwrap_or_default();
+                let running = all.iter().filter(|one| one.running);
+                let removed = running.map(|one| {
+                    let path = format!("/containers/{}?force=1", one.id);
+                    format!("{path}: {:?}\n", self.scene.call_docker("DELETE", &path))
+                });
+                Ok(removed.collect())
+            }
+            Fault::HandPrune => {
+                let pruned = self.scene.call_docker("POST", "/containers/prune");
+                Ok(format!("{pruned:?}"))
+            }
+            _ => Ok(String::new()),
+        }
+    }
+
+    fn happen_to_machine(&self, fault: Fault) -> Result<()> {
         match fault {
             Fault::KillCutover => {
                 self.scene.kill_daemon();
@@ -242,22 +278,7 @@ impl Ground {
                 std::thread::sleep(FULL);
                 self.disk.free()
             }
-            Fault::HandUp => by_hand(&["up", "--detach"]),
-            Fault::HandRecreate => by_hand(&["up", "--detach", "--force-recreate"]),
-            Fault::HandDown => by_hand(&["down"]),
-            Fault::HandRestart => by_hand(&["restart"]),
-            Fault::HandRemove => {
-                let all = sight::containers(&self.scene).unwrap_or_default();
-                for one in all.iter().filter(|one| one.running) {
-                    let path = format!("/containers/{}?force=1", one.id);
-                    drop(self.scene.call_docker("DELETE", &path));
-                }
-                Ok(())
-            }
-            Fault::HandPrune => {
-                drop(self.scene.call_docker("POST", "/containers/prune"));
-                Ok(())
-            }
+            _ => Ok(()),
         }
     }
 
@@ -320,11 +341,5 @@ impl Ground {
         wait_for("the daemon", patience, || {
             Ok(self.scene.is_ready().then_some(()))
         })
-    }
-
-    /// The releases' first, for a message.
-    #[must_use]
-    pub fn first(&self) -> &Release {
-        self.releases.first()
     }
 }

@@ -112,12 +112,6 @@ impl Policy {
             Self::No => "no",
         }
     }
-
-    /// Whether Docker starts such a container again when it comes up.
-    #[must_use]
-    pub fn comes_back(self) -> bool {
-        matches!(self, Self::UnlessStopped | Self::Always)
-    }
 }
 
 /// How the service is reached. Without a published port, two containers of it can run at once.

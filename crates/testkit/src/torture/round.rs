@@ -58,6 +58,8 @@ pub struct Played {
     pub took: Duration,
     /// After a power cut, what Docker alone had running before cutover came up: how many containers.
     pub alone: Option<usize>,
+    /// Whether nothing runs, as the restart policy or a hand wanted it.
+    pub is_down: bool,
     /// For a third state, everything that is known of it.
     pub story: String,
 }
@@ -144,7 +146,8 @@ impl Round {
         let requested_ms = now_ms();
         let mut client = ground.scene.begin(&case.new.tag);
         std::thread::sleep(moment);
-        case.span = ground.strike(self.fault)?;
+        let strike = ground.strike(self.fault)?;
+        case.span = strike.span;
         let alone =
             (self.fault == Fault::PowerCut && self.docker_alone).then(|| docker_alone(ground));
         // A daemon that does not come up is among what is judged.
@@ -155,9 +158,13 @@ impl Round {
         let moment_ms = u64::try_from(case.span.from_ms - requested_ms).unwrap_or_default();
         let story = match &verdict {
             Verdict::Third(complaints) => {
-                let heading = format!("{self:#?}\nstruck {moment_ms} ms after the request\n{said}");
+                let heading = format!(
+                    "{self:#?}\nstruck {moment_ms} ms after the request\n{}\n{said}",
+                    strike.said
+                );
                 dossier::write(details, &heading, ground, &case, &sight, log_from)?;
-                story(ground, &case, &sight, complaints)
+                let story = story(ground, &case, &sight, complaints);
+                format!("  {}\n{story}", strike.said)
             }
             _ => String::new(),
         };
@@ -167,6 +174,7 @@ impl Round {
             moment_ms,
             took: began.elapsed(),
             alone,
+            is_down: sight.running().next().is_none(),
             story,
         })
     }
@@ -224,6 +232,11 @@ fn story(ground: &Ground, case: &Case, sight: &Sight, complaints: &[String]) -> 
     for complaint in complaints {
         line(format!("  * {complaint}"));
     }
+    if sight.running().next().is_none() {
+        let path = format!("/containers/{}/start", case.container);
+        let started = ground.scene.call_docker("POST", &path);
+        line(format!("  `docker start` by hand, now: {started:?}"));
+    }
     for one in sight.containers.iter().flatten() {
         let id = one.id.get(..12).unwrap_or_default();
         let which = if one.id == case.container {
@@ -249,7 +262,10 @@ fn story(ground: &Ground, case: &Case, sight: &Sight, complaints: &[String]) -> 
         ));
     }
     let log = fs::read_to_string(ground.scene.log()).unwrap_or_default();
-    let lines: Vec<_> = log.lines().collect();
+    let lines = log
+        .lines()
+        .filter(|line| !line.contains("request answered"));
+    let lines: Vec<_> = lines.collect();
     for last in &lines[lines.len().saturating_sub(LOG_LINES)..] {
         line(format!("  | {last}"));
     }

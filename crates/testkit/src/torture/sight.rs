@@ -79,7 +79,11 @@ impl Sight {
     pub fn of(scene: &Scene, case: &Case, client: Option<i32>) -> Self {
         let containers = containers(scene);
         let (record, records) = newest(scene, &case.known);
-        let service = scene.get("/v1/services/app").map(|(_, service)| service);
+        // Asked only then, because it makes the daemon ask Docker, whose last calls a failure shows.
+        let is_failed = |record: &Record| record.outcome.as_deref() == Some("rollback_failed");
+        let asks = record.as_ref().is_some_and(is_failed);
+        let service = asks.then(|| scene.get("/v1/services/app")).flatten();
+        let service = service.map(|(_, service)| service);
         Self {
             serves: serves(scene, case.shape.door, containers.as_deref()),
             containers,

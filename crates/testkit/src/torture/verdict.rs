@@ -192,12 +192,13 @@ fn may_be_down(case: &Case, record: Option<&Record>) -> bool {
     let Some(fault) = case.fault else {
         return false;
     };
-    let has_switched = record.is_some_and(|record| record.has("switch_started"));
+    let switched_ms = record.and_then(|record| record.first("switch_started"));
+    let is_early = switched_ms.is_none_or(|switched_ms| case.span.until_ms <= switched_ms);
     let ended_ms = record.and_then(Record::ended_ms);
     // It was at it when the record ended, or later.
     let is_late = ended_ms.is_some_and(|ended_ms| ended_ms <= case.span.until_ms);
-    let ended_by_policy = fault.ends_containers() && !case.shape.policy.comes_back();
-    (ended_by_policy || fault.takes_away()) && (!has_switched || is_late)
+    let ended_by_policy = fault.leaves_down(case.shape.policy);
+    (ended_by_policy || fault.takes_away()) && (is_early || is_late)
 }
 
 fn names(containers: &[Container]) -> String {
