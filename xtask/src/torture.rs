@@ -8,6 +8,7 @@
 //! ```
 
 mod rounds;
+mod sweep;
 mod table;
 
 use std::env;
@@ -21,6 +22,7 @@ use clap::Args;
 use cutover_testkit::torture::fault::Fault;
 
 use crate::world;
+use table::Table;
 
 /// What `cargo xtask torture` takes.
 #[derive(Debug, Args)]
@@ -32,8 +34,17 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 0)]
     first: u32,
     /// What happens to them, one or several separated by commas; `all` for everything
-    #[arg(long, default_value = "all", value_parser = faults)]
-    fault: Faults,
+    #[arg(long, default_value = "all", value_delimiter = ',')]
+    fault: Vec<String>,
+    /// Strike at each call of a deployment, of a rollback and of a recovery, in place of random moments
+    #[arg(long)]
+    sweep: bool,
+    /// Kill the daemon at each call of each recovery
+    #[arg(long)]
+    pairs: bool,
+    /// Sweep over so many calls for each fault, evenly spread; over all of them unless given
+    #[arg(long)]
+    points: Option<usize>,
     /// How many are played beside each other
     #[arg(long, default_value_t = 4)]
     jobs: u32,
@@ -48,22 +59,15 @@ pub(crate) struct Arguments {
     inside: Option<PathBuf>,
 }
 
-/// Some kinds of faults.
-#[derive(Debug, Clone)]
-struct Faults(Vec<Fault>);
-
-fn faults(text: &str) -> Result<Faults> {
-    if text == "all" {
-        return Ok(Faults(Fault::ALL.to_vec()));
-    }
-    let all: Result<_> = text.split(',').map(str::parse).collect();
-    Ok(Faults(all?))
-}
-
 /// Prepares outside, and plays inside.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(cutover) = &arguments.inside {
-        return rounds::play(arguments, cutover);
+        let cutover = cutover.display().to_string();
+        return if arguments.sweep || arguments.pairs {
+            sweep::play(arguments, &cutover)
+        } else {
+            rounds::play(arguments, &cutover)
+        };
     }
     let status = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--package", "cutover"])
@@ -79,6 +83,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 impl Arguments {
+    /// What is asked for, where only something that happens at a moment is meant.
+    fn faults(&self) -> Result<Vec<Fault>> {
+        if self.fault == ["all"] {
+            return Ok(Fault::ALL.to_vec());
+        }
+        self.fault.iter().map(|name| name.parse()).collect()
+    }
+
     fn patience(&self) -> Duration {
         Duration::from_secs(self.patience)
     }
@@ -87,4 +99,18 @@ impl Arguments {
 /// Where everything about a third state is kept.
 fn details() -> PathBuf {
     world::target_dir().join("torture")
+}
+
+/// Shows the table; fails if there is a third state in it.
+fn conclude(table: &Table) -> ExitCode {
+    println!("\n{}", table.markdown());
+    let third = table.third();
+    if third == 0 {
+        return ExitCode::SUCCESS;
+    }
+    println!(
+        "{third} ended in a third state; see {}",
+        details().display()
+    );
+    ExitCode::FAILURE
 }

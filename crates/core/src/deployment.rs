@@ -26,8 +26,7 @@ use crate::cause::Cause;
 use crate::names::DeploymentId;
 
 pub use release::{
-    Condition, Failure, Origin, PinnedImage, Recreated, Replica, Request, RestartPolicy,
-    WayBack,
+    Condition, Failure, Origin, PinnedImage, Recreated, Replica, Request, RestartPolicy, WayBack,
 };
 
 /// A moment, in milliseconds since the Unix epoch.

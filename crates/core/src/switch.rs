@@ -27,9 +27,7 @@ use std::collections::BTreeSet;
 use crate::deployment::{Origin, Replica, RestartPolicy};
 use crate::names::DeploymentId;
 
-pub use aside::{
-    is_failed, is_put_aside, name_of_failed, name_of_recreated, name_put_aside,
-};
+pub use aside::{is_failed, is_put_aside, name_of_failed, name_of_recreated, name_put_aside};
 
 /// One thing that is done to one container.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

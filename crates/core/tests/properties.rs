@@ -297,7 +297,9 @@ fn one_of_each() -> Vec<Event> {
         }),
         Event::FoundUnchanged { container: word() },
         Event::StageStarted { old: vec![] },
-        Event::Staged { new: vec![replica()] },
+        Event::Staged {
+            new: vec![replica()],
+        },
         Event::SwitchStarted,
         Event::Switched { outage_ms: 1 },
         Event::VerifyStarted { checks: word() },

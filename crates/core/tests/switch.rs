@@ -164,7 +164,11 @@ impl Walk<'_> {
         let mut refused = BTreeSet::new();
         let mut patience = Patience::Left;
         loop {
-            prop_assert!(self.moves.len() < MOVES_MAX, "in a circle: {:#?}", self.moves);
+            prop_assert!(
+                self.moves.len() < MOVES_MAX,
+                "in a circle: {:#?}",
+                self.moves
+            );
             let epoch = self.world.epoch;
             let seen = self.world.look();
             let wanted = match next(goal, &seen, &refused, patience, &id()) {
@@ -224,7 +228,10 @@ fn check_move(wanted: &Move, before: &World, after: &World) -> Result<(), TestCa
     prop_assert!(both(before) || !both(after), "both at boot: {wanted:?}");
     // A stop that was still at work may come to its end while the container is watched.
     let may_end = matches!(wanted, Move::Stop { .. } | Move::Prove { .. });
-    prop_assert!(may_end || !before.runs() || after.runs(), "{wanted:?} ended what ran");
+    prop_assert!(
+        may_end || !before.runs() || after.runs(),
+        "{wanted:?} ended what ran"
+    );
     Ok(())
 }
 
@@ -372,8 +379,15 @@ fn batches_are_proven_one_after_the_other() {
     assert_eq!(
         words,
         [
-            "Stop old1", "Stop old2", "Start new1", "Start new2", "Prove new1", "Prove new2",
-            "Stop old3", "Start new3", "Prove new3",
+            "Stop old1",
+            "Stop old2",
+            "Start new1",
+            "Start new2",
+            "Prove new1",
+            "Prove new2",
+            "Stop old3",
+            "Start new3",
+            "Prove new3",
         ]
     );
 }

@@ -7,9 +7,9 @@ use cutover_core::strategy::{Strategy, strategy};
 use serde::Serialize;
 
 use crate::docker::{Docker, credentials};
-use crate::driver::{ComposeDriver, Driver, docker_cause};
 use crate::driver::command::Compose;
 use crate::driver::project::ServiceModel;
+use crate::driver::{ComposeDriver, Driver, docker_cause};
 use crate::http::Identity;
 use crate::registry::{self, Cosign};
 use crate::settings::{Mistake, Mistakes, Service, Settings};
@@ -235,11 +235,7 @@ async fn look_at_compose(settings: &Settings) -> (Option<Compose>, Finding) {
     }
 }
 
-async fn look_at_service(
-    settings: &Settings,
-    driver: &Driver,
-    service: &Service,
-) -> Vec<Finding> {
+async fn look_at_service(settings: &Settings, driver: &Driver, service: &Service) -> Vec<Finding> {
     let subject = format!("service {}", service.name);
     // Any sha will do: only the file is read.
     let Ok(tag) = Tag::new(&"0".repeat(40)) else {

@@ -39,9 +39,9 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::record::Record;
 use self::context::Run;
 use self::keep_trying::Trying;
+use self::record::Record;
 use self::turns::{Turn, Underway};
 use self::view::Pinged;
 pub use self::words::{Accepted, Live, NewDeployment, Readiness, Refused, ServiceView};

@@ -9,8 +9,8 @@ use cutover_core::deployment::UnixMillis;
 
 use crate::deployer::Deployer;
 use crate::docker::{Docker, DockerError};
-use crate::driver::{ComposeDriver, Driver};
 use crate::driver::command::Compose;
+use crate::driver::{ComposeDriver, Driver};
 use crate::http::{self, HttpError};
 use crate::journal::{Journal, JournalError, Opened, Retention};
 use crate::program::ProgramError;

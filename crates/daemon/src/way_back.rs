@@ -106,7 +106,10 @@ pub async fn previous_release(
         .map_err(|error| docker_cause(Step::RollBack, &error))?
         .is_none()
     {
-        return Err(cannot(format!("{} is not on this machine any more", old.image)));
+        return Err(cannot(format!(
+            "{} is not on this machine any more",
+            old.image
+        )));
     }
     let model = driver.read(service, &tag).await?;
     let is_of_same_project = present.is_none_or(|present| present.project == model.project);

@@ -133,24 +133,6 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Says what becomes of running containers; the next [`Engine::restart`] reads it.
-    ///
-    /// # Errors
-    /// If the configuration cannot be written.
-    pub fn set_live_restore(&self, live_restore: LiveRestore) -> Result<()> {
-        let text = match live_restore {
-            LiveRestore::Off => "{}\n",
-            LiveRestore::On => "{ \"live-restore\": true }\n",
-        };
-        Ok(fs::write(self.dir.join("daemon.json"), text)?)
-    }
-
-    /// Where the engine in `dir` keeps images, containers and volumes: Docker's data root.
-    #[must_use]
-    pub fn data_of(dir: &Path) -> PathBuf {
-        dir.join("data")
-    }
-
     /// The directory that holds everything of this engine.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -218,6 +200,24 @@ impl Engine {
             answer.text()
         );
         Ok(answer.body)
+    }
+
+    /// Says what becomes of running containers; the next [`Engine::restart`] reads it.
+    ///
+    /// # Errors
+    /// If the configuration cannot be written.
+    pub fn set_live_restore(&self, live_restore: LiveRestore) -> Result<()> {
+        let text = match live_restore {
+            LiveRestore::Off => "{}\n",
+            LiveRestore::On => "{ \"live-restore\": true }\n",
+        };
+        Ok(fs::write(self.dir.join("daemon.json"), text)?)
+    }
+
+    /// Where the engine in `dir` keeps images, containers and volumes: Docker's data root.
+    #[must_use]
+    pub fn data_of(dir: &Path) -> PathBuf {
+        dir.join("data")
     }
 
     /// The power cut: every process of Docker and of its containers dies at once, and what a

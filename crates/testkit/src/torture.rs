@@ -34,6 +34,7 @@
 
 pub mod case;
 pub mod chain;
+pub mod ending;
 pub mod fault;
 pub mod ground;
 pub mod random;
@@ -41,6 +42,8 @@ pub mod record;
 pub mod release;
 pub mod round;
 pub mod sight;
+pub mod sweep;
 pub mod verdict;
 
 mod dossier;
+mod rendezvous;

@@ -1,6 +1,5 @@
 //! Random rounds, some beside each other.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -9,6 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use cutover_testkit::torture::fault::Fault;
 use cutover_testkit::torture::ground::Ground;
 use cutover_testkit::torture::release::Shape;
 use cutover_testkit::torture::round::{BLOCK, Lengths, Played, Round};
@@ -23,6 +23,7 @@ const FRESH_GROUNDS: u32 = 3;
 /// What all workers share.
 struct Shared<'a> {
     arguments: &'a Arguments,
+    faults: Vec<Fault>,
     cutover: &'a str,
     /// The next block of rounds.
     next_block: AtomicU32,
@@ -30,12 +31,12 @@ struct Shared<'a> {
 }
 
 /// Plays all rounds; returns whether none ended in a third state.
-pub(super) fn play(arguments: &Arguments, cutover: &Path) -> Result<ExitCode> {
+pub(super) fn play(arguments: &Arguments, cutover: &str) -> Result<ExitCode> {
     let began = Instant::now();
-    let cutover = cutover.display().to_string();
     let shared = Shared {
         arguments,
-        cutover: &cutover,
+        faults: arguments.faults()?,
+        cutover,
         next_block: AtomicU32::new(arguments.first / BLOCK),
         table: Mutex::default(),
     };
@@ -50,23 +51,14 @@ pub(super) fn play(arguments: &Arguments, cutover: &Path) -> Result<ExitCode> {
         .table
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner);
-    println!("\n{}", table.markdown());
-    println!("seed {}, {} s", arguments.seed, began.elapsed().as_secs());
+    println!("\nseed {}, {} s", arguments.seed, began.elapsed().as_secs());
     for ended in worked {
         match ended {
             Ok(ended) => ended?,
             Err(_) => bail!("a worker died"),
         }
     }
-    let third = table.third();
-    if third > 0 {
-        println!(
-            "{third} ended in a third state; see {}",
-            details().display()
-        );
-        return Ok(ExitCode::FAILURE);
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(super::conclude(&table))
 }
 
 impl Shared<'_> {
@@ -110,7 +102,7 @@ impl Shared<'_> {
             let Some(number) = left.pop() else {
                 return Ok(());
             };
-            let round = Round::of(self.arguments.seed, number, &self.arguments.fault.0);
+            let round = Round::of(self.arguments.seed, number, &self.faults);
             let name = format!("{}-{number}-{}", self.arguments.seed, round.fault);
             let kept = details().join(name);
             let ended = round.play(ground, lengths, self.arguments.patience(), &kept)?;
@@ -129,17 +121,21 @@ impl Shared<'_> {
             format!("{:?}", round.shape.door),
             format!("{:?}", round.behavior),
             played.moment_ms,
-            played.verdict.as_str(),
+            played.ending.verdict.as_str(),
             played.took.as_secs_f32(),
             played
                 .alone
                 .map(|count| format!(" [Docker alone: {count}]"))
                 .unwrap_or_default(),
         );
-        if let Verdict::Third(_) = played.verdict {
-            print!("{}", played.story);
+        if let Verdict::Third(_) = played.ending.verdict {
+            print!("{}", played.ending.story);
         }
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        table.add(round.fault.as_str(), &played.verdict, played.is_down);
+        table.add(
+            round.fault.as_str(),
+            &played.ending.verdict,
+            played.ending.is_down,
+        );
     }
 }

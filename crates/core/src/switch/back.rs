@@ -32,12 +32,9 @@ pub(super) fn way(now: &Situation, refused: &BTreeSet<Move>, id: &DeploymentId) 
     let policies = now.old.iter().filter_map(own_policy);
     moves.extend(policies.filter(|_| !new_has_flag));
     let runs_unproven = |old: &&Slot| old.ran() && old.runs() && !old.is_proven();
-    moves.extend(
-        now.old
-            .iter()
-            .filter(runs_unproven)
-            .map(|old| Move::Prove { container: old.id() }),
-    );
+    moves.extend(now.old.iter().filter(runs_unproven).map(|old| Move::Prove {
+        container: old.id(),
+    }));
     let is_back = now.old.iter().all(|old| !old.ran() || old.is_proven());
     let beside: Vec<String> = now
         .old

@@ -53,7 +53,11 @@ fn settle(now: &Situation, id: &DeploymentId) -> Way {
 /// Docker was restarted since the commit, or somebody interfered: the new replicas run again, alone, and prove
 /// themselves anew. The old ones stay what can be gone back to.
 fn run_again(now: &Situation, refused: &BTreeSet<Move>) -> Way {
-    if !now.new.iter().all(|new| new.runs() || can_start(new, refused)) {
+    if !now
+        .new
+        .iter()
+        .all(|new| new.runs() || can_start(new, refused))
+    {
         // What runs in its place is not stopped for that.
         return Way::first(Vec::new());
     }

@@ -95,19 +95,21 @@ fn any_request() -> impl Strategy<Value = Request> {
         select(vec![WayBack::Needed, WayBack::Waived]),
     )
         .prop_map(
-            |(service, tag, digest, actor, delivery_id, fingerprint, rollback_to, way_back)| Request {
-                service: ServiceName::new(service).expect("a service"),
-                tag: Tag::new(&format!("{tag:040x}")).expect("a tag"),
-                digest,
-                actor,
-                delivery_id: delivery_id
-                    .map(|id| DeliveryId::new(&format!("run:{id}")).expect("a delivery id")),
-                fingerprint,
-                rollback_to: rollback_to.map(|id| {
-                    let uuid = format!("{id:08x}-7c1a-7abc-8def-0123456789ab");
-                    DeploymentId::new(&uuid).expect("a UUID")
-                }),
-                way_back,
+            |(service, tag, digest, actor, delivery_id, fingerprint, rollback_to, way_back)| {
+                Request {
+                    service: ServiceName::new(service).expect("a service"),
+                    tag: Tag::new(&format!("{tag:040x}")).expect("a tag"),
+                    digest,
+                    actor,
+                    delivery_id: delivery_id
+                        .map(|id| DeliveryId::new(&format!("run:{id}")).expect("a delivery id")),
+                    fingerprint,
+                    rollback_to: rollback_to.map(|id| {
+                        let uuid = format!("{id:08x}-7c1a-7abc-8def-0123456789ab");
+                        DeploymentId::new(&uuid).expect("a UUID")
+                    }),
+                    way_back,
+                }
             },
         )
 }

@@ -110,16 +110,13 @@ impl World {
     pub(crate) fn look(&self) -> Situation {
         let slot = |replica: &Replica| Slot {
             replica: replica.clone(),
-            seen: self
-                .containers
-                .get(&replica.container)
-                .map(|found| Seen {
-                    name: found.name.clone(),
-                    running: found.running,
-                    policy: found.policy.clone(),
-                    proven: self.proven.get(&replica.container) == Some(&found.life),
-                    whole: found.whole,
-                }),
+            seen: self.containers.get(&replica.container).map(|found| Seen {
+                name: found.name.clone(),
+                running: found.running,
+                policy: found.policy.clone(),
+                proven: self.proven.get(&replica.container) == Some(&found.life),
+                whole: found.whole,
+            }),
         };
         Situation {
             old: self.old.iter().map(slot).collect(),

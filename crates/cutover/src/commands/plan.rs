@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use cutover_core::names::{ServiceName, Tag};
 use cutover_daemon::docker::Docker;
-use cutover_daemon::driver::{ComposeDriver, Driver};
 use cutover_daemon::driver::command::Compose;
+use cutover_daemon::driver::{ComposeDriver, Driver};
 use cutover_daemon::plan::{Plan, plan};
 use cutover_daemon::settings::{self, Settings};
 

@@ -6,9 +6,9 @@ use cutover_testkit::images::ImageSpec;
 use cutover_testkit::scene::{Network, Scene, Wishes, docker_call};
 use serde_json::Value;
 
-use cutover_testkit::engine::disk::SmallDisk;
 use crate::recovery::was_signalled;
 use crate::{CUTOVER, kinds, newest, on_own_engine_in, said};
+use cutover_testkit::engine::disk::SmallDisk;
 
 /// A release that is being verified for as long as a test likes.
 fn slow() -> ImageSpec {

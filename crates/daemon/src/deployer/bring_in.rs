@@ -195,7 +195,9 @@ async fn create(
         tag: &run.deployment().request.tag,
         deployment: &run.deployment().id,
     };
-    let stage = run.driver.stage(target, image, old, &release.present.parked);
+    let stage = run
+        .driver
+        .stage(target, image, old, &release.present.parked);
     let staged = run
         .unless_given_up(release.deadline, Step::Stage, stage)
         .await;
@@ -217,9 +219,7 @@ async fn prepare(
     unchanged_since(&driver, old).await?;
     let model = &release.model;
     let secrets = model.secrets.iter().cloned();
-    let mask = Arc::new(Mask::new(
-        secrets.chain(secret_values(&staging.container)),
-    ));
+    let mask = Arc::new(Mask::new(secrets.chain(secret_values(&staging.container))));
     let service: &settings::Service = &run.service;
     let checks = Checks::new(service, model.monitor, &staging.container);
     let sendable = checks.sendable(&staging.container);

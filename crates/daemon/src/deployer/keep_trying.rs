@@ -127,7 +127,8 @@ impl Deployer {
     async fn last_that_switched(&self, service: &ServiceName) -> Option<Deployment> {
         let page = self.journal().page(Some(service), None, DEPLOYMENTS_MAX);
         let page = page.await.ok()?;
-        page.into_iter().find(|deployment| deployment.switch_started)
+        page.into_iter()
+            .find(|deployment| deployment.switch_started)
     }
 
     /// Unless something of the service runs, and goes on running: it may have been told to stop by a call of the

@@ -109,9 +109,10 @@ pub(super) async fn still_runs(
         Some(now) if !now.state.running || now.state.restarting => {
             (Code::ContainerExited, "it ended after it was healthy")
         }
-        Some(now) if now.state.started_at != born => {
-            (Code::ContainerExited, "it was restarted after it was healthy")
-        }
+        Some(now) if now.state.started_at != born => (
+            Code::ContainerExited,
+            "it was restarted after it was healthy",
+        ),
         Some(now) if now.condition() == Condition::Unhealthy => {
             (Code::Unhealthy, "it became unhealthy after it was healthy")
         }

@@ -14,13 +14,13 @@ use crate::probe::verify::{self, Checks};
 
 /// Watches a container that runs until it is proven, or has failed. One that may have been told to stop is
 /// watched until it cannot be stopping any more.
-pub(super) async fn prove(
-    run: &Run,
-    journey: &mut Journey,
-    found: &Found,
-) -> Result<(), Cause> {
+pub(super) async fn prove(run: &Run, journey: &mut Journey, found: &Found) -> Result<(), Cause> {
     let Some(container) = &found.container else {
-        return Err(Cause::new(Code::RollbackFailed, Step::RollBack, "it is gone"));
+        return Err(Cause::new(
+            Code::RollbackFailed,
+            Step::RollBack,
+            "it is gone",
+        ));
     };
     if journey.needs_proof(&found.replica) {
         pass_checks(run, journey, container).await
@@ -29,11 +29,7 @@ pub(super) async fn prove(
     }
 }
 
-async fn pass_checks(
-    run: &Run,
-    journey: &mut Journey,
-    container: &Container,
-) -> Result<(), Cause> {
+async fn pass_checks(run: &Run, journey: &mut Journey, container: &Container) -> Result<(), Cause> {
     let failed = |error| docker_cause(Step::RollBack, &error);
     let model = journey.model.as_ref();
     let monitor = model.and_then(|model| model.monitor);

@@ -240,11 +240,7 @@ struct Observed {
     look: Look,
 }
 
-async fn observe(
-    run: &Run,
-    journey: &Journey,
-    made: &mut Made,
-) -> Result<Observed, DockerError> {
+async fn observe(run: &Run, journey: &Journey, made: &mut Made) -> Result<Observed, DockerError> {
     let look = run.driver.look(run.deployment()).await?;
     let mut situation = Situation {
         strangers: look.strangers.iter().map(|one| one.name.clone()).collect(),
@@ -309,7 +305,11 @@ async fn make(
     let of_move = |found: &&Found| found.replica.container == wanted.container();
     let found = look.old.iter().chain(&look.new).find(of_move);
     let Some(found) = found else {
-        return Err(Cause::new(code(journey), step(journey), "the container is gone"));
+        return Err(Cause::new(
+            code(journey),
+            step(journey),
+            "the container is gone",
+        ));
     };
     match wanted {
         Move::Prove { .. } => prove(run, journey, found).await,
@@ -336,7 +336,10 @@ async fn make(
 }
 
 fn ended_again(journey: &Journey, found: &Found) -> Cause {
-    let exit_code = found.container.as_ref().map_or(0, |one| one.state.exit_code);
+    let exit_code = found
+        .container
+        .as_ref()
+        .map_or(0, |one| one.state.exit_code);
     let detail = format!(
         "the container {} ended again right after it was started, with code {exit_code}",
         found.replica.name
@@ -358,7 +361,11 @@ async fn note_start(run: &mut Run, journey: &mut Journey, found: &Found) {
         .container
         .as_ref()
         .and_then(|before| before.state.finished_at);
-    let now = run.driver.docker().container(&found.replica.container).await;
+    let now = run
+        .driver
+        .docker()
+        .container(&found.replica.container)
+        .await;
     let started_at = now.ok().flatten().and_then(|now| now.state.started_at);
     let outage_ms = millis_between(stopped_at, started_at);
     let all_ms = journey.outage_ms.unwrap_or(0).saturating_add(outage_ms);

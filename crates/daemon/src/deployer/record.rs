@@ -112,7 +112,14 @@ impl Record {
     /// Says something that does not change the outcome.
     pub(super) async fn warn(&mut self, what: String) {
         tracing::warn!(deployment.id = %self.deployment.id, service.name = %self.deployment.request.service, "{what}");
-        if next_status(Some(self.deployment.status()), &Event::Warned { what: String::new() }).is_ok() {
+        if next_status(
+            Some(self.deployment.status()),
+            &Event::Warned {
+                what: String::new(),
+            },
+        )
+        .is_ok()
+        {
             self.anyway(Event::Warned { what }).await;
         }
     }

@@ -63,7 +63,9 @@ async fn from_configuration(run: &Run, old: &Replica) -> Result<Replica, Cause> 
         .into_iter()
         .find(|(container, _)| *container == old.container);
     let Some((_, configuration)) = configuration else {
-        return Err(not_again("its configuration is not recorded, or Compose wrote files into it, so that only Compose can create it"));
+        return Err(not_again(
+            "its configuration is not recorded, or Compose wrote files into it, so that only Compose can create it",
+        ));
     };
     let id = &run.deployment().id;
     let name = name_of_recreated(&old.name, id);

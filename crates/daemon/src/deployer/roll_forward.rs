@@ -84,7 +84,10 @@ async fn new_runs(run: &Run, journey: &Journey) -> bool {
 
 /// The committed container does not run any more and cannot be started: what ran before comes back.
 async fn fall_back(run: &mut Run, journey: Journey, cause: Cause) -> Option<Rest> {
-    let detail = format!("the committed container does not run any more: {}", cause.detail);
+    let detail = format!(
+        "the committed container does not run any more: {}",
+        cause.detail
+    );
     let cause = Cause::new(Code::SwitchFailed, Step::CleanUp, detail);
     let goal = match run.deployment().ran_before() {
         true => Goal::Old,

@@ -177,8 +177,8 @@ mod tests {
     use super::*;
     use crate::docker::Docker;
     use crate::docker::fake::{FakeDocker, Reply};
-    use crate::driver::{ComposeDriver, Driver};
     use crate::driver::command::Compose;
+    use crate::driver::{ComposeDriver, Driver};
     use crate::journal::Journal;
     use crate::settings::{DockerSettings, Server, Settings};
 

@@ -5,8 +5,8 @@ use cutover_core::deployment::{Replica, WayBack};
 
 use super::context::Run;
 use crate::docker::create::CreateConfiguration;
-use crate::driver::project::ServiceModel;
 use crate::driver::docker_cause;
+use crate::driver::project::ServiceModel;
 use crate::way_back;
 
 /// Keeps what is needed to create the `old` containers again, should somebody remove them. Where Compose wrote

@@ -85,7 +85,9 @@ impl Docker {
                 .map_err(|_| DockerError::unsupported("docker described a container unreadably"))?;
             if !found.state.running || found.state.restarting {
                 return Err(DockerError::Conflict {
-                    message: format!("container {other}, which is to run in its place, does not run"),
+                    message: format!(
+                        "container {other}, which is to run in its place, does not run"
+                    ),
                 });
             }
         }

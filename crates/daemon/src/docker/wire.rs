@@ -223,7 +223,10 @@ impl Connection {
 
     async fn ask(&mut self, request: Request<Full<Bytes>>) -> Result<Bytes, DockerError> {
         let request = repaired(request, self.agreed)?;
-        self.sender.ready().await.map_err(DockerError::unreachable)?;
+        self.sender
+            .ready()
+            .await
+            .map_err(DockerError::unreachable)?;
         let answer = self.sender.send_request(request).await;
         let answer = refused(answer.map_err(DockerError::unreachable)?).await?;
         Limited::new(answer.into_body(), JSON_ANSWER_LEN_MAX)

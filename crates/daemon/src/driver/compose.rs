@@ -8,8 +8,8 @@ use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::names::{DeploymentId, ServiceName, Tag};
 
 use super::command::Compose;
-use super::project::{self, ServiceModel};
 use super::docker_cause;
+use super::project::{self, ServiceModel};
 use crate::docker::{AnonymousVolumes, Container, Docker, DockerError};
 use crate::labels;
 use crate::settings;

@@ -84,9 +84,8 @@ impl ComposeDriver {
         for (project, service) in services(deployment, look) {
             let present = self.present(&project, &service).await?;
             let other = present.current.into_iter().chain(present.parked);
-            strangers.extend(
-                other.filter(|found| found.state.running && !known.contains(&found.id)),
-            );
+            strangers
+                .extend(other.filter(|found| found.state.running && !known.contains(&found.id)));
         }
         Ok(strangers)
     }

@@ -223,7 +223,10 @@ mod tests {
 
     #[test]
     fn two_that_run_are_both_the_services_own() {
-        let present = sort_out(vec![container(OLD, true, true), container(NAME, true, true)]);
+        let present = sort_out(vec![
+            container(OLD, true, true),
+            container(NAME, true, true),
+        ]);
         assert_eq!(names(&present.current), [OLD, NAME]);
     }
 

@@ -239,7 +239,11 @@ fn words(outcome: Outcome, view: &Wire) -> (String, String) {
         Outcome::RolledBack => format!("the new release failed: {why}; {}", put_back(view)),
         Outcome::RollbackFailed => {
             // This event says what runs now. What is tried behind the answer comes after it.
-            let failed = view.events.iter().rev().find(|event| event.kind == "rollback_failed");
+            let failed = view
+                .events
+                .iter()
+                .rev()
+                .find(|event| event.kind == "rollback_failed");
             let failed = failed.map(|event| event.message.clone());
             failed.unwrap_or_else(|| format!("{why}; an operator is needed"))
         }

@@ -17,28 +17,45 @@ pub(in crate::journal) const EVENT_BYTES_MAX: usize = 1024 * 1024;
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(in crate::journal) enum EventRow {
     Requested(RequestRow),
-    PullStarted { reference: String },
+    PullStarted {
+        reference: String,
+    },
     ImagePinned(ImageRow),
-    FoundUnchanged { container: String },
+    FoundUnchanged {
+        container: String,
+    },
     StageStarted(StageStartedRow),
     Staged(StagedRow),
     SwitchStarted,
-    Switched { outage_ms: u64 },
-    VerifyStarted { checks: String },
+    Switched {
+        outage_ms: u64,
+    },
+    VerifyStarted {
+        checks: String,
+    },
     Committed,
     Succeeded,
     Failed(FailureRow),
     RollbackStarted(FailureRow),
-    Restored { outage_ms: u64 },
+    Restored {
+        outage_ms: u64,
+    },
     Recreated(RecreatedRow),
     RolledBack {
         #[serde(default)]
         condition: Option<ConditionRow>,
     },
-    RollbackFailed { cause: CauseRow, runs: String },
-    Cancelled { why: String },
+    RollbackFailed {
+        cause: CauseRow,
+        runs: String,
+    },
+    Cancelled {
+        why: String,
+    },
     RecoveryStarted,
-    Warned { what: String },
+    Warned {
+        what: String,
+    },
 }
 
 /// What was asked for.

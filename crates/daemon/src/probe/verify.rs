@@ -187,7 +187,9 @@ impl Watch<'_> {
     fn is_another_life(&self, found: &Container) -> bool {
         self.checks.purpose == Purpose::NewRelease
             && found.state.running
-            && self.born.is_some_and(|born| found.state.started_at != Some(born))
+            && self
+                .born
+                .is_some_and(|born| found.state.started_at != Some(born))
     }
 
     fn restarted(&self, container: &Container, after: Duration) -> VerifyFailure {

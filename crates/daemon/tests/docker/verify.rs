@@ -70,7 +70,8 @@ async fn a_container_passes_by_its_own_health_check() {
         .expect("there");
     let checks = Checks::new(&patient, None, &found).for_rollback();
     let events = bench.docker.watch_container(&id).await.expect("subscribed");
-    let verified = tokio::time::timeout(PATIENCE, verify(&bench.docker, events, &id, &checks, None));
+    let verified =
+        tokio::time::timeout(PATIENCE, verify(&bench.docker, events, &id, &checks, None));
     let proven = verified.await.expect("at once");
     assert_eq!(proven, Ok(found.state.started_at), "of this life");
 }

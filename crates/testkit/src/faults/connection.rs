@@ -180,14 +180,23 @@ async fn struck(
             Err(Broken)
         }
         Fault::ActBefore => {
-            run(strike).await;
+            run_while_alive(backend, strike).await?;
             forward(shared, backend, request).await
         }
         Fault::ActAfter => {
             let response = forward(shared, backend, request).await;
-            run(strike).await;
+            run_while_alive(backend, strike).await?;
             response
         }
+    }
+}
+
+/// A strike goes on although Docker dies of it; the call does not wait for its end then.
+async fn run_while_alive(backend: &Backend, strike: Strike) -> Result<(), Broken> {
+    let running = tokio::spawn(run(strike));
+    tokio::select! {
+        ended = running => ended.map_err(|_| Broken),
+        () = backend.has_ended() => Err(Broken),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is kept of a round that ended in a third state, for whoever looks for the reason.
+//! What is kept of a third state, for whoever looks for the reason.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ pub(super) fn write(
     ground: &Ground,
     case: &Case,
     sight: &Sight,
-    log_from: u64,
+    log: &str,
 ) -> Result<()> {
     fs::create_dir_all(directory)?;
     let write = |name: &str, text: &str| fs::write(directory.join(name), text);
@@ -38,9 +38,7 @@ pub(super) fn write(
         });
         write("events.txt", &lines.collect::<String>())?;
     }
-    let log = fs::read(ground.scene.log()).unwrap_or_default();
-    let from = usize::try_from(log_from).unwrap_or_default().min(log.len());
-    fs::write(directory.join("daemon.log"), &log[from..])?;
+    write("daemon.log", log)?;
     let docker = ground.engine().dir().join("dockerd.log");
     drop(fs::copy(docker, directory.join("dockerd.log")));
     Ok(())

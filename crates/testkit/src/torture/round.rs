@@ -1,19 +1,16 @@
 //! One random round: a deployment, and something that happens at a random moment of it.
 
-use std::fs;
 use std::path::Path;
-use std::process::Child;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::case::{Case, now_ms};
-use super::dossier;
+use super::case::now_ms;
+use super::ending::{Ending, Watch};
 use super::fault::Fault;
 use super::ground::Ground;
 use super::random::Random;
 use super::release::{Behavior, Door, Policy, Shape};
-use super::sight::Sight;
 use super::verdict::Verdict;
 
 /// Rounds of one fault and one shape follow each other: changing the shape takes a deployment.
@@ -21,9 +18,6 @@ pub const BLOCK: u32 = 6;
 
 /// So long after a deployment's usual length a strike may come.
 const AFTER: Duration = Duration::from_millis(1000);
-
-/// How much of the daemon's output is shown of a third state.
-const LOG_LINES: usize = 25;
 
 /// The longest that Docker alone is given to bring something up.
 const ALONE: Duration = Duration::from_secs(3);
@@ -50,18 +44,14 @@ pub struct Round {
 pub struct Played {
     /// What it was.
     pub round: Round,
-    /// What came of it.
-    pub verdict: Verdict,
     /// When it was struck, in milliseconds from the request.
     pub moment_ms: u64,
     /// How long all of it took.
     pub took: Duration,
     /// After a power cut, what Docker alone had running before cutover came up: how many containers.
     pub alone: Option<usize>,
-    /// Whether nothing runs, as the restart policy or a hand wanted it.
-    pub is_down: bool,
-    /// For a third state, everything that is known of it.
-    pub story: String,
+    /// What came of it.
+    pub ending: Ending,
 }
 
 /// How long deployments take when nothing happens.
@@ -141,60 +131,29 @@ impl Round {
     ) -> Result<Played> {
         let began = Instant::now();
         let mut case = ground.prepare(self.shape, Some(self.fault), self.behavior)?;
-        let log_from = fs::metadata(ground.scene.log()).map_or(0, |file| file.len());
+        let watch = Watch::begin(ground, details, patience);
         let moment = (lengths.of(self.behavior) + AFTER).mul_f64(self.moment);
         let requested_ms = now_ms();
-        let mut client = ground.scene.begin(&case.new.tag);
+        let client = ground.scene.begin(&case.new.tag);
         std::thread::sleep(moment);
         let strike = ground.strike(self.fault)?;
         case.span = strike.span;
         let alone =
             (self.fault == Fault::PowerCut && self.docker_alone).then(|| docker_alone(ground));
-        // A daemon that does not come up is among what is judged.
-        drop(ground.revive(patience));
-        let (verdict, sight) = ground.rest(&case, &mut client, patience);
-        let verdict = self.finally(ground, verdict, alone);
-        let said = said_by(client);
         let moment_ms = u64::try_from(case.span.from_ms - requested_ms).unwrap_or_default();
-        let story = match &verdict {
-            Verdict::Third(complaints) => {
-                let heading = format!(
-                    "{self:#?}\nstruck {moment_ms} ms after the request\n{}\n{said}",
-                    strike.said
-                );
-                dossier::write(details, &heading, ground, &case, &sight, log_from)?;
-                let story = story(ground, &case, &sight, complaints);
-                format!("  {}\n{story}", strike.said)
-            }
-            _ => String::new(),
-        };
+        let heading = format!("{self:?}, struck {moment_ms} ms after the request");
+        let mut ending = watch.end(ground, &case, client, &heading, &strike.said)?;
+        if let Some(count @ 2..) = alone {
+            ending.verdict =
+                Verdict::Third(vec![format!("Docker alone started {count} containers")]);
+        }
         Ok(Played {
             round: self,
-            verdict,
             moment_ms,
             took: began.elapsed(),
             alone,
-            is_down: sight.running().next().is_none(),
-            story,
+            ending,
         })
-    }
-
-    /// What is only looked at when everything else is in order.
-    fn finally(self, ground: &Ground, verdict: Verdict, alone: Option<usize>) -> Verdict {
-        let mut complaints = Vec::new();
-        if let Verdict::Third(known) = &verdict {
-            complaints.clone_from(known);
-        } else if verdict != Verdict::Attention {
-            complaints.extend(ground.up_complaint());
-        }
-        if let Some(count @ 2..) = alone {
-            complaints.push(format!("Docker alone started {count} containers"));
-        }
-        if complaints.is_empty() {
-            verdict
-        } else {
-            Verdict::Third(complaints)
-        }
     }
 }
 
@@ -208,68 +167,6 @@ fn docker_alone(ground: &Ground) -> usize {
             return count;
         }
     }
-}
-
-/// What the client said, whether it has ended or not.
-fn said_by(mut client: Child) -> String {
-    drop(client.kill());
-    let output = client.wait_with_output();
-    output.map_or_else(
-        |error| error.to_string(),
-        |output| {
-            let text = [output.stdout, output.stderr].concat();
-            String::from_utf8_lossy(&text).into_owned()
-        },
-    )
-}
-
-fn story(ground: &Ground, case: &Case, sight: &Sight, complaints: &[String]) -> String {
-    let mut text = String::new();
-    let mut line = |what: String| {
-        text.push_str(&what);
-        text.push('\n');
-    };
-    for complaint in complaints {
-        line(format!("  * {complaint}"));
-    }
-    if sight.running().next().is_none() {
-        let path = format!("/containers/{}/start", case.container);
-        let started = ground.scene.call_docker("POST", &path);
-        line(format!("  `docker start` by hand, now: {started:?}"));
-    }
-    for one in sight.containers.iter().flatten() {
-        let id = one.id.get(..12).unwrap_or_default();
-        let which = if one.id == case.container {
-            "old"
-        } else {
-            "new"
-        };
-        line(format!(
-            "  container {id} ({which}) {} policy {} running {} restarting {}",
-            one.name, one.policy, one.running, one.restarting
-        ));
-    }
-    let span_ms = case.span.until_ms - case.span.from_ms;
-    line(format!(
-        "  struck at 0 ms, over at {span_ms} ms; client {:?}",
-        sight.client
-    ));
-    for event in sight.record.iter().flat_map(|record| &record.events) {
-        let since_ms = event.at_ms - case.span.from_ms;
-        line(format!(
-            "  {since_ms:+} ms {}: {}",
-            event.kind, event.message
-        ));
-    }
-    let log = fs::read_to_string(ground.scene.log()).unwrap_or_default();
-    let lines = log
-        .lines()
-        .filter(|line| !line.contains("request answered"));
-    let lines: Vec<_> = lines.collect();
-    for last in &lines[lines.len().saturating_sub(LOG_LINES)..] {
-        line(format!("  | {last}"));
-    }
-    text
 }
 
 #[expect(

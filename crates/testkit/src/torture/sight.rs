@@ -130,7 +130,7 @@ fn serves(scene: &Scene, door: Door, containers: Option<&[Container]>) -> String
 }
 
 /// The newest deployment, unless it is the one that was `known` before; and how many are newer than that.
-fn newest(scene: &Scene, known: &str) -> (Option<Record>, usize) {
+pub(super) fn newest(scene: &Scene, known: &str) -> (Option<Record>, usize) {
     let page = scene.get("/v1/deployments").map(|(_, page)| page);
     let page = page.unwrap_or_default();
     let all = page["deployments"]

@@ -112,10 +112,7 @@ fn the_condition_follows_from_state_and_health() {
             serde_json::json!({"RestartCount": 3, "State": {"StartedAt": jiff::Timestamp::now()}}),
             Condition::Restarting,
         ),
-        (
-            serde_json::json!({"RestartCount": 3}),
-            Condition::Healthy,
-        ),
+        (serde_json::json!({"RestartCount": 3}), Condition::Healthy),
         (
             serde_json::json!({"State": {"Paused": true}}),
             Condition::Unhealthy,
