@@ -121,10 +121,12 @@ impl Driver {
         &self,
         target: Target<'_>,
         image: &PinnedImage,
+        replaces: &str,
         hidden: &[Container],
     ) -> Result<Replica, Cause> {
         let Self::Compose(driver) = self;
-        driver.recreate_from_image(target, image, hidden).await
+        let created = driver.recreate_from_image(target, image, replaces, hidden);
+        created.await
     }
 
     /// Every container that the service has, whatever it does.

@@ -27,11 +27,12 @@ pub fn name_of_failed(name: &str, container: &str, id: &DeploymentId) -> String 
     format!("{}-{short}{FAILED_SUFFIX}", name_put_aside(name, id))
 }
 
-/// What a container is called that deployment `id` creates in the place of the previous one, until that has its
-/// name again.
+/// What a container is called that deployment `id` creates in the place of the previous one `replaces`, until it has
+/// its name. One that was created again may have to be created once more.
 #[must_use]
-pub fn name_of_recreated(name: &str, id: &DeploymentId) -> String {
-    format!("{}-again", name_put_aside(name, id))
+pub fn name_of_recreated(name: &str, replaces: &str, id: &DeploymentId) -> String {
+    let short = replaces.get(..SHORT_ID_LEN).unwrap_or(replaces);
+    format!("{}-{short}-again", name_put_aside(name, id))
 }
 
 /// Whether a container of this name was put aside, previous or failed.

@@ -36,12 +36,9 @@ pub(super) fn way(now: &Situation, refused: &BTreeSet<Move>, id: &DeploymentId) 
         container: old.id(),
     }));
     let is_back = now.old.iter().all(|old| !old.ran() || old.is_proven());
-    let beside: Vec<String> = now
-        .old
-        .iter()
-        .filter(|old| old.ran())
-        .map(Slot::id)
-        .collect();
+    // One that was in a restart loop before is so again, and need not run at this very moment.
+    let in_order = now.old.iter().filter(|old| old.replica.condition.is_good());
+    let beside: Vec<String> = in_order.map(Slot::id).collect();
     if is_back {
         let left = now.new.iter().filter(|new| new.exists());
         moves.extend(left.map(|new| Move::Remove {

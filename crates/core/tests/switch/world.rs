@@ -177,7 +177,7 @@ impl World {
             container: format!("{container}-again"),
             ..old.clone()
         };
-        let name = name_of_recreated(&old.name, &id());
+        let name = name_of_recreated(&old.name, container, &id());
         assert!(
             from == Origin::PreviousImage || !self.containers.contains_key(container),
             "created again beside itself"

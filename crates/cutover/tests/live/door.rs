@@ -1,17 +1,15 @@
 //! A door in front of Docker that holds one call, before Docker gets it or before its answer is passed on, while
 //! the test does something: kills Docker, cuts the power, types a command.
 //!
-//! It moves bytes and reads the first line of each connection's first request, which is all that the daemon sends
-//! on a connection through [`FaultyDocker`].
-//!
-//! [`FaultyDocker`]: cutover_testkit::faults::FaultyDocker
+//! It moves bytes and reads the first line of each request, up to the first one of a connection that has a body:
+//! only requests without one share a connection.
 
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
 use cutover_testkit::scene::PATIENCE;
@@ -158,40 +156,124 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 fn answer(mut client: UnixStream, armed: &Mutex<Option<Armed>>, docker: &Path) {
-    let Some((head, call)) = read_head(&mut client) else {
-        return;
-    };
-    let mine = {
-        let mut armed = lock(armed);
-        let is_it = armed.as_mut().is_some_and(|one| (one.matches)(&call));
-        if is_it { armed.take() } else { None }
-    };
-    let holds = |moment| mine.as_ref().filter(|one| one.moment == moment);
-    if let Some(armed) = holds(Moment::Before)
-        && hold(armed, &call) == End::Breaks
-    {
-        return;
-    }
-    let Ok(mut docker) = UnixStream::connect(docker) else {
-        return;
-    };
-    if docker.write_all(&head).is_err() {
-        return;
-    }
-    let (Ok(from_client), Ok(to_docker)) = (client.try_clone(), docker.try_clone()) else {
-        return;
-    };
-    thread::spawn(move || pour(from_client, to_docker));
-    if let Some(armed) = holds(Moment::After) {
-        let mut first = vec![0; MAX_HEAD_BYTES];
-        let count = docker.read(&mut first).unwrap_or_default();
-        if hold(armed, &call) == End::Breaks || client.write_all(&first[..count]).is_err() {
+    let mut connection: Option<(UnixStream, Arc<Gate>)> = None;
+    while let Some((head, call)) = read_head(&mut client) {
+        let mine = {
+            let mut armed = lock(armed);
+            let is_it = armed.as_mut().is_some_and(|one| (one.matches)(&call));
+            if is_it { armed.take() } else { None }
+        };
+        let holds = |moment| mine.as_ref().filter(|one| one.moment == moment);
+        if let Some(armed) = holds(Moment::Before)
+            && hold(armed, &call) == End::Breaks
+        {
             drop(client.shutdown(Shutdown::Both));
-            drop(docker.shutdown(Shutdown::Both));
             return;
         }
+        if connection.is_none() {
+            connection = connect(&client, docker);
+        }
+        let Some((docker, gate)) = &mut connection else {
+            return;
+        };
+        if holds(Moment::After).is_some() {
+            gate.close();
+        }
+        if docker.write_all(&head).is_err() {
+            return;
+        }
+        if let Some(armed) = holds(Moment::After) {
+            gate.wait_for_answer();
+            if hold(armed, &call) == End::Breaks {
+                drop(client.shutdown(Shutdown::Both));
+                drop(docker.shutdown(Shutdown::Both));
+            }
+            gate.open();
+        }
+        let has_body = !["GET ", "HEAD ", "DELETE "]
+            .iter()
+            .any(|method| call.starts_with(method));
+        if has_body {
+            let Ok(to_docker) = docker.try_clone() else {
+                return;
+            };
+            return pour(client, to_docker);
+        }
     }
-    pour(docker, client);
+    if let Some((docker, _)) = connection {
+        drop(docker.shutdown(Shutdown::Write));
+    }
+}
+
+/// A connection to Docker, whose answers go to `client` through a gate.
+fn connect(client: &UnixStream, docker: &Path) -> Option<(UnixStream, Arc<Gate>)> {
+    let docker = UnixStream::connect(docker).ok()?;
+    let (mut from, mut to) = (docker.try_clone().ok()?, client.try_clone().ok()?);
+    let gate = Arc::new(Gate::default());
+    let shared = Arc::clone(&gate);
+    thread::spawn(move || {
+        let mut chunk = vec![0; MAX_HEAD_BYTES];
+        while let Ok(count @ 1..) = from.read(&mut chunk) {
+            shared.pass();
+            if to.write_all(&chunk[..count]).is_err() {
+                break;
+            }
+        }
+        shared.pass();
+        drop(to.shutdown(Shutdown::Write));
+    });
+    Some((docker, gate))
+}
+
+/// What answers go through; it can be closed.
+#[derive(Default)]
+struct Gate {
+    state: Mutex<GateState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct GateState {
+    closed: bool,
+    arrived: bool,
+}
+
+impl Gate {
+    fn close(&self) {
+        *lock(&self.state) = GateState {
+            closed: true,
+            arrived: false,
+        };
+    }
+
+    fn open(&self) {
+        lock(&self.state).closed = false;
+        self.changed.notify_all();
+    }
+
+    /// Waits until an answer, or the end of the connection, has arrived at the closed gate.
+    fn wait_for_answer(&self) {
+        let mut state = lock(&self.state);
+        while !state.arrived {
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits until the gate is open.
+    fn pass(&self) {
+        let mut state = lock(&self.state);
+        state.arrived = true;
+        self.changed.notify_all();
+        while state.closed {
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
 }
 
 /// Tells the test, and waits for its word.

@@ -39,7 +39,9 @@ impl Moved {
         };
         let mut scene = Scene::new(CUTOVER, &wishes);
         scene.write("project/page.txt", "a page");
-        let old = scene.push(&ImageSpec::new("old"));
+        // No other test's container keeps this image.
+        let unique = scene.project().to_owned();
+        let old = scene.push(&ImageSpec::new("old").env("UNIQUE", &unique));
         let good = scene.push(&ImageSpec::new("good"));
         let bad = scene.push(&ImageSpec::new("bad").env("EXIT_AT_ONCE", "1"));
         drop(scene.deploy(&old).expect("succeeded"));

@@ -11,14 +11,14 @@ use tokio::time::Instant;
 
 use super::causes::{journal_cause, masked};
 use super::context::Run;
-use super::observe::{runs_release, secret_values, unchanged_since};
+use super::observe::{found, runs_release, secret_values, unchanged_since};
 use super::run::Ended;
 use super::way_back::{find_way_back, keep_configurations};
 use super::words::Live;
 use crate::docker::Container;
 use crate::driver::project::ServiceModel;
 use crate::driver::stage::Staging;
-use crate::driver::{Present, Target, as_replica, docker_cause};
+use crate::driver::{Present, Target, docker_cause};
 use crate::probe::verify::Checks;
 use crate::registry::{self, PullOrder};
 use crate::settings;
@@ -155,7 +155,10 @@ pub(super) async fn stage(
     release: Release,
     image: &PinnedImage,
 ) -> Result<Staged, Ended> {
-    let old: Vec<Replica> = release.present.current.iter().map(as_replica).collect();
+    let mut old: Vec<Replica> = Vec::new();
+    for container in &release.present.current {
+        old.push(found(run, container).await?);
+    }
     keep_configurations(run, &old, &release.model).await?;
     run.forward(Step::Stage, Event::StageStarted { old: old.clone() })
         .await?;

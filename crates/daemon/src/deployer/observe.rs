@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{Condition, PinnedImage, Replica, Status};
@@ -13,10 +14,14 @@ use super::causes::journal_cause;
 use super::context::Run;
 use crate::docker::container::EnvVar;
 use crate::docker::{Container, ContainerEvents, DockerError};
-use crate::driver::{Driver, Present, Target, docker_cause};
+use crate::driver::{Driver, Present, Target, as_replica, docker_cause};
 use crate::labels;
 use crate::probe::verify::{self, Checks};
 use crate::settings;
+
+/// How long a running container may take to pass the service's probes before it counts as unhealthy: one that is in
+/// order answers at once.
+const PROBED_FOR: Duration = Duration::from_secs(3);
 
 /// Somebody may have typed `docker compose` while the image was pulled.
 pub(super) async fn unchanged_since(driver: &Driver, old: &[Replica]) -> Result<(), Cause> {
@@ -50,7 +55,7 @@ pub(super) async fn runs_release(
                 && container.condition().is_good()
                 && is_proven(run, container).await?
                 && driver.is_same_release(target, container, image).await?
-                && answers(driver, target.service, container).await?
+                && answers(driver, target.service, container, None).await?
         }
         None => false,
     })
@@ -69,12 +74,13 @@ async fn is_proven(run: &Run, container: &Container) -> Result<bool, Cause> {
     Ok(made_by.is_none_or(|made_by| made_by.status() == Status::Succeeded))
 }
 
-/// Whether a container that Docker finds in order passes the configured probes as well. Without any, there is
-/// nothing that Docker has not said already.
+/// Whether a container that Docker finds in order passes the configured probes as well, within `deadline` if one is
+/// given. Without any probe, there is nothing that Docker has not said already.
 async fn answers(
     driver: &Driver,
     service: &settings::Service,
     container: &Container,
+    deadline: Option<Duration>,
 ) -> Result<bool, Cause> {
     if service.health.http.is_none() && service.health.tcp.is_none() {
         return Ok(true);
@@ -82,9 +88,27 @@ async fn answers(
     let failed = |error| docker_cause(Step::Pull, &error);
     let events = watch(driver, &container.id).await.map_err(failed)?;
     let checks = Checks::new(service, None, container).for_rollback();
+    let checks = match deadline {
+        Some(deadline) => checks.within(deadline),
+        None => checks,
+    };
     let docker = driver.docker();
     let verified = verify::verify(docker, events, &container.id, &checks, None).await;
     Ok(verified.is_ok())
+}
+
+/// The record of a container that is about to be replaced. One that Docker finds in order and the service's own
+/// probes do not is not in order: after a rollback nothing more is asked of it.
+pub(super) async fn found(run: &Run, container: &Container) -> Result<Replica, Cause> {
+    let replica = as_replica(container);
+    let is_good = replica.condition.is_good();
+    if !is_good || answers(&run.driver, &run.service, container, Some(PROBED_FOR)).await? {
+        return Ok(replica);
+    }
+    Ok(Replica {
+        condition: Condition::Unhealthy,
+        ..replica
+    })
 }
 
 /// After Compose's last hook and before the commit: the new container was proven before the hooks ended, and

@@ -68,7 +68,7 @@ async fn from_configuration(run: &Run, old: &Replica) -> Result<Replica, Cause> 
         ));
     };
     let id = &run.deployment().id;
-    let name = name_of_recreated(&old.name, id);
+    let name = name_of_recreated(&old.name, &old.container, id);
     let ours = [(labels::RECREATED_BY, id.as_str())];
     let created = run
         .driver
@@ -108,7 +108,9 @@ async fn from_image(
         tag: &tag,
         deployment: &run.deployment().id,
     };
-    let created = run.driver.recreate_from_image(target, &image, &hidden);
+    let created = run
+        .driver
+        .recreate_from_image(target, &image, &old.container, &hidden);
     let replica = created.await?;
     Ok(Replica {
         name: old.name.clone(),

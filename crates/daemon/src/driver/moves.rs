@@ -56,7 +56,12 @@ impl ComposeDriver {
             }
         }
         // What it created and had no time to record.
-        for container in self.created_by(&deployment.id).await? {
+        let id = deployment.id.as_str();
+        let created = self.docker.containers_labeled(labels::DEPLOYMENT, Some(id));
+        let recreated = self
+            .docker
+            .containers_labeled(labels::RECREATED_BY, Some(id));
+        for container in [created.await?, recreated.await?].concat() {
             if known.insert(container.id.clone()) {
                 look.new.push(Found {
                     replica: super::present::as_replica(&container),

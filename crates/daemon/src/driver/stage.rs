@@ -70,7 +70,8 @@ impl ComposeDriver {
         self.until_start(up, image).await
     }
 
-    /// Lets Compose create the container of `image`, which ran before, as the project defines it now. It does not
+    /// Lets Compose create the container of `image`, which ran before in the container with the id `replaces`, as
+    /// the project defines it now. It does not
     /// get to see the `hidden` ones, which are all that the service has. The container is not started.
     ///
     /// # Errors
@@ -79,10 +80,14 @@ impl ComposeDriver {
         &self,
         target: Target<'_>,
         image: &PinnedImage,
+        replaces: &str,
         hidden: &[Container],
     ) -> Result<Replica, Cause> {
         let view = View::new(None, hidden.iter().map(|one| one.id.clone()).collect());
-        let up = self.up(target, view, &["--force-recreate"], Purpose::Recreation)?;
+        let purpose = Purpose::Recreation {
+            replaces: replaces.to_owned(),
+        };
+        let up = self.up(target, view, &["--force-recreate"], purpose)?;
         let staging = self.until_start(up, image).await?;
         let replica = staging.replica.clone();
         staging.abandon().await;

@@ -4,6 +4,7 @@
 
 mod bench;
 
+mod boot;
 mod compose;
 mod create;
 mod effects;

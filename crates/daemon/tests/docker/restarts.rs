@@ -28,13 +28,13 @@ pub(crate) fn own_docker_with(config: &str) -> (Engine, tempfile::TempDir) {
 
 /// What happens to Docker while `id` is verified; each ends with a Docker that answers again.
 #[derive(Debug, Clone, Copy)]
-enum Misfortune {
+pub(crate) enum Misfortune {
     Restart,
     Crash,
     PowerCut,
 }
 
-fn strike(engine: &mut Engine, misfortune: Misfortune) {
+pub(crate) fn strike(engine: &mut Engine, misfortune: Misfortune) {
     match misfortune {
         Misfortune::Restart => engine.stop().expect("stopped"),
         Misfortune::Crash => engine.kill_daemon().expect("killed"),

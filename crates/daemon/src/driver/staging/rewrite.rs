@@ -21,28 +21,31 @@ pub(crate) struct Mark {
 }
 
 /// What the container is created for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// It is the new release.
     NewRelease,
     /// It comes in the place of a previous container that cannot be started again. Until then it has a name of its
     /// own, because the others still have theirs.
-    Recreation,
+    Recreation {
+        /// The id of that container.
+        replaces: String,
+    },
 }
 
 impl Mark {
     /// The name under which the container is created that Compose wants to call `name`.
     pub(super) fn name_of(&self, name: &str) -> String {
-        match self.purpose {
+        match &self.purpose {
             Purpose::NewRelease => name.to_owned(),
-            Purpose::Recreation => name_of_recreated(name, &self.deployment),
+            Purpose::Recreation { replaces } => name_of_recreated(name, replaces, &self.deployment),
         }
     }
 
     fn label(&self) -> &'static str {
         match self.purpose {
             Purpose::NewRelease => labels::DEPLOYMENT,
-            Purpose::Recreation => labels::RECREATED_BY,
+            Purpose::Recreation { .. } => labels::RECREATED_BY,
         }
     }
 }
@@ -141,14 +144,19 @@ mod tests {
     #[test]
     fn what_comes_in_the_place_of_another_has_a_name_and_a_label_of_its_own() {
         let mark = Mark {
-            purpose: Purpose::Recreation,
+            purpose: Purpose::Recreation {
+                replaces: "cccccccccccc".to_owned(),
+            },
             ..mark()
         };
         let mut body = body("shop", "app");
         create_body(&mut body, &mark).expect("our service");
         assert_eq!(body["Labels"][labels::RECREATED_BY], ID);
         assert!(body["Labels"][labels::DEPLOYMENT].is_null());
-        assert_eq!(mark.name_of("app-1"), "app-1_cutover-456789ab-again");
+        assert_eq!(
+            mark.name_of("app-1"),
+            "app-1_cutover-456789ab-cccccccc-again"
+        );
     }
 
     fn body(project: &str, service: &str) -> Value {

@@ -109,6 +109,18 @@ impl Checks {
         }
     }
 
+    /// The same checks with a shorter deadline.
+    #[must_use]
+    pub fn within(&self, deadline: Duration) -> Self {
+        Self {
+            rules: HealthRules {
+                healthy_deadline: deadline.min(self.rules.healthy_deadline),
+                ..self.rules
+            },
+            ..self.clone()
+        }
+    }
+
     /// The same checks for a previous container that may have been told to stop already: it must live for at
     /// least this long, and if it ends, it is for the caller to start it again.
     #[must_use]
