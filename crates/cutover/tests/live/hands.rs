@@ -23,7 +23,7 @@ fn what_somebody_created_anew_in_a_failing_trial_runs_on_and_is_named_by_the_rec
     });
     // The env file names the old release. Compose removes the old container and the new one.
     scene.compose(&["up", "-d", "--force-recreate"]);
-    let made = identity(&scene);
+    let made = the_one_that_runs(&scene);
     let ended = Ended::of(&client.wait_with_output().expect("an end"));
     expect_left_alone(&scene, &made, &ended);
 }
@@ -46,10 +46,51 @@ fn what_somebody_created_anew_before_the_old_container_is_stopped_runs_on_and_is
     let client = scene.begin(&next);
     let held = expected.wait();
     scene.compose(&["up", "-d", "--force-recreate"]);
-    let made = identity(&scene);
+    let made = the_one_that_runs(&scene);
     held.pass();
     let ended = Ended::of(&client.wait_with_output().expect("an end"));
     expect_left_alone(&scene, &made, &ended);
+}
+
+/// Somebody is quicker: the old container is created again beside what they made, and goes.
+#[test]
+fn what_somebody_creates_while_the_old_container_is_created_again_runs_on_alone() {
+    let door = Door::open(&cutover_testkit::world().socket());
+    let wishes = Wishes {
+        docker: Some(door.socket()),
+        ..Wishes::default()
+    };
+    let mut scene = Scene::new(CUTOVER, &wishes);
+    let good = scene.push(&ImageSpec::new("old"));
+    let slow = scene.push(&ImageSpec::new("slow").env("START_DELAY_MS", "600000"));
+    drop(scene.deploy(&good).expect("succeeded"));
+    let old = identity(&scene).0;
+    let client = scene.begin(&slow);
+    scene.wait_until("the new release is being verified", || {
+        scene.history()[0]["status"] == "verifying"
+    });
+    let create = |call: &str| path_ends_with(call, "/containers/create");
+    let expected = door.hold(Moment::Before, create);
+    let old = old.as_str().expect("an id");
+    scene.call_docker("DELETE", &format!("/containers/{old}"));
+    let new = identity(&scene).0;
+    let new = new.as_str().expect("an id");
+    scene.call_docker("POST", &format!("/containers/{new}/kill"));
+    let held = expected.wait();
+    scene.compose(&["up", "-d", "--force-recreate"]);
+    let made = the_one_that_runs(&scene);
+    held.pass();
+    let ended = Ended::of(&client.wait_with_output().expect("an end"));
+    expect_left_alone(&scene, &made, &ended);
+}
+
+/// The container that runs, and since when.
+#[track_caller]
+fn the_one_that_runs(scene: &Scene) -> (Value, Value) {
+    let mut all = scene.containers();
+    all.retain(|one| one["State"]["Running"] == true);
+    assert_eq!(all.len(), 1, "{all:#?}");
+    (all[0]["Id"].clone(), all[0]["State"]["StartedAt"].clone())
 }
 
 /// What somebody made runs on, alone, and the record says so.
@@ -61,6 +102,7 @@ fn expect_left_alone(scene: &Scene, made: &(Value, Value), ended: &Ended) {
     let (_, runs) = said.rsplit_once("what runs now: ").unwrap_or_default();
     let name = format!("{}-app-1", scene.project());
     assert!(runs.contains(&name), "what runs is not named: {said}");
+    scene.wait_until("nothing else is left", || scene.containers().len() == 1);
     assert_eq!(identity(scene), *made);
     assert_eq!(scene.serves(), "old");
 }
