@@ -15,14 +15,14 @@ fn next(status: &str, kind: &str) -> Option<&'static str> {
         ("committed", "succeeded") => "succeeded",
         ("queued" | "pulling" | "staging", "failed") => "failed",
         ("queued" | "pulling" | "staging", "cancelled") => "cancelled",
-        ("switching" | "verifying", "rollback_started") | ("rolling_back", "restored") => {
-            "rolling_back"
-        }
+        ("switching" | "verifying", "rollback_started")
+        | ("rolling_back", "restored" | "recreated") => "rolling_back",
         ("rolling_back" | "rollback_failed", "rolled_back") => "rolled_back",
-        ("rolling_back" | "committed" | "rollback_failed", "rollback_failed") => "rollback_failed",
+        ("rolling_back" | "committed", "rollback_failed") => "rollback_failed",
         // It is tried on after the answer was given.
-        ("rollback_failed", "restored" | "warned" | "recovery_started") => "rollback_failed",
-        ("rollback_failed", "succeeded") => "succeeded",
+        ("rollback_failed", "restored" | "recreated" | "warned" | "recovery_started") => {
+            "rollback_failed"
+        }
         _ => return None,
     };
     Some(next)
@@ -100,6 +100,7 @@ mod tests {
             ("switch_started", "switching"),
             ("recovery_started", "switching"),
             ("rollback_started", "rolling_back"),
+            ("recreated", "rolling_back"),
             ("restored", "rolling_back"),
             ("rolled_back", "rolled_back"),
         ];
