@@ -16,6 +16,7 @@ mod github;
 mod operator;
 mod committed;
 mod previous;
+mod sweep;
 mod systemd;
 mod door;
 mod site;

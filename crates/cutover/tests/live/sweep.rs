@@ -1,0 +1,97 @@
+//! Something happens at one call of a deployment, of a rollback or of a recovery: before it, after it, or to it. A dozen
+//! calls of each kind, spread evenly over all that a clean run makes; `cargo xtask torture --sweep` does all of them.
+
+use std::time::Duration;
+
+use cutover_testkit::torture::fault::Fault;
+use cutover_testkit::torture::ground::Ground;
+use cutover_testkit::torture::release::Shape;
+use cutover_testkit::torture::sweep::{Blow, Point, Scenario, recoveries};
+use cutover_testkit::torture::verdict::Verdict;
+
+use crate::CUTOVER;
+
+/// The longest that things take until they are at rest, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Of each kind, over all scenarios together.
+const POINTS: usize = 12;
+
+/// The kinds that take long by themselves: a disk is full for ten seconds, a call hangs for its bound.
+const SLOW_POINTS: usize = 4;
+
+/// Sweeps over a deployment, a rollback and two recoveries, so many points of each kind in all.
+fn sweep(names: &[&str], points: usize) {
+    let third = Ground::with(CUTOVER, Shape::USUAL, |ground| {
+        let (calls, _) = Scenario::Deployment.calls(ground).expect("a clean run");
+        let mut scenarios = vec![Scenario::Deployment, Scenario::Rollback];
+        scenarios.extend(recoveries(&calls));
+        let mut third = Vec::new();
+        for scenario in &scenarios {
+            let (calls, first) = scenario.calls(ground).expect("a clean run");
+            for blow in names
+                .iter()
+                .flat_map(|name| Blow::named(name).expect("a blow"))
+            {
+                let kinds = if matches!(blow, Blow::Call(_)) { 1 } else { 2 };
+                let limit = points.div_ceil(scenarios.len() * kinds);
+                for point in Point::spread(*scenario, blow, first..calls.len(), Some(limit)) {
+                    third.extend(play(point, ground));
+                }
+            }
+        }
+        third
+    });
+    let third = third.expect("a ground");
+    assert!(third.is_empty(), "{}", third.join("\n"));
+}
+
+/// What is wrong with how it ended, if anything is.
+fn play(point: Point, ground: &mut Ground) -> Option<String> {
+    let details = tempfile::tempdir().expect("a directory");
+    let swept = point.play(ground, PATIENCE, details.path());
+    let ending = swept.expect("a ground in order").ending;
+    matches!(ending.verdict, Verdict::Third(_)).then(|| format!("{point}:\n{}", ending.story))
+}
+
+#[test]
+fn a_call_that_fails_or_is_answered_twice_or_not_at_all_loses_nothing() {
+    sweep(&["error", "lost-answer", "twice"], POINTS);
+}
+
+#[test]
+fn a_call_that_hangs_loses_nothing() {
+    sweep(&["hang"], SLOW_POINTS);
+}
+
+#[test]
+fn a_kill_of_cutover_or_of_docker_at_any_call_loses_nothing() {
+    let faults = [Fault::KillCutover, Fault::KillDocker];
+    sweep(&faults.map(Fault::as_str), POINTS);
+}
+
+#[test]
+fn a_restart_of_docker_or_a_power_cut_at_any_call_loses_nothing() {
+    let faults = [Fault::RestartDocker, Fault::PowerCut];
+    sweep(&faults.map(Fault::as_str), POINTS);
+}
+
+#[test]
+fn a_docker_that_leaves_containers_running_or_has_a_full_disk_loses_nothing() {
+    let faults = [Fault::KillDockerLive, Fault::RestartDockerLive];
+    sweep(&faults.map(Fault::as_str), POINTS);
+    sweep(&[Fault::DiskFull.as_str()], SLOW_POINTS);
+}
+
+#[test]
+fn a_hand_at_any_call_loses_nothing() {
+    let faults = [
+        Fault::HandUp,
+        Fault::HandRecreate,
+        Fault::HandDown,
+        Fault::HandRestart,
+        Fault::HandRemove,
+        Fault::HandPrune,
+    ];
+    sweep(&faults.map(Fault::as_str), POINTS);
+}
