@@ -158,6 +158,7 @@ impl Code {
 
     /// What to do next. To deploy again is a new request; in GitHub Actions, to run the job again.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "a table, one row for each cause")]
     pub fn hint(self) -> &'static str {
         match self {
             Self::ImageNotFound => {

@@ -131,6 +131,8 @@ pub struct Seen {
     /// its networks, the containers whose namespaces it shares. Docker would put an empty directory in the place
     /// of some of that.
     pub whole: bool,
+    /// Whether it was created and never started.
+    pub fresh: bool,
 }
 
 /// One replica and what is there of it.
@@ -276,11 +278,10 @@ pub fn next(
     patience: Patience,
     id: &DeploymentId,
 ) -> Next {
-    if !now.strangers.is_empty() {
-        // Two containers of one service would fight over its ports and volumes.
-        return Next::Stuck;
-    }
     let way = match goal {
+        // Two containers of one service would fight over its ports and volumes.
+        Goal::Old if !now.strangers.is_empty() => back::beside_strangers(now, id),
+        Goal::New if !now.strangers.is_empty() => return Next::Stuck,
         Goal::Old => back::way(now, refused, id),
         Goal::New => on::way(now, refused, id),
     };

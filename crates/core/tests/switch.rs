@@ -1,134 +1,23 @@
 //! What holds for the moves of a switch, from every prefix of every plan, whatever was done, half done, lost or
 //! undone by somebody else.
 
+#[path = "switch/any.rs"]
+mod any;
 #[path = "switch/world.rs"]
 mod world;
 
 use std::collections::BTreeSet;
 
 use cutover_core::deployment::{Condition, Origin, Replica};
-use cutover_core::switch::{Goal, Move, Next, Patience, next, plan};
+use cutover_core::switch::{Goal, Move, Next, Patience, name_of_failed, next, plan};
 use proptest::prelude::*;
-use proptest::sample::{Index, select};
+use proptest::sample::Index;
 
-use world::{Made, World, id, policy, replica};
+use any::{Disturbed, Last, Prefix, any_disturbance, any_new, any_old, any_prefix, disturb};
+use world::{Made, World, id, replica, word};
 
 /// More moves than any way takes; one that takes more goes in a circle.
 const MOVES_MAX: usize = 200;
-
-/// What somebody else does between two moves: Docker's restart, or a hand.
-#[derive(Debug, Clone, Copy)]
-enum Disturbance {
-    DockerDies,
-    Stops,
-    Starts,
-    Removes,
-    Renames,
-    ResetsPolicy,
-    Prunes,
-    TakesWhatItMounts,
-}
-
-/// A disturbance, when, and of which container.
-#[derive(Debug, Clone)]
-struct Disturbed {
-    before_move: usize,
-    what: Disturbance,
-    which: Index,
-}
-
-fn disturb(world: &mut World, disturbed: &Disturbed) {
-    let ids: Vec<String> = world.containers.keys().cloned().collect();
-    if ids.is_empty() {
-        return;
-    }
-    let id = disturbed.which.get(&ids);
-    let found = world.containers.get_mut(id).expect("listed");
-    match disturbed.what {
-        Disturbance::DockerDies => world.docker_dies(),
-        Disturbance::Stops => found.end_by_call(),
-        Disturbance::Starts => found.start(),
-        Disturbance::Removes => drop(world.containers.remove(id)),
-        Disturbance::Renames => found.name = format!("renamed-{id}"),
-        Disturbance::ResetsPolicy => found.policy = policy("no"),
-        Disturbance::Prunes => world.containers.retain(|_, found| found.running),
-        Disturbance::TakesWhatItMounts => found.whole = false,
-    }
-}
-
-fn any_policy() -> impl Strategy<Value = &'static str> {
-    select(vec!["no", "always", "unless-stopped", "on-failure"])
-}
-
-fn any_old() -> impl Strategy<Value = Vec<Replica>> {
-    let condition = prop_oneof![
-        6 => Just(Condition::Running),
-        1 => Just(Condition::Healthy),
-        1 => Just(Condition::Restarting),
-    ];
-    (any_policy(), prop::collection::vec(condition, 0..=4), 0..8).prop_map(
-        |(restart, conditions, all_stopped)| {
-            (1..)
-                .zip(conditions)
-                .map(|(number, condition)| {
-                    let condition = if all_stopped == 0 {
-                        Condition::Stopped
-                    } else {
-                        condition
-                    };
-                    replica(&format!("old{number}"), number, restart, condition)
-                })
-                .collect()
-        },
-    )
-}
-
-fn any_new() -> impl Strategy<Value = Vec<Replica>> {
-    (any_policy(), 1..=4_u32).prop_map(|(restart, count)| {
-        let new = |number| replica(&format!("new{number}"), number, restart, Condition::Stopped);
-        (1..=count).map(new).collect()
-    })
-}
-
-fn any_disturbance() -> impl Strategy<Value = Disturbed> {
-    let what = prop_oneof![
-        4 => Just(Disturbance::DockerDies),
-        1 => Just(Disturbance::Stops),
-        1 => Just(Disturbance::Starts),
-        1 => Just(Disturbance::Removes),
-        1 => Just(Disturbance::Renames),
-        1 => Just(Disturbance::ResetsPolicy),
-        1 => Just(Disturbance::Prunes),
-        1 => Just(Disturbance::TakesWhatItMounts),
-    ];
-    (0..25_usize, what, any::<Index>()).prop_map(|(before_move, what, which)| Disturbed {
-        before_move,
-        what,
-        which,
-    })
-}
-
-/// How far the deployment had come when the daemon died.
-#[derive(Debug, Clone)]
-struct Prefix {
-    /// How many moves of the plan were made; an index into the plan.
-    moves: Index,
-    /// What became of the next one.
-    last: Last,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Last {
-    NotMade,
-    Made,
-    /// A stop that is still at work; any other move is not made.
-    Half,
-}
-
-fn any_prefix() -> impl Strategy<Value = Prefix> {
-    let last = select(vec![Last::NotMade, Last::Made, Last::Half]);
-    (any::<Index>(), last).prop_map(|(moves, last)| Prefix { moves, last })
-}
 
 /// The world after the prefix; and whether everything up to the commit was made.
 fn after(old: &[Replica], new: &[Replica], batch: usize, prefix: &Prefix) -> World {
@@ -433,19 +322,37 @@ fn a_power_cut_at_any_moment_starts_exactly_one_release_but_after_one_documented
 fn somebody_elses_container_is_not_fought() {
     let old = vec![replica("old1", 1, "always", Condition::Running)];
     let new = vec![replica("new1", 1, "always", Condition::Stopped)];
-    let mut seen = World::staged(old, new).look();
-    seen.strangers.push("shop-app-1".to_owned());
-    for goal in [Goal::Old, Goal::New] {
-        let found = next(goal, &seen, &BTreeSet::new(), Patience::Exhausted, &id());
-        assert_eq!(found, Next::Stuck);
+    let mut world = World::staged(old.clone(), new.clone());
+    world.strangers.push("somebody's".to_owned());
+    let goes_back = |world: &mut World| {
+        let mut made = Vec::new();
+        let none = BTreeSet::new();
+        while let Next::Do(wanted) = next(Goal::Old, &world.look(), &none, Patience::Left, &id()) {
+            assert_eq!(world.make(&wanted, 0), Made::Done);
+            made.push(word(&wanted));
+        }
+        made
+    };
+    let on = next(
+        Goal::New,
+        &world.look(),
+        &BTreeSet::new(),
+        Patience::Exhausted,
+        &id(),
+    );
+    assert_eq!(on, Next::Stuck);
+    // What was created and never started goes; what runs is left alone.
+    assert_eq!(goes_back(&mut world.clone()), ["Remove new1"]);
+    // A new one that was started and ended only gives up the service's name.
+    for wanted in plan(&old, &new, 1, &id()) {
+        assert_eq!(world.make(&wanted, 0), Made::Done);
     }
-}
-
-fn word(wanted: &Move) -> String {
-    let kind = format!("{wanted:?}");
-    let kind = kind.split([' ', '{']).next().unwrap_or_default();
-    match wanted {
-        Move::Rename { container, name } => format!("{kind} {container} {name}"),
-        _ => format!("{kind} {}", wanted.container()),
-    }
+    assert_eq!(goes_back(&mut world), [] as [&str; 0], "it runs");
+    world
+        .containers
+        .get_mut("new1")
+        .expect("made")
+        .end_by_call();
+    let failed = name_of_failed("shop-app-1", "new1", &id());
+    assert_eq!(goes_back(&mut world), [format!("Rename new1 {failed}")]);
 }

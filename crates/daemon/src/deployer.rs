@@ -4,12 +4,14 @@
 //! The story of one deployment is told in `run`.
 
 mod run;
+mod ended;
 mod bring_in;
 mod trial;
 mod give_up;
 mod roll_back;
 mod roll_forward;
 mod way_back;
+mod kept;
 mod reach;
 mod journey;
 mod prove;

@@ -67,24 +67,14 @@ pub async fn plan(
         refused_because.push(cause.detail);
         None
     });
-    let rollback_to = match current {
-        Some(container) => {
-            let old = as_replica(container);
-            match way_back::find(driver, service, &[old], &model).await? {
-                WayBack::SameContainer => {
-                    format!("the very same container, {}", describe(container))
-                }
-                WayBack::PreviousImage { missing } => format!(
-                    "the previous image in the present definition of the service, because {missing}"
-                ),
-                WayBack::None { missing } => {
-                    refused_because.push(format!("no_way_back: {missing}"));
-                    format!("nothing: {missing}")
-                }
-            }
-        }
-        None => "nothing: this would be the first deployment".to_owned(),
+    let (rollback_to, no_way_back) = match current {
+        Some(container) => look_for_way_back(driver, service, container, &model).await?,
+        None => (
+            "nothing: this would be the first deployment".to_owned(),
+            None,
+        ),
     };
+    refused_because.extend(no_way_back);
     let (mut order, mut because) = match strategy(&model.facts) {
         Strategy::StopFirst { because } => ("stop-first", because),
         Strategy::Refused { why, hint } => {
@@ -129,6 +119,34 @@ pub async fn plan(
         rollback_to,
         refused_because,
     })
+}
+
+/// What a failure would lead back to, and what would refuse the deployment because of it.
+async fn look_for_way_back(
+    driver: &Driver,
+    service: &Service,
+    container: &Container,
+    model: &ServiceModel,
+) -> Result<(String, Option<String>), Cause> {
+    let old = as_replica(container);
+    Ok(
+        match way_back::find(driver, service, &[old], model).await? {
+            WayBack::SameContainer => (
+                format!("the very same container, {}", describe(container)),
+                None,
+            ),
+            WayBack::PreviousImage { missing } => (
+                format!(
+                    "the previous image in the present definition of the service, because {missing}"
+                ),
+                None,
+            ),
+            WayBack::None { missing } => (
+                format!("nothing: {missing}"),
+                Some(format!("no_way_back: {missing}")),
+            ),
+        },
+    )
 }
 
 fn describe(container: &Container) -> String {

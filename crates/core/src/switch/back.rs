@@ -50,6 +50,28 @@ pub(super) fn way(now: &Situation, refused: &BTreeSet<Move>, id: &DeploymentId) 
     Way { moves, is_done }
 }
 
+/// Where somebody else's container runs, nothing is started and nothing stopped: what this deployment made in vain
+/// goes, and a new replica that failed is not taken for a second one of the service.
+pub(super) fn beside_strangers(now: &Situation, id: &DeploymentId) -> Way {
+    let all = now.old.iter().chain(&now.new);
+    let fresh = all.filter(|slot| slot.seen.as_ref().is_some_and(|seen| seen.fresh));
+    let mut moves: Vec<Move> = fresh
+        .map(|slot| Move::Remove {
+            container: slot.id(),
+            beside: Vec::new(),
+        })
+        .collect();
+    let holds_name = |new: &&Slot| {
+        let seen = new.seen.as_ref();
+        seen.is_some_and(|seen| !seen.running && !seen.fresh && seen.name == new.replica.name)
+    };
+    moves.extend(now.new.iter().filter(holds_name).map(|new| Move::Rename {
+        container: new.id(),
+        name: name_of_failed(&new.replica.name, &new.replica.container, id),
+    }));
+    Way::first(moves)
+}
+
 /// When nothing of the service runs, although the old release cannot be put back now: whatever can be started,
 /// the old replicas before the new ones.
 pub(super) fn anything(now: &Situation, refused: &BTreeSet<Move>) -> Next {

@@ -32,6 +32,8 @@ pub(crate) struct World {
     pub(crate) refuses: BTreeSet<Move>,
     /// Counts the deaths of Docker.
     pub(crate) epoch: u32,
+    /// The names of somebody else's containers that run.
+    pub(crate) strangers: Vec<String>,
 }
 
 /// What became of a move.
@@ -103,6 +105,7 @@ impl World {
             proven: BTreeMap::new(),
             refuses: BTreeSet::new(),
             epoch: 0,
+            strangers: Vec::new(),
         }
     }
 
@@ -116,12 +119,13 @@ impl World {
                 policy: found.policy.clone(),
                 proven: self.proven.get(&replica.container) == Some(&found.life),
                 whole: found.whole,
+                fresh: found.life == 0,
             }),
         };
         Situation {
             old: self.old.iter().map(slot).collect(),
             new: self.new.iter().map(slot).collect(),
-            strangers: Vec::new(),
+            strangers: self.strangers.clone(),
         }
     }
 
@@ -257,5 +261,15 @@ impl Container {
         self.running = false;
         self.stopping = false;
         self.stopped_by_call = true;
+    }
+}
+
+/// A move, in short.
+pub(crate) fn word(wanted: &Move) -> String {
+    let kind = format!("{wanted:?}");
+    let kind = kind.split([' ', '{']).next().unwrap_or_default();
+    match wanted {
+        Move::Rename { container, name } => format!("{kind} {container} {name}"),
+        _ => format!("{kind} {}", wanted.container()),
     }
 }

@@ -11,9 +11,10 @@ use tokio::time::Instant;
 
 use super::causes::{journal_cause, masked};
 use super::context::Run;
+use super::ended::Ended;
+use super::kept::keep_configurations;
 use super::observe::{found, runs_release, secret_values, unchanged_since};
-use super::run::Ended;
-use super::way_back::{find_way_back, keep_configurations};
+use super::way_back::find_way_back;
 use super::words::Live;
 use crate::docker::Container;
 use crate::driver::project::ServiceModel;

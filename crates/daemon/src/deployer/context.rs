@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::{Deployment, Event};
+use cutover_core::deployment::{Deployment, Event, Status};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +45,15 @@ impl Run {
             .forward(event)
             .await
             .map_err(|error| journal_cause(step, &error))
+    }
+
+    /// Records for how long, in milliseconds, the previous containers did not run.
+    pub(super) async fn record_restored(&mut self, outage_ms: u64) {
+        // After a commit the new release is the one that counts.
+        let status = self.deployment().status();
+        if matches!(status, Status::RollingBack | Status::RollbackFailed) {
+            self.record.anyway(Event::Restored { outage_ms }).await;
+        }
     }
 
     /// Does `effect`, unless the deployment is cancelled, the daemon stops, or time is up first.

@@ -15,10 +15,12 @@ use tokio_util::sync::CancellationToken;
 use super::Deployer;
 use super::context::Run;
 use super::journey::{Doubt, Journey};
+use super::kept::{forget_all_but, forget_if_over};
 use super::observe::what_runs;
 use super::reach::{Budget, Reached, Rounds, reach};
 use super::rest::Rest;
 use super::roll_back::end_rolled_back;
+use crate::journal::JournalError;
 
 /// Between two attempts to remove a container that was never started.
 const DISCARD_PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -71,6 +73,7 @@ impl Deployer {
             Rest::Discard => discard(&run, called_off).await,
         }
         self.record_all(&mut run).await;
+        forget_if_over(&run).await;
     }
 
     async fn try_way(&self, run: &mut Run, mut journey: Journey, called_off: CancellationToken) {
@@ -85,14 +88,29 @@ impl Deployer {
                 let was_committed = run.deployment().committed;
                 if journey.goal == Goal::Old && !was_committed {
                     end_rolled_back(run, &journey, "").await;
+                } else if run.deployment().status() == Status::RollbackFailed {
+                    let runs = what_runs(run).await;
+                    run.record.warn(format!("what runs now: {runs}")).await;
                 }
-                forget(run).await;
             }
             Reached::Rests(cause) | Reached::NotYet(cause) => {
                 tracing::warn!(deployment.id = %id, cause = cause.detail, "left as it is: something runs");
             }
             Reached::CalledOff => {}
         }
+    }
+
+    /// At the start, before new work is taken: how to create containers again is forgotten where nothing may need it
+    /// any more.
+    pub(super) async fn forget_what_is_over(&self) -> Result<(), JournalError> {
+        let unfinished = self.journal().unfinished().await?;
+        let mut needed: Vec<_> = unfinished.into_iter().map(|one| one.id).collect();
+        for service in self.journal().needing_operator().await? {
+            let last = self.last_that_switched(&service).await?;
+            needed.extend(last.map(|last| last.id));
+        }
+        forget_all_but(&self.inner.kept, needed).await;
+        Ok(())
     }
 
     /// At the start: where a rollback failed and nobody has said that it shall be left, something shall run.
@@ -105,7 +123,7 @@ impl Deployer {
             }
         };
         for service in services {
-            let Some(deployment) = self.last_that_switched(&service).await else {
+            let Ok(Some(deployment)) = self.last_that_switched(&service).await else {
                 continue;
             };
             if deployment.status() != Status::RollbackFailed {
@@ -124,11 +142,13 @@ impl Deployer {
         }
     }
 
-    async fn last_that_switched(&self, service: &ServiceName) -> Option<Deployment> {
+    async fn last_that_switched(
+        &self,
+        service: &ServiceName,
+    ) -> Result<Option<Deployment>, JournalError> {
         let page = self.journal().page(Some(service), None, DEPLOYMENTS_MAX);
-        let page = page.await.ok()?;
-        page.into_iter()
-            .find(|deployment| deployment.switch_started)
+        let mut page = page.await?.into_iter();
+        Ok(page.find(|deployment| deployment.switch_started))
     }
 
     /// Unless something of the service runs, and goes on running: it may have been told to stop by a call of the
@@ -155,6 +175,7 @@ impl Deployer {
         let journey = Journey::new(goal, Doubt::Stopping, None);
         self.try_way(&mut run, journey, called_off).await;
         self.record_all(&mut run).await;
+        forget_if_over(&run).await;
     }
 }
 
@@ -178,13 +199,4 @@ async fn discard(run: &Run, called_off: CancellationToken) {
         }
     }
     tracing::info!(deployment.id = %id, "the staged container, never started, is gone");
-}
-
-/// What was kept for the way back is not needed any more.
-pub(super) async fn forget(run: &Run) {
-    let (kept, id) = (run.kept.clone(), run.deployment().id.clone());
-    let forgotten = tokio::task::spawn_blocking(move || kept.forget(&id)).await;
-    if let Ok(Err(error)) = forgotten {
-        tracing::warn!(deployment.id = %run.deployment().id, %error, "a recorded configuration was not removed");
-    }
 }

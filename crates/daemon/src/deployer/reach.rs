@@ -287,6 +287,7 @@ async fn slot(
         policy: container.restart_policy.clone(),
         proven: container.state.running && journey.is_proven(container),
         whole,
+        fresh: !container.state.running && container.state.started_at.is_none(),
     };
     Ok(Slot {
         replica,
@@ -370,7 +371,7 @@ async fn note_start(run: &mut Run, journey: &mut Journey, found: &Found) {
     let outage_ms = millis_between(stopped_at, started_at);
     let all_ms = journey.outage_ms.unwrap_or(0).saturating_add(outage_ms);
     journey.outage_ms = Some(all_ms);
-    super::roll_back::record_restored(run, all_ms).await;
+    run.record_restored(all_ms).await;
 }
 
 fn step(journey: &Journey) -> Step {

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::context::Run;
 use super::journey::{Doubt, Journey};
-use super::keep_trying::forget;
+use super::kept::forget_if_over;
 use super::record::now;
 use super::rest::Rest;
 use super::roll_back::{self, ask_operator};
@@ -46,6 +46,9 @@ pub(super) async fn recover_all(deployer: &Deployer) {
         services.spawn(recover_service(deployer.clone(), deployments));
     }
     let again = services.join_all().await;
+    if let Err(error) = deployer.forget_what_is_over().await {
+        tracing::warn!(%error, "recorded configurations that nothing needs any more were not looked for");
+    }
     deployer.resume_trying().await;
     deployer
         .accept_work(again.into_iter().flatten().collect())
@@ -136,8 +139,7 @@ async fn recover_one(deployer: &Deployer, deployment: Deployment) -> Option<Depl
     deployer.finish(&mut run).await;
     match rest {
         Some(rest) => deployer.keep_trying(run, rest),
-        None if run.deployment().status().is_end() => forget(&run).await,
-        None => {}
+        None => forget_if_over(&run).await,
     }
     None
 }

@@ -64,7 +64,7 @@ pub(super) async fn end_rolled_back(run: &mut Run, journey: &Journey, why: &str)
     }
     give_references_back(run).await;
     if journey.outage_ms.is_none() {
-        record_restored(run, 0).await;
+        run.record_restored(0).await;
     }
     let worst = deployment
         .old
@@ -73,15 +73,6 @@ pub(super) async fn end_rolled_back(run: &mut Run, journey: &Journey, why: &str)
         .find(|condition| !condition.is_good());
     let condition = Some(worst.unwrap_or(Condition::Healthy));
     run.record.anyway(Event::RolledBack { condition }).await;
-}
-
-/// Records for how long the previous containers did not run.
-pub(super) async fn record_restored(run: &mut Run, outage_ms: u64) {
-    // After a commit the new release is the one that counts.
-    let status = run.deployment().status();
-    if matches!(status, Status::RollingBack | Status::RollbackFailed) {
-        run.record.anyway(Event::Restored { outage_ms }).await;
-    }
 }
 
 /// The first tries failed: say what runs, and whether the trying goes on.

@@ -10,11 +10,11 @@ use cutover_core::deployment::Event;
 use cutover_core::switch::Goal;
 
 use super::context::Run;
+use super::ended::Committed;
 use super::journey::{Doubt, Journey};
 use super::reach::{Budget, Reached, Rounds, reach};
 use super::rest::Rest;
 use super::roll_back::ask_operator;
-use super::trial::Committed;
 use crate::driver::env_file;
 use crate::driver::project::ServiceModel;
 

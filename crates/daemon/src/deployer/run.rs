@@ -8,42 +8,12 @@ use cutover_core::deployment::{Event, Failure};
 
 use super::bring_in::{already_runs, pull, read, stage};
 use super::context::Run;
+use super::ended::Ended;
 use super::give_up::give_up;
 use super::rest::Rest;
 use super::roll_back::roll_back;
 use super::roll_forward::{Known, roll_forward};
-use super::trial::{Trial, commit, switch, verify};
-use crate::driver::stage::Staging;
-
-/// How a deployment ended that was not committed.
-#[derive(Debug)]
-pub(super) enum Ended {
-    /// The release runs already.
-    Unchanged,
-    /// It failed before the switch.
-    NothingChanged {
-        /// Why.
-        cause: Cause,
-        /// Compose, if it waits for the start of the new container.
-        staging: Option<Box<Staging>>,
-    },
-    /// The new release failed after the switch had begun.
-    TrialFailed {
-        /// Why.
-        cause: Cause,
-        /// What is left of the trial.
-        trial: Box<Trial>,
-    },
-}
-
-impl From<Cause> for Ended {
-    fn from(cause: Cause) -> Self {
-        Self::NothingChanged {
-            cause,
-            staging: None,
-        }
-    }
-}
+use super::trial::{commit, switch, verify};
 
 /// Deploys: read, pull, stage, switch, verify, commit; or rolls back. Returns what is still to be tried when the
 /// deployment has its end.

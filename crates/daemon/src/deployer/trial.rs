@@ -4,76 +4,22 @@ use std::sync::Arc;
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{Deployment, Event, Replica};
-use cutover_core::mask::Mask;
 use cutover_core::switch::{Move, plan};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::bring_in::Staged;
-use super::causes::{masked, verify_cause};
+use super::causes::verify_cause;
 use super::context::Run;
+use super::ended::{Committed, Ended, Trial};
 use super::observe::{still_runs, watch};
 use super::output::Output;
-use super::run::Ended;
 use crate::docker::ContainerEvents;
-use crate::driver::project::ServiceModel;
-use crate::driver::stage::Staging;
 use crate::driver::{docker_cause, millis_between};
-use crate::probe::verify::{self, Checks};
+use crate::probe::verify;
 
 /// How many replicas are switched at once. There is one.
 const BATCH: usize = 1;
-
-/// The new container under trial.
-#[derive(Debug)]
-pub(super) struct Trial {
-    staging: Option<Staging>,
-    output: Option<Output>,
-    checks: Checks,
-    mask: Arc<Mask>,
-    model: ServiceModel,
-    new: Replica,
-    /// When the new container was started, by Docker's clock: the life that is proven.
-    born: Option<Timestamp>,
-}
-
-/// A release that is final.
-#[derive(Debug)]
-pub(super) struct Committed {
-    pub(super) model: ServiceModel,
-    /// The life in which the new container was proven.
-    pub(super) born: Option<Timestamp>,
-}
-
-impl Trial {
-    /// The service as Compose renders it.
-    pub(super) fn model(&self) -> &ServiceModel {
-        &self.model
-    }
-
-    /// The end of what the new container wrote. One that ended has a moment for its last words.
-    pub(super) async fn last_words(&mut self, cause: &Cause) -> Vec<String> {
-        match &mut self.output {
-            Some(output) if cause.code == Code::ContainerExited => output.last_words().await,
-            Some(output) => output.so_far(),
-            None => Vec::new(),
-        }
-    }
-
-    /// Ends Compose.
-    pub(super) async fn abandon(mut self) {
-        if let Some(staging) = self.staging.take() {
-            staging.abandon().await;
-        }
-    }
-
-    fn failed(self, cause: Cause) -> Ended {
-        Ended::TrialFailed {
-            cause: masked(cause, &self.mask),
-            trial: Box::new(self),
-        }
-    }
-}
 
 /// A new container that runs, and its events since before it was started.
 #[derive(Debug)]

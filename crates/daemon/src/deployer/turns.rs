@@ -9,7 +9,7 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::context::Run;
-use super::keep_trying::forget;
+use super::kept::forget_if_over;
 use super::record::now;
 use super::{
     Accepted, Deployer, Live, NewDeployment, Readiness, Refused, journal_refused, run, tidy_up,
@@ -258,8 +258,7 @@ impl Deployer {
             }
             match rest {
                 Some(rest) => deployer.keep_trying(run, rest),
-                None if deployment.status().is_end() => forget(&run).await,
-                None => {}
+                None => forget_if_over(&run).await,
             }
             deployer.next_turn(&deployment).await;
         });

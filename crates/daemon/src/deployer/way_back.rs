@@ -1,47 +1,11 @@
 //! The way back is shown to exist before the first move, and what would stand in it later is put right.
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::{Replica, WayBack};
+use cutover_core::deployment::WayBack;
 
 use super::context::Run;
-use crate::docker::create::CreateConfiguration;
-use crate::driver::docker_cause;
 use crate::driver::project::ServiceModel;
 use crate::way_back;
-
-/// Keeps what is needed to create the `old` containers again, should somebody remove them. Where Compose wrote
-/// files into them, only Compose can.
-pub(super) async fn keep_configurations(
-    run: &Run,
-    old: &[Replica],
-    model: &ServiceModel,
-) -> Result<(), Cause> {
-    if model.has_written_files {
-        return Ok(());
-    }
-    let failed = |error| docker_cause(Step::Stage, &error);
-    let mut configurations: Vec<(String, CreateConfiguration)> = Vec::new();
-    for old in old {
-        let found = run.driver.docker().create_configuration(&old.container);
-        let found = found.await.map_err(failed)?;
-        configurations.extend(found.map(|found| (old.container.clone(), found)));
-    }
-    let (kept, id) = (run.kept.clone(), run.deployment().id.clone());
-    let written = tokio::task::spawn_blocking(move || kept.keep(&id, &configurations)).await;
-    let error = match written {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => error,
-        Err(error) => std::io::Error::other(error),
-    };
-    let code = match error.kind() {
-        std::io::ErrorKind::StorageFull => Code::InsufficientStorage,
-        _ => Code::JournalUnavailable,
-    };
-    let detail = format!(
-        "the configuration of the previous container could not be kept in the state directory, so nothing was begun: {error}"
-    );
-    Err(Cause::new(code, Step::Stage, detail))
-}
 
 /// Shows that every old replica could be brought back: the very same container, or, where that could not be
 /// started again, the previous image in the present definition of the service, which is said beforehand.

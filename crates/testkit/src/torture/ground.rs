@@ -109,7 +109,6 @@ impl Ground {
     }
 
     /// The engine.
-    #[must_use]
     pub fn engine(&self) -> MutexGuard<'_, Engine> {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -122,6 +122,10 @@ impl Round {
     ///
     /// # Errors
     /// If the ground cannot be brought in order beforehand.
+    #[expect(
+        clippy::zombie_processes,
+        reason = "an error ends this program, and with it the client"
+    )]
     pub fn play(
         self,
         ground: &mut Ground,

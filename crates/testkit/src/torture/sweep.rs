@@ -150,6 +150,10 @@ impl Scenario {
     }
 
     /// Goes to where the calls begin that are swept over, lets `arm` be done, and goes on.
+    #[expect(
+        clippy::zombie_processes,
+        reason = "an error ends this program, and with it the client"
+    )]
     fn set_off(
         self,
         ground: &Ground,

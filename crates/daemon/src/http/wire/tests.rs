@@ -116,15 +116,19 @@ fn failure() -> Failure {
     }
 }
 
-#[test]
-fn a_rolled_back_deployment_says_everything() {
+fn rolled_back() -> Vec<Event> {
     let mut events = until_verified();
     events.extend([
         Event::RollbackStarted(failure()),
         Event::Restored { outage_ms: 200 },
         Event::RolledBack { condition: None },
     ]);
-    let mut view = wire(request(), events);
+    events
+}
+
+#[test]
+fn a_rollback_is_told_event_by_event() {
+    let view = wire(request(), rolled_back());
     insta::assert_snapshot!(lines(&view), @r#"
     1 requested "queued": ci asked for 0123456789abcdef0123456789abcdef01234567
     2 pull_started "pulling": making sure that ghcr.io/acme/shop:0123456789abcdef0123456789abcdef01234567 is on the machine
@@ -138,6 +142,11 @@ fn a_rolled_back_deployment_says_everything() {
     10 restored "rolling_back": the previous container is back as it was found; it did not run for 200 ms
     11 rolled_back "rolled_back": the previous release is in its place again
     "#);
+}
+
+#[test]
+fn a_rolled_back_deployment_says_everything() {
+    let mut view = wire(request(), rolled_back());
     view.events.clear();
     insta::assert_snapshot!(serde_json::to_string_pretty(&view).expect("JSON"), @r#"
     {
@@ -224,7 +233,7 @@ fn a_deployment_that_succeeded_names_no_cause() {
 }
 
 #[test]
-fn every_other_event_has_words() {
+fn what_follows_a_failed_rollback_has_words() {
     let cause = || {
         Cause::new(
             Code::RollbackFailed,
@@ -271,7 +280,10 @@ fn every_other_event_has_words() {
     14 restored "rollback_failed": the previous container is back as it was found; it did not run for 9000 ms
     15 rolled_back "rolled_back": the previous release is in its place again, in the state it was in before: restarting
     "#);
+}
 
+#[test]
+fn deployments_that_change_nothing_or_are_the_first_have_words() {
     let unchanged = vec![
         until_verified().remove(0),
         Event::FoundUnchanged {
