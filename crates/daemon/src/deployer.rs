@@ -13,6 +13,7 @@ mod roll_forward;
 mod way_back;
 mod kept;
 mod reach;
+mod survey;
 mod journey;
 mod prove;
 mod recreate;

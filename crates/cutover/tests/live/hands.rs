@@ -106,3 +106,41 @@ fn expect_left_alone(scene: &Scene, made: &(Value, Value), ended: &Ended) {
     assert_eq!(identity(scene), *made);
     assert_eq!(scene.serves(), "old");
 }
+
+/// The old release runs again, created anew once, and the record ends with what runs.
+#[test]
+fn after_the_commit_somebody_removes_both_containers_and_the_old_release_is_created_again() {
+    let door = Door::open(&cutover_testkit::world().socket());
+    let wishes = Wishes {
+        docker: Some(door.socket()),
+        ..Wishes::default()
+    };
+    let mut scene = Scene::new(CUTOVER, &wishes);
+    let good = scene.push(&ImageSpec::new("old"));
+    let next = scene.push(&ImageSpec::new("new"));
+    drop(scene.deploy(&good).expect("succeeded"));
+    // The first update makes Docker start the old one after a power cut; the second begins the clean-up.
+    let mut updates = 0;
+    let expected = door.hold(Moment::Before, move |call| {
+        updates += u32::from(path_ends_with(call, "/update"));
+        updates == 2
+    });
+    let client = scene.begin(&next);
+    let held = expected.wait();
+    for container in scene.containers() {
+        let id = container["Id"].as_str().expect("an id");
+        scene.call_docker("DELETE", &format!("/containers/{id}?force=1"));
+    }
+    held.pass();
+    let ended = Ended::of(&client.wait_with_output().expect("an end"));
+    assert_eq!(ended.outcome(), "rollback_failed", "{ended:#?}");
+    assert_eq!(scene.serves(), "old");
+    let said = said(ended.deployment());
+    let (_, runs) = said.rsplit_once("what runs now: ").unwrap_or_default();
+    let name = format!("the previous container {}-app-1", scene.project());
+    assert!(runs.starts_with(&name), "{said}");
+    let events = ended.deployment()["events"].as_array().expect("events");
+    let count = |kind: &str| events.iter().filter(|event| event["kind"] == kind).count();
+    assert_eq!(count("recreated"), 1, "{events:#?}");
+    assert!(count("warned") <= 2, "{events:#?}");
+}

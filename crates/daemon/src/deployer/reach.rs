@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::switch::{Goal, Move, Next, Patience, Seen, Situation, Slot, next};
+use cutover_core::switch::{Goal, Move, Next, Patience, Situation, next};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -16,8 +16,7 @@ use super::context::Run;
 use super::journey::Journey;
 use super::prove::prove;
 use super::recreate::recreate;
-use crate::docker::DockerError;
-use crate::driver::way_back::missing_for_start;
+use super::survey::{Missing, survey};
 use crate::driver::{Found, Look, docker_cause, millis_between};
 
 /// More moves than any round takes: one that takes more fights with somebody.
@@ -116,7 +115,7 @@ pub(super) async fn reach(run: &mut Run, journey: &mut Journey, budget: &Budget)
                 if rests(&now, journey, patience) {
                     return Reached::Rests(cause);
                 }
-                if is_bounded && journey.attempts >= answered_after(&now) {
+                if is_bounded && journey.attempts >= answered_after(&now, journey.goal) {
                     return Reached::NotYet(cause);
                 }
                 let doublings = (journey.attempts - 1).min(6);
@@ -131,9 +130,13 @@ pub(super) async fn reach(run: &mut Run, journey: &mut Journey, budget: &Budget)
     }
 }
 
-/// Where every new container runs and is proven, only clean-up is left, for which there is more time.
-fn answered_after(now: &Situation) -> u32 {
+/// Where every new container runs and is proven, only clean-up is left, for which there is more time. One that is gone
+/// does not come back by waiting.
+fn answered_after(now: &Situation, goal: Goal) -> u32 {
     const CLEANED_UP_AFTER: u32 = 8;
+    if goal == Goal::New && now.new.iter().any(|new| new.seen.is_none()) {
+        return 1;
+    }
     let only_clean_up = now
         .new
         .iter()
@@ -174,7 +177,7 @@ async fn round(run: &mut Run, journey: &mut Journey, patience: Patience) -> Roun
     let mut made = Made::default();
     let id = run.deployment().id.clone();
     for _ in 0..MOVES_MAX {
-        let now = match observe(run, journey, &mut made).await {
+        let now = match survey(run, journey, &mut made.missing).await {
             Ok(now) => now,
             Err(error) => return Round::Away(docker_cause(step(journey), &error)),
         };
@@ -202,8 +205,7 @@ async fn round(run: &mut Run, journey: &mut Journey, patience: Patience) -> Roun
 struct Made {
     refused: BTreeMap<Move, Cause>,
     starts: BTreeMap<String, u32>,
-    /// What each container that does not run lacks for a start.
-    missing: BTreeMap<String, Vec<String>>,
+    missing: Missing,
 }
 
 impl Made {
@@ -232,67 +234,6 @@ impl Made {
             Cause::new(code(journey), step(journey), detail)
         })
     }
-}
-
-/// What is there, for the decision and for the move.
-struct Observed {
-    situation: Situation,
-    look: Look,
-}
-
-async fn observe(run: &Run, journey: &Journey, made: &mut Made) -> Result<Observed, DockerError> {
-    let look = run.driver.look(run.deployment()).await?;
-    let mut situation = Situation {
-        strangers: look.strangers.iter().map(|one| one.name.clone()).collect(),
-        ..Situation::default()
-    };
-    for (found, to) in [
-        (&look.old, &mut situation.old),
-        (&look.new, &mut situation.new),
-    ] {
-        for found in found {
-            to.push(slot(run, journey, made, found).await?);
-        }
-    }
-    Ok(Observed { situation, look })
-}
-
-async fn slot(
-    run: &Run,
-    journey: &Journey,
-    made: &mut Made,
-    found: &Found,
-) -> Result<Slot, DockerError> {
-    let replica = found.replica.clone();
-    let Some(container) = &found.container else {
-        return Ok(Slot {
-            replica,
-            seen: None,
-        });
-    };
-    let whole = container.state.running || {
-        let missing = match made.missing.get(&container.id) {
-            Some(missing) => missing,
-            None => {
-                let missing = missing_for_start(run.driver.docker(), &container.id).await?;
-                let missing = missing.into_iter().map(|missing| missing.what).collect();
-                made.missing.entry(container.id.clone()).or_insert(missing)
-            }
-        };
-        missing.is_empty()
-    };
-    let seen = Seen {
-        name: container.name.clone(),
-        running: container.state.running,
-        policy: container.restart_policy.clone(),
-        proven: container.state.running && journey.is_proven(container),
-        whole,
-        fresh: !container.state.running && container.state.started_at.is_none(),
-    };
-    Ok(Slot {
-        replica,
-        seen: Some(seen),
-    })
 }
 
 async fn make(
