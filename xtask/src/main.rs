@@ -11,6 +11,7 @@ mod demo;
 mod dist;
 mod engine;
 mod lint;
+mod mistakes;
 mod test;
 mod torture;
 mod world;
@@ -39,6 +40,8 @@ enum Command {
     Engine(engine::Arguments),
     /// Look through the shell scripts, the GitHub action and the workflows
     Lint,
+    /// Put known mistakes into a copy of the code and see that a test notices each
+    Mistakes(mistakes::Arguments),
     /// Everything that must hold: formatting, lints, documentation, dependency rules, all tests
     Test(test::Arguments),
     /// Strike deployments at random moments or at each call, and see that nothing is lost
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Dist => dist::run(),
         Command::Engine(arguments) => engine::run(arguments),
         Command::Lint => lint::lint().map(|()| ExitCode::SUCCESS),
+        Command::Mistakes(arguments) => mistakes::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Torture(arguments) => torture::run(&arguments),
         Command::World(arguments) => world::run_inside(&arguments),
