@@ -13,7 +13,9 @@ use cutover_core::switch::{Goal, Move, Next, Patience, name_of_failed, next, pla
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use any::{Disturbed, Last, Prefix, any_disturbance, any_new, any_old, any_prefix, disturb};
+use any::{
+    Disturbance, Disturbed, Last, Prefix, any_disturbance, any_new, any_old, any_prefix, disturb,
+};
 use world::{Made, World, id, replica, word};
 
 /// More moves than any way takes; one that takes more goes in a circle.
@@ -91,7 +93,9 @@ impl Walk<'_> {
             self.moves.push(wanted.clone());
             match self.world.make(&wanted, epoch) {
                 Made::Done => {
+                    check_removal(goal, &wanted, &due, self.world)?;
                     if due.is_empty() {
+                        check_stop(goal, &wanted, &before)?;
                         check_move(&wanted, &before, self.world)?;
                     }
                 }
@@ -99,6 +103,53 @@ impl Walk<'_> {
             }
         }
     }
+}
+
+/// The replicas that are to run at the goal.
+fn wanted_at(goal: Goal, world: &World) -> impl Iterator<Item = &Replica> {
+    let all = match goal {
+        Goal::Old => &world.old,
+        Goal::New => &world.new,
+    };
+    all.iter()
+        .filter(move |one| goal == Goal::New || one.condition.is_good())
+}
+
+/// Also where Docker died between the look and the move: nothing is removed unless what is to run in its place runs.
+fn check_removal(
+    goal: Goal,
+    wanted: &Move,
+    due: &[Disturbed],
+    after: &World,
+) -> Result<(), TestCaseError> {
+    let only_docker = due
+        .iter()
+        .all(|due| matches!(due.what, Disturbance::DockerDies));
+    if matches!(wanted, Move::Remove { .. }) && only_docker {
+        let runs = |one: &Replica| {
+            let found = after.containers.get(&one.container);
+            found.is_some_and(|found| found.running)
+        };
+        prop_assert!(wanted_at(goal, after).all(runs), "{wanted:?}: {after:#?}");
+    }
+    Ok(())
+}
+
+/// What is to run in its place exists, and can be started, before anything of the other side is stopped.
+fn check_stop(goal: Goal, wanted: &Move, before: &World) -> Result<(), TestCaseError> {
+    let Move::Stop { container, .. } = wanted else {
+        return Ok(());
+    };
+    let can_run = |one: &Replica| {
+        let found = before.containers.get(&one.container);
+        found.is_some_and(|found| found.running || found.whole)
+    };
+    let is_its_own = wanted_at(goal, before).any(|one| one.container == *container);
+    prop_assert!(
+        is_its_own || wanted_at(goal, before).all(can_run),
+        "{wanted:?}: {before:#?}"
+    );
+    Ok(())
 }
 
 /// What every single move keeps, where nothing was disturbed between the look and the move.

@@ -30,6 +30,8 @@
 //! - Nothing may run only after `down` and `rm -f`, and only if the hand took away what ran while cutover
 //!   had not begun to switch, or if it was still at it when the record ended, or acted later. A hand in the
 //!   midst of the switch takes away what cutover answers for: then something must run in the end.
+//! - `up` that was still at it when the record ended may have brought back the release that `.env` named when it began,
+//!   as a container of its own making. That counts as `old`, although the record says `succeeded`.
 //! - A container that the hand made may run when the record asks for an operator, if the record names it.
 
 pub mod case;

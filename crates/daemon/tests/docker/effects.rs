@@ -242,6 +242,43 @@ async fn anonymous_volumes_stay_or_go_with_the_container() {
 }
 
 #[tokio::test]
+async fn nothing_that_runs_is_removed_and_nothing_whose_replacement_does_not_run() {
+    let bench = Bench::new();
+    let docker = &bench.docker;
+    let runs = bench.container(&ImageSpec::new("1"), &[]);
+    docker.ensure_started(&runs).await.expect("started");
+    let down = bench.container(&ImageSpec::new("2"), &[]);
+    let keep = AnonymousVolumes::Keep;
+    let exists = async |id: &str| docker.container(id).await.expect("an answer").is_some();
+
+    let refused = docker.ensure_removed(&runs, keep).await;
+    assert!(
+        matches!(refused, Err(DockerError::Conflict { .. })),
+        "{refused:?}"
+    );
+    let beside = docker.ensure_removed_beside(&runs, std::slice::from_ref(&runs), keep);
+    let refused = beside.await;
+    assert!(
+        matches!(refused, Err(DockerError::Conflict { .. })),
+        "{refused:?}"
+    );
+    let state = docker.container(&runs).await.expect("an answer");
+    assert!(state.is_some_and(|found| found.state.running));
+
+    let other = bench.container(&ImageSpec::new("3"), &[]);
+    let both = [runs.clone(), other];
+    let refused = docker.ensure_removed_beside(&down, &both, keep).await;
+    assert!(
+        matches!(refused, Err(DockerError::Conflict { .. })),
+        "{refused:?}"
+    );
+    assert!(exists(&down).await);
+    let beside = docker.ensure_removed_beside(&down, std::slice::from_ref(&runs), keep);
+    beside.await.expect("removed");
+    assert!(!exists(&down).await);
+}
+
+#[tokio::test]
 async fn the_containers_of_a_service_are_found_by_composes_labels() {
     let bench = Bench::new();
     let image = bench.image(&ImageSpec::new("1").health_check(HealthCheck::default()));

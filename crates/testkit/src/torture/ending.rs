@@ -11,7 +11,7 @@ use super::case::Case;
 use super::dossier;
 use super::ground::Ground;
 use super::sight::Sight;
-use super::verdict::Verdict;
+use super::verdict::{Verdict, is_replaced_by_hand};
 
 /// How much of the daemon's output is shown of a third state.
 const LOG_LINES: usize = 25;
@@ -60,6 +60,7 @@ impl Watch {
         drop(ground.revive(self.patience));
         let (mut verdict, sight) = ground.rest(case, &mut client, self.patience);
         if matches!(verdict, Verdict::Old | Verdict::New)
+            && !is_replaced_by_hand(case, &sight)
             && let Some(complaint) = ground.up_complaint()
         {
             verdict = Verdict::Third(vec![complaint]);

@@ -2,6 +2,7 @@
 
 use super::case::Case;
 use super::chain;
+use super::fault::Fault;
 use super::record::Record;
 use super::release::{Behavior, Release};
 use super::sight::{Container, Sight};
@@ -67,8 +68,13 @@ pub fn judge(case: &Case, sight: &Sight) -> Verdict {
             if case.behavior != Behavior::Good {
                 complaints.push("a release that cannot serve is recorded as good".to_owned());
             }
-            complaints.extend(release_complaints(case, sight, &case.new, None));
-            Verdict::New
+            if is_replaced_by_hand(case, sight) {
+                complaints.extend(release_complaints(case, sight, &case.old, None));
+                Verdict::Old
+            } else {
+                complaints.extend(release_complaints(case, sight, &case.new, None));
+                Verdict::New
+            }
         }
         Some(Some("rollback_failed")) => {
             complaints.extend(attention_complaints(case, sight));
@@ -120,11 +126,12 @@ fn release_complaints(
         return vec!["Docker does not answer".to_owned()];
     };
     let mut found = Vec::new();
-    if sight.tag != release.tag {
-        found.push(format!(
-            ".env has the tag `{}` and not `{}`",
-            sight.tag, release.tag
-        ));
+    let tag = match is_replaced_by_hand(case, sight) {
+        true => &case.new.tag,
+        false => &release.tag,
+    };
+    if sight.tag != *tag {
+        found.push(format!(".env has the tag `{}` and not `{tag}`", sight.tag));
     }
     let may_be_down = may_be_down(case, sight.record.as_ref());
     let [only] = containers.as_slice() else {
@@ -199,6 +206,21 @@ fn may_be_down(case: &Case, record: Option<&Record>) -> bool {
     let is_late = ended_ms.is_some_and(|ended_ms| ended_ms <= case.span.until_ms);
     let ended_by_policy = fault.leaves_down(case.shape.policy);
     (ended_by_policy || fault.takes_away()) && (is_early || is_late)
+}
+
+/// Whether a hand that was still at it when the record ended as succeeded has brought back the release that `.env`
+/// named when it began: the commit came after it had read that file.
+#[must_use]
+pub fn is_replaced_by_hand(case: &Case, sight: &Sight) -> bool {
+    let brings_back = matches!(case.fault, Some(Fault::HandUp | Fault::HandRecreate));
+    let record = sight.record.as_ref();
+    let succeeded_ms = record.and_then(|record| record.first("succeeded"));
+    let is_amid =
+        succeeded_ms.is_some_and(|at_ms| case.span.from_ms <= at_ms && at_ms <= case.span.until_ms);
+    let [only] = sight.containers.as_deref().unwrap_or_default() else {
+        return false;
+    };
+    brings_back && is_amid && only.id != case.container && only.image.ends_with(&case.old.tag)
 }
 
 fn names(containers: &[Container]) -> String {
