@@ -12,6 +12,7 @@ mod dist;
 mod engine;
 mod lint;
 mod mistakes;
+mod soak;
 mod test;
 mod torture;
 mod world;
@@ -42,6 +43,8 @@ enum Command {
     Lint,
     /// Put known mistakes into a copy of the code and see that a test notices each
     Mistakes(mistakes::Arguments),
+    /// Deploy a thousand times and see that nothing grows
+    Soak(soak::Arguments),
     /// Everything that must hold: formatting, lints, documentation, dependency rules, all tests
     Test(test::Arguments),
     /// Strike deployments at random moments or at each call, and see that nothing is lost
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Engine(arguments) => engine::run(arguments),
         Command::Lint => lint::lint().map(|()| ExitCode::SUCCESS),
         Command::Mistakes(arguments) => mistakes::run(&arguments),
+        Command::Soak(arguments) => soak::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Torture(arguments) => torture::run(&arguments),
         Command::World(arguments) => world::run_inside(&arguments),

@@ -1,5 +1,6 @@
 //! Real parts for the tests of cutover: a private Docker Engine, a registry, images of an example
-//! service, a server with systemd, and a prober that measures what clients of a service see.
+//! service, a server with systemd, a disk that loses power, and a prober that measures what clients of a
+//! service see.
 //!
 //! Tests that need them run inside a world that `cargo xtask test` prepares; see [`world`].
 
@@ -10,6 +11,7 @@ pub mod prober;
 pub mod registry;
 pub mod signer;
 pub mod faults;
+pub mod disk;
 pub mod scene;
 pub mod torture;
 pub mod server;

@@ -7,15 +7,15 @@ use anyhow::{Context as _, Result};
 
 /// Memory of a process in bytes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     /// Everything of it that is in memory (RSS).
-    pub(super) resident: f64,
+    pub(crate) resident: f64,
     /// The same, with what it shares with other processes divided among them (PSS).
     pub(super) proportional: f64,
 }
 
 /// The memory of a process now.
-pub(super) fn memory(pid: u32) -> Result<Memory> {
+pub(crate) fn memory(pid: u32) -> Result<Memory> {
     let path = format!("/proc/{pid}/smaps_rollup");
     let text = fs::read_to_string(&path).with_context(|| format!("{path} cannot be read"))?;
     let field = |name: &str| -> Result<f64> {
@@ -34,7 +34,7 @@ pub(super) fn memory(pid: u32) -> Result<Memory> {
 }
 
 /// The processor time that a process has used so far, in itself and in the kernel.
-pub(super) fn processor_time(pid: u32) -> Result<Duration> {
+pub(crate) fn processor_time(pid: u32) -> Result<Duration> {
     ticks(pid, 11)
 }
 
@@ -61,7 +61,7 @@ fn ticks(pid: u32, first: usize) -> Result<Duration> {
 }
 
 /// One line about the machine, because every number depends on it.
-pub(super) fn machine() -> Result<String> {
+pub(crate) fn machine() -> Result<String> {
     let processors = fs::read_to_string("/proc/cpuinfo")?;
     let model = processors
         .lines()

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 /// Median and extremes.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Summary {
-    pub(super) median: f64,
+pub(crate) struct Summary {
+    pub(crate) median: f64,
     pub(super) min: f64,
     pub(super) max: f64,
 }
 
 impl Summary {
     /// Of at least one value; none of no values.
-    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
         let (min, max) = (*values.first()?, *values.last()?);
@@ -27,7 +27,7 @@ impl Summary {
 }
 
 /// A duration in milliseconds, as everything here is printed.
-pub(super) fn millis(duration: Duration) -> f64 {
+pub(crate) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 

@@ -20,33 +20,13 @@ const DISK: &str = "size=8m";
 /// Runs the test `name` of this file once more, on a small disk; returns its directory within that run.
 /// `None` means that it ran there and held.
 fn on_a_small_disk(name: &str) -> Option<std::path::PathBuf> {
-    if let Some(directory) = child_directory() {
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", DISK, "cutover-test"])
-            .arg(&directory)
-            .status();
-        assert!(mounted.expect("mount is there").success());
-        return Some(directory);
-    }
-    let directory = state_directory();
-    let mut unshare = Command::new("unshare");
-    unshare.arg("--mount");
-    if !rustix::process::geteuid().is_root() {
-        unshare.args(["--user", "--map-root-user"]);
-    }
-    unshare.arg(this_program());
-    let outcome = child(unshare, &format!("disk_full::{name}"), directory.path())
-        .output()
-        .expect("unshare is there");
-    assert!(
-        outcome.status.success(),
-        "on the small disk (which needs the right to mount in a namespace of its own): {}{}",
-        String::from_utf8_lossy(&outcome.stdout),
-        String::from_utf8_lossy(&outcome.stderr)
-    );
-    let ran = String::from_utf8_lossy(&outcome.stdout).contains("1 passed");
-    assert!(ran, "no such test: {name}");
-    None
+    let directory = in_a_mount_namespace(&format!("disk_full::{name}"))?;
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", DISK, "cutover-test"])
+        .arg(&directory)
+        .status();
+    assert!(mounted.expect("mount is there").success());
+    Some(directory)
 }
 
 /// Takes every byte that is left.

@@ -7,6 +7,7 @@ mod damage;
 mod disk_full;
 mod disk_fails;
 mod kill;
+mod power_cut;
 mod replay;
 mod versions;
 mod sample;

@@ -36,14 +36,23 @@ pub(crate) async fn new_journal(directory: &Path) -> Journal {
     journal
 }
 
+/// Waits until `is_so`, within the time that closing a journal may take.
+pub(crate) async fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(
+            began.elapsed() < CLOSE_DEADLINE,
+            "not within the bound: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// Closes the journal and waits until its log is folded into its file.
 pub(crate) async fn closed(journal: Journal, directory: &Path) {
     drop(journal);
-    let began = Instant::now();
-    while directory.join("journal.sqlite-wal").exists() {
-        assert!(began.elapsed() < CLOSE_DEADLINE, "it is still open");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let log = directory.join("journal.sqlite-wal");
+    eventually("the journal is closed", || !log.exists()).await;
 }
 
 pub(crate) fn journal_file(directory: &Path) -> PathBuf {
@@ -182,4 +191,31 @@ pub(crate) fn child(mut command: Command, name: &str, directory: &Path) -> Comma
 
 pub(crate) fn this_program() -> PathBuf {
     std::env::current_exe().expect("this program")
+}
+
+/// Runs the test `name` of this program once more, in a mount namespace of its own; returns its directory within that
+/// run. `None` means that it ran there and held.
+pub(crate) fn in_a_mount_namespace(name: &str) -> Option<PathBuf> {
+    if let Some(directory) = child_directory() {
+        return Some(directory);
+    }
+    let directory = state_directory();
+    let mut unshare = Command::new("unshare");
+    unshare.arg("--mount");
+    if !rustix::process::geteuid().is_root() {
+        unshare.args(["--user", "--map-root-user"]);
+    }
+    unshare.arg(this_program());
+    let outcome = child(unshare, name, directory.path())
+        .output()
+        .expect("unshare is there");
+    assert!(
+        outcome.status.success(),
+        "on a disk of its own (which needs the right to mount in a namespace of its own): {}{}",
+        String::from_utf8_lossy(&outcome.stdout),
+        String::from_utf8_lossy(&outcome.stderr)
+    );
+    let ran = String::from_utf8_lossy(&outcome.stdout).contains("1 passed");
+    assert!(ran, "no such test: {name}");
+    None
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::PoisonError;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -57,6 +57,13 @@ impl Scene {
         daemon
             .as_mut()
             .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// The daemon's process id, while it is there.
+    #[must_use]
+    pub fn daemon_pid(&self) -> Option<u32> {
+        let daemon = self.daemon.lock().unwrap_or_else(PoisonError::into_inner);
+        daemon.as_ref().map(Child::id)
     }
 
     /// Kills the daemon as a crash would.
