@@ -106,7 +106,11 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         let deployer = deployer.clone();
         async move { deployer.recover().await }
     });
-    let pruning = tokio::spawn(prune_history(journal_to_prune));
+    let retention = Retention {
+        days: settings.server.history_days,
+        ..Retention::default()
+    };
+    let pruning = tokio::spawn(prune_history(journal_to_prune, retention));
     systemd::ready();
     let watchdog = systemd::feed_watchdog();
     tracing::info!(
@@ -128,12 +132,12 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
 }
 
 /// Keeps the history within its bounds, from the start on.
-async fn prune_history(journal: Journal) {
+async fn prune_history(journal: Journal, retention: Retention) {
     let mut rounds = tokio::time::interval(PRUNE_EVERY);
     loop {
         rounds.tick().await;
         let now = UnixMillis(jiff::Timestamp::now().as_millisecond());
-        match journal.prune(Retention::default(), now).await {
+        match journal.prune(retention, now).await {
             Ok(0) => {}
             Ok(deleted) => tracing::info!(deleted, "old deployments were taken out of the history"),
             Err(error) => tracing::warn!(%error, "the history was not pruned"),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::auth::Auth;
 use super::surroundings::Surroundings;
 use super::table::{Table, Value};
+use crate::journal::KEEP_DAYS_MIN;
 
 pub(super) const KEYS: &[&str] = &[
     "listen",
@@ -16,6 +17,7 @@ pub(super) const KEYS: &[&str] = &[
     "metrics_listen",
     "state_directory",
     "shutdown_deadline",
+    "history_days",
 ];
 
 pub(super) const TLS_KEYS: &[&str] = &["cert", "key"];
@@ -29,6 +31,12 @@ const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/cutover";
 /// Long enough for most deployments that have switched to be proven or rolled back, short enough for
 /// whoever waits for a reboot. The unit's `TimeoutStopSec` is longer.
 const DEFAULT_SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5 * 60);
+
+/// For how many days a deployment stays in the history: a quarter.
+const DEFAULT_HISTORY_DAYS: u32 = 90;
+
+/// Ten years: longer than any journal is worth.
+const HISTORY_DAYS_MAX: u32 = 3650;
 
 /// Linux' bound on the path of a unix socket, without the final NUL.
 const SOCKET_PATH_LEN_MAX: usize = 107;
@@ -50,6 +58,8 @@ pub struct Server {
     pub state_directory: PathBuf,
     /// How long a daemon that was told to stop waits for deployments that have switched.
     pub shutdown_deadline: Duration,
+    /// For how many days after its end a deployment stays in the history.
+    pub history_days: u32,
 }
 
 impl Default for Server {
@@ -61,6 +71,7 @@ impl Default for Server {
             metrics_listen: None,
             state_directory: PathBuf::from(DEFAULT_STATE_DIRECTORY),
             shutdown_deadline: DEFAULT_SHUTDOWN_DEADLINE,
+            history_days: DEFAULT_HISTORY_DAYS,
         }
     }
 }
@@ -110,6 +121,12 @@ pub(super) fn read(section: Option<&Value<'_>>, surroundings: &Surroundings) -> 
         .and_then(|value| value.duration(Duration::ZERO))
     {
         server.shutdown_deadline = deadline;
+    }
+    if let Some(days) = table
+        .get("history_days")
+        .and_then(|value| value.number(KEEP_DAYS_MIN..=HISTORY_DAYS_MAX))
+    {
+        server.history_days = days;
     }
     Some(server)
 }

@@ -108,6 +108,7 @@ socket = "/run/elsewhere.sock"
 metrics_listen = "127.0.0.1:9464"
 state_directory = "/srv/state"
 shutdown_deadline = "1m30s"
+history_days = 30
 
 [auth.hmac.ci]
 secret_file = "$DIR/webhook.secret"

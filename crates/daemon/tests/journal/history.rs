@@ -158,3 +158,23 @@ async fn a_flood_of_deployments_is_bounded_but_none_of_the_last_hour_goes() {
     let later = UnixMillis(1001 + hour);
     assert_eq!(journal.prune(retention, later).await, Ok(surplus as usize));
 }
+
+/// Without being folded into the journal, the log would reach three times the bound.
+#[tokio::test]
+async fn the_write_ahead_log_stays_within_its_bound_however_much_is_recorded_and_read() {
+    const BOUND: u64 = 8 * 1024 * 1024;
+    let directory = state_directory();
+    let journal = new_journal(directory.path()).await;
+    let log = directory.path().join("journal.sqlite-wal");
+    let mut written = 0;
+    let mut before = 0;
+    for number in 0..200 {
+        recorded(&journal, &id(number), request(), &up_to_success(), 0).await;
+        drop(journal.page(None, None, 10).await.expect("read"));
+        let now = std::fs::metadata(&log).expect("open").len();
+        assert!(now <= BOUND, "{now} after deployment {number}");
+        written += now.saturating_sub(before);
+        before = now;
+    }
+    assert!(written > 0, "it is written to a log at all");
+}

@@ -104,6 +104,7 @@ fn what_the_example_shows_as_a_default_is_one() {
         "#socket = \"/run/cutover/cutover.sock\"",
         "#state_directory = \"/var/lib/cutover\"",
         "#shutdown_deadline = \"5m\"",
+        "#history_days = 90",
         "#require_freshness = true",
         "#socket = \"/var/run/docker.sock\"",
         "#min_healthy_time = \"0s\"",

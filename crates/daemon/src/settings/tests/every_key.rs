@@ -41,6 +41,11 @@ const WRONG: &[(&str, &str, &str)] = &[
         "`server.shutdown_deadline` must be a duration",
     ),
     (
+        "server.history_days",
+        "6",
+        "`server.history_days` must be from 7 to 3650, not 6",
+    ),
+    (
         "auth.hmac.NAME.secret_file",
         r#""$DIR""#,
         "`auth.hmac.ci.secret_file`: cannot read `$DIR`: it is not a regular file",

@@ -42,7 +42,7 @@ order = \"start_first\"
     3 | metrics = ****************
       | ^^^^^^^
       |
-      = help: known here: `listen`, `tls`, `socket`, `metrics_listen`, `state_directory`, `shutdown_deadline`
+      = help: known here: `listen`, `tls`, `socket`, `metrics_listen`, `state_directory`, `shutdown_deadline`, `history_days`
 
     error: there is no key `compose_file` in `services.shop`
      --> /etc/cutover/cutover.toml:6:1

@@ -47,6 +47,7 @@ fn every_value_arrives() {
     );
     assert_eq!(server.state_directory, Path::new("/srv/state"));
     assert_eq!(server.shutdown_deadline, Duration::from_secs(90));
+    assert_eq!(server.history_days, 30);
     let key = &settings.keys[0];
     assert_eq!(key.name, "ci");
     assert_eq!(key.secret.expose(), b"0123456789abcdef0123456789abcdef");
