@@ -13,6 +13,7 @@ mod chart;
 mod endpoint;
 mod http;
 mod observe;
+mod recovery;
 mod report;
 pub(crate) mod resources;
 mod rollback;
@@ -70,6 +71,8 @@ enum Part {
     Switch,
     /// A release that exits at once, and is rolled back
     Rollback,
+    /// The daemon is killed in the switch and started again, beside Docker's own start
+    Recovery,
     /// Requests per second and memory, beside adnanh/webhook
     Endpoint,
     /// The binary's size, linkage and start
@@ -77,7 +80,13 @@ enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 4] = [Self::Switch, Self::Rollback, Self::Endpoint, Self::Size];
+    const ALL: [Self; 5] = [
+        Self::Switch,
+        Self::Rollback,
+        Self::Recovery,
+        Self::Endpoint,
+        Self::Size,
+    ];
 }
 
 /// Prepares outside, where there is a network, and measures inside.
@@ -121,6 +130,7 @@ fn measure(arguments: &Arguments, cutover: &Path, webhook: &Path, wrk: &Path) ->
         match part {
             Part::Switch => switch::run(cutover, arguments.rounds, &mut report)?,
             Part::Rollback => rollback::run(cutover, arguments.rounds, &mut report)?,
+            Part::Recovery => recovery::run(cutover, arguments.rounds, &mut report)?,
             Part::Endpoint => {
                 endpoint::run(cutover, webhook, wrk, arguments.rounds, &mut report)?;
             }

@@ -260,12 +260,13 @@ proptest! {
         let ids: Vec<String> = world.containers.keys().cloned().collect();
         for (which, kind) in refusals {
             let container = which.get(&ids).clone();
-            world.refuses.insert(match kind {
-                0 => Move::Start { container },
-                1 => Move::Stop { container, grace: cutover_core::switch::Grace::Short },
-                2 => Move::StayDown { container },
-                3 => Move::Recreate { container, from: Origin::SameConfiguration },
-                _ => Move::Recreate { container, from: Origin::PreviousImage },
+            let recreate = |from| Move::Recreate { container: container.clone(), from };
+            world.refuses.extend(match kind {
+                0 => vec![Move::Start { container }],
+                1 => vec![Move::Stop { container, grace: cutover_core::switch::Grace::Short }],
+                2 => vec![Move::StayDown { container }],
+                3 => vec![recreate(Origin::SameConfiguration)],
+                _ => vec![recreate(Origin::SameConfiguration), recreate(Origin::PreviousImage)],
             });
         }
         let mut walk = Walk { world: &mut world, disturbances, moves: vec![] };

@@ -169,6 +169,14 @@ impl Stage {
         Ok(())
     }
 
+    /// Kills the daemon as a crash would.
+    pub(super) fn kill_daemon(&mut self) -> Result<()> {
+        let mut daemon = self.daemon.take().context("the daemon does not run")?;
+        daemon.kill()?;
+        daemon.wait()?;
+        Ok(())
+    }
+
     /// The daemon's process id.
     pub(super) fn daemon(&self) -> Result<u32> {
         let child = self.daemon.as_ref().context("the daemon does not run")?;

@@ -73,6 +73,9 @@ fn at(
     )
 }
 
+/// Something that each deployment adds to, and how to read it off a look.
+type Value = (&'static str, fn(&Look) -> f64);
+
 /// What each deployment adds: as much in the second half as in the first.
 fn course(looks: &[Look]) -> Vec<String> {
     let (Some(first), Some(last)) = (looks.first(), looks.last()) else {
@@ -82,7 +85,7 @@ fn course(looks: &[Look]) -> Vec<String> {
     let each = |from: &Look, to: &Look, value: fn(&Look) -> f64| {
         (value(to) - value(from)) / f64::from(to.deployments - from.deployments)
     };
-    let values: [(&str, fn(&Look) -> f64); 2] = [
+    let values: [Value; 2] = [
         ("processor time of a deployment in ms", |look| {
             look.processor_ms
         }),
