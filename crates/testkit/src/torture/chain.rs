@@ -12,6 +12,8 @@ fn next(status: &str, kind: &str) -> Option<&'static str> {
         ("staging", "switch_started") | ("switching", "switched") => "switching",
         ("switching", "verify_started") => "verifying",
         ("verifying", "committed") => "committed",
+        // What ran before comes back in the place of a committed container that somebody removed.
+        ("committed", "recreated") => "committed",
         ("committed", "succeeded") => "succeeded",
         ("queued" | "pulling" | "staging", "failed") => "failed",
         ("queued" | "pulling" | "staging", "cancelled") => "cancelled",
