@@ -32,6 +32,7 @@
 //!   midst of the switch takes away what cutover answers for: then something must run in the end.
 //! - `up` that was still at it when the record ended may have brought back the release that `.env` named when it began,
 //!   as a container of its own making. That counts as `old`, although the record says `succeeded`.
+//! - `up --force-recreate` that Docker refused may leave the container that it created and never started.
 //! - A container that the hand made may run when the record asks for an operator, if the record names it.
 
 pub mod case;

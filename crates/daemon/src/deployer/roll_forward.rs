@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::Event;
+use cutover_core::image::ImageRef;
+use cutover_core::names::Tag;
 use cutover_core::switch::Goal;
 
 use super::context::Run;
@@ -45,7 +47,16 @@ pub(super) async fn roll_forward(run: &mut Run, known: Known<'_>) -> Option<Rest
         rounds: Rounds::UntilAnswer,
         called_off: run.stopping.clone(),
     };
-    let rest = match reach(run, &mut journey, &budget).await {
+    let model = journey.model.clone();
+    let reached = match reach(run, &mut journey, &budget).await {
+        Reached::Goal => {
+            remember(run, model.as_ref()).await;
+            // Somebody may have removed the container meanwhile: what is recorded next was true a moment ago.
+            reach(run, &mut journey, &budget).await
+        }
+        other => other,
+    };
+    let rest = match reached {
         Reached::Goal => None,
         Reached::CalledOff => return None,
         Reached::Rests(cause) => {
@@ -58,12 +69,12 @@ pub(super) async fn roll_forward(run: &mut Run, known: Known<'_>) -> Option<Rest
         Reached::NotYet(cause) => {
             let what = format!("not all was cleaned up yet: {}", cause.detail);
             run.record.warn(what).await;
-            Some(())
+            remember(run, model.as_ref()).await;
+            Some(Rest::Way(Box::new(journey)))
         }
     };
-    remember(run, journey.model.as_ref()).await;
     run.record.anyway(Event::Succeeded).await;
-    rest.map(|()| Rest::Way(Box::new(journey)))
+    rest
 }
 
 /// Whether every new container runs and is proven.
@@ -94,12 +105,37 @@ async fn fall_back(run: &mut Run, journey: Journey, cause: Cause) -> Option<Rest
         false => Goal::New,
     };
     let mut journey = journey.turned(goal);
-    let rest = match reach(run, &mut journey, &Budget::answer()).await {
+    let reached = reach(run, &mut journey, &Budget::answer()).await;
+    if goal == Goal::Old && matches!(reached, Reached::Goal | Reached::NotYet(_)) {
+        take_tag_back(run, journey.model.as_ref()).await;
+    }
+    let rest = match reached {
         Reached::Goal | Reached::Rests(_) | Reached::CalledOff => None,
         Reached::NotYet(_) => Some(Rest::Way(Box::new(journey))),
     };
     ask_operator(run, cause, rest.as_ref()).await;
     rest
+}
+
+/// The env file may name the release that was committed already: it names the one before again.
+async fn take_tag_back(run: &mut Run, model: Option<&ServiceModel>) {
+    let before = run.deployment().old.first().map(|old| old.image.clone());
+    let before = before.and_then(|image| image.parse::<ImageRef>().ok());
+    let before = before.and_then(|image| Tag::new(image.tag()?).ok());
+    let (Some(model), Some(before)) = (model.cloned(), before) else {
+        return;
+    };
+    let (service, tag) = (
+        Arc::clone(&run.service),
+        run.deployment().request.tag.clone(),
+    );
+    let taken = tokio::task::spawn_blocking(move || {
+        env_file::take_tag_back(&service, &model, &tag, &before)
+    });
+    if let Ok(Err(error)) = taken.await {
+        let what = format!("the env file still names the release that does not run: {error}");
+        run.record.warn(what).await;
+    }
 }
 
 /// The service as Compose renders it, after a restart of the daemon.

@@ -47,6 +47,25 @@ pub fn remember_tag(
     .map_err(|source| EnvFileError { path, source })
 }
 
+/// Sets the service's tag variable to `tag` again if it is `taken_back` there now.
+///
+/// # Errors
+/// [`EnvFileError`]; the file is as it was.
+pub fn take_tag_back(
+    service: &settings::Service,
+    model: &ServiceModel,
+    taken_back: &Tag,
+    tag: &Tag,
+) -> Result<(), EnvFileError> {
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = env_file(service, model);
+    replace(&path, |text| {
+        (variable(text, &model.tag_variable).as_deref() == Some(taken_back.as_str()))
+            .then(|| set_variable(text, &model.tag_variable, tag.as_str()))
+    })
+    .map_err(|source| EnvFileError { path, source })
+}
+
 /// Which file that is: the configured env file that sets the variable, the last of them, or `.env`.
 pub fn env_file(service: &settings::Service, model: &ServiceModel) -> PathBuf {
     let sets = |path: &&PathBuf| {

@@ -11,6 +11,9 @@ use super::ComposeDriver;
 use crate::docker::{Container, DockerError};
 use crate::labels;
 
+/// So many digits of the replaced container's id are in the name that Compose gives to the new one until it starts it.
+const COMPOSES_SHORT_ID_LEN: usize = 12;
+
 /// The containers of a service, sorted out.
 #[derive(Debug, Default, PartialEq)]
 pub struct Present {
@@ -122,10 +125,18 @@ fn sort_out_one(found: Vec<Container>, present: &mut Present) {
     present.current.extend(rest);
 }
 
-/// Whether this is a new container that was never started, or one that was put aside because it failed.
+/// Whether this is a new container that was never started, or one that was put aside because it failed. One that a
+/// `docker compose up` by hand created and could not start, because it was cut or refused, is as well.
 fn is_left_over(container: &Container) -> bool {
-    let never_started = is_ours(container) && container.state.started_at.is_none();
+    let is_half_made = is_ours(container) || is_composes_temporary(&container.name);
+    let never_started = is_half_made && container.state.started_at.is_none();
     !runs(container) && (never_started || is_failed(&container.name))
+}
+
+/// Whether Compose calls a container so while it replaces another one: `<twelve digits of an id>_<name>`.
+fn is_composes_temporary(name: &str) -> bool {
+    let id = name.split_once('_').map_or("", |(id, _)| id);
+    id.len() == COMPOSES_SHORT_ID_LEN && id.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
 /// Whether a deployment created it.
@@ -197,6 +208,23 @@ mod tests {
         ];
         let left = ["aaaaaaaaaaaa_shop-app-1", FAILED];
         expect(found, Some(NAME), &left, &[]);
+    }
+
+    #[test]
+    fn what_a_cut_up_by_hand_created_and_never_started_is_left_over() {
+        let by_hand = |name: &str, started| {
+            let mut one = container(name, false, started);
+            one.labels.remove(labels::DEPLOYMENT);
+            one
+        };
+        let cut = "0a1b2c3d4e5f_shop-app-1";
+        let found = vec![container(NAME, true, true), by_hand(cut, false)];
+        expect(found, Some(NAME), &[cut], &[]);
+        // One that ran once may hold data, and one of another name may be meant.
+        for one in [by_hand(cut, true), by_hand("my_app", false)] {
+            let present = sort_out(vec![container(NAME, true, true), one]);
+            assert_eq!(present.leftovers, []);
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::case::Case;
 use super::dossier;
 use super::ground::Ground;
 use super::sight::Sight;
-use super::verdict::{Verdict, is_replaced_by_hand};
+use super::verdict::{Verdict, is_left_by_hand, is_replaced_by_hand};
 
 /// How much of the daemon's output is shown of a third state.
 const LOG_LINES: usize = 25;
@@ -61,6 +61,11 @@ impl Watch {
         let (mut verdict, sight) = ground.rest(case, &mut client, self.patience);
         if matches!(verdict, Verdict::Old | Verdict::New)
             && !is_replaced_by_hand(case, &sight)
+            && !sight
+                .containers
+                .iter()
+                .flatten()
+                .any(|one| is_left_by_hand(case, one))
             && let Some(complaint) = ground.up_complaint()
         {
             verdict = Verdict::Third(vec![complaint]);

@@ -54,6 +54,12 @@ pub struct Container {
 }
 
 impl Container {
+    /// Whether it ever ran.
+    #[must_use]
+    pub fn was_started(&self) -> bool {
+        !self.started_at.starts_with("0001-")
+    }
+
     fn of(container: &Value) -> Self {
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let networks = container["NetworkSettings"]["Networks"].as_object();

@@ -125,6 +125,11 @@ fn release_complaints(
     let Some(containers) = &sight.containers else {
         return vec!["Docker does not answer".to_owned()];
     };
+    let containers: Vec<Container> = containers
+        .iter()
+        .filter(|one| !is_left_by_hand(case, one))
+        .cloned()
+        .collect();
     let mut found = Vec::new();
     let tag = match is_replaced_by_hand(case, sight) {
         true => &case.new.tag,
@@ -139,7 +144,7 @@ fn release_complaints(
             found.push(format!(
                 "{} containers: {}",
                 containers.len(),
-                names(containers)
+                names(&containers)
             ));
         }
         return found;
@@ -206,6 +211,15 @@ fn may_be_down(case: &Case, record: Option<&Record>) -> bool {
     let is_late = ended_ms.is_some_and(|ended_ms| ended_ms <= case.span.until_ms);
     let ended_by_policy = fault.leaves_down(case.shape.policy);
     (ended_by_policy || fault.takes_away()) && (is_early || is_late)
+}
+
+/// Whether a Compose typed by hand created this container and could not start it: Docker refused it the name that
+/// cutover's own had by then.
+#[must_use]
+pub fn is_left_by_hand(case: &Case, container: &Container) -> bool {
+    let (id, name) = container.name.split_once('_').unwrap_or_default();
+    let is_temporary = id.len() == 12 && name == case.name;
+    case.fault == Some(Fault::HandRecreate) && is_temporary && !container.was_started()
 }
 
 /// Whether a hand that was still at it when the record ended as succeeded has brought back the release that `.env`
