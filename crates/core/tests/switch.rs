@@ -408,3 +408,32 @@ fn somebody_elses_container_is_not_fought() {
     let failed = name_of_failed("shop-app-1", "new1", &id());
     assert_eq!(goes_back(&mut world), [format!("Rename new1 {failed}")]);
 }
+
+/// As long as it is worth trying again what was refused, nothing else is started.
+#[test]
+fn only_when_going_back_was_refused_often_enough_is_the_new_release_better_than_nothing() {
+    let old = vec![replica("old1", 1, "always", Condition::Running)];
+    let new = vec![replica("new1", 1, "always", Condition::Stopped)];
+    let mut world = World::staged(old.clone(), new.clone());
+    for wanted in plan(&old, &new, 1, &id()) {
+        assert_eq!(world.make(&wanted, 0), Made::Done);
+    }
+    world
+        .containers
+        .get_mut("new1")
+        .expect("made")
+        .end_by_call();
+    let start = |container: &str| Move::Start {
+        container: container.to_owned(),
+    };
+    let after = |goal, container: &str, patience| {
+        let refused = BTreeSet::from([start(container)]);
+        next(goal, &world.look(), &refused, patience, &id())
+    };
+    assert_eq!(after(Goal::Old, "old1", Patience::Left), Next::Stuck);
+    let better = after(Goal::Old, "old1", Patience::Exhausted);
+    assert_eq!(better, Next::Do(start("new1")));
+    for patience in [Patience::Left, Patience::Exhausted] {
+        assert_eq!(after(Goal::New, "new1", patience), Next::Stuck);
+    }
+}

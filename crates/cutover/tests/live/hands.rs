@@ -144,3 +144,37 @@ fn after_the_commit_somebody_removes_both_containers_and_the_old_release_is_crea
     assert_eq!(count("recreated"), 1, "{events:#?}");
     assert!(count("warned") <= 2, "{events:#?}");
 }
+
+/// Compose takes the staged container for one of the service, removes the old one, and is refused the name.
+#[test]
+fn what_an_up_by_hand_took_away_before_the_switch_and_could_not_start_is_put_back() {
+    let door = Door::open(&cutover_testkit::world().socket());
+    let wishes = Wishes {
+        docker: Some(door.socket()),
+        ..Wishes::default()
+    };
+    let mut scene = Scene::new(CUTOVER, &wishes);
+    let good = scene.push(&ImageSpec::new("old"));
+    let next = scene.push(&ImageSpec::new("new"));
+    drop(scene.deploy(&good).expect("succeeded"));
+    let old = identity(&scene).0;
+    let old = old.as_str().expect("an id").to_owned();
+    let mut is_created = false;
+    let expected = door.hold(Moment::Before, move |call| {
+        is_created |= path_ends_with(call, "/containers/create");
+        is_created && path_ends_with(call, &format!("/containers/{old}/json"))
+    });
+    let client = scene.begin(&next);
+    let held = expected.wait();
+    let refused = scene.try_compose(&["up", "-d", "--force-recreate"]);
+    assert!(refused.is_err(), "{refused:?}");
+    let runs = |one: &Value| one["State"]["Running"] == true;
+    assert!(!scene.containers().iter().any(runs), "it took the old one");
+    held.pass();
+    let ended = Ended::of(&client.wait_with_output().expect("an end"));
+    assert_eq!(ended.outcome(), "rolled_back", "{ended:#?}");
+    assert_eq!(scene.serves(), "old");
+    // The next deployment clears what Compose left.
+    drop(scene.deploy(&next).expect("succeeded"));
+    assert_eq!(scene.containers().len(), 1);
+}
