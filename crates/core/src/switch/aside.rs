@@ -58,6 +58,9 @@ mod tests {
         assert_eq!(aside, "shop-app-1_cutover-456789ab");
         let failed = name_of_failed("shop-app-1", "0123456789abcdef", &id);
         assert_eq!(failed, "shop-app-1_cutover-456789ab-01234567-new");
+        let again = name_of_recreated("shop-app-1", "0123456789abcdef", &id);
+        assert_eq!(again, "shop-app-1_cutover-456789ab-01234567-again");
+        assert!(is_put_aside(&again) && !is_failed(&again));
         assert!(is_put_aside(&aside) && !is_failed(&aside));
         assert!(is_put_aside(&failed) && is_failed(&failed));
         assert!(!is_put_aside("shop-app-1") && !is_failed("shop-new"));
