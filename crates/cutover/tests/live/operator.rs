@@ -135,9 +135,15 @@ fn a_container_that_was_put_aside_stays_until_a_newer_one_is_proven() {
         container(&proven)["HostConfig"]["RestartPolicy"]["Name"],
         "no"
     );
-    // What was committed last is what to go back to, although it is not what runs.
+    // What was committed last is what to go back to, although it is not what runs. An operator who asks for it while
+    // another deployment runs gets it afterwards.
+    let another = scene.begin(&worse);
+    scene.wait_until("another deployment runs", || {
+        scene.history()[0]["status"] == "verifying"
+    });
     let back = scene.run(&["rollback", "app", "--json"]);
     assert_eq!(back.outcome(), "succeeded", "{back:#?}");
+    drop(Ended::of(&another.wait_with_output().expect("an end")).expect("rolled_back"));
     assert_eq!(scene.serves(), "good");
     assert_eq!(scene.containers().len(), 1, "{:#?}", scene.containers());
 }

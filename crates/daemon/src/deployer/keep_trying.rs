@@ -151,6 +151,16 @@ impl Deployer {
         Ok(page.find(|deployment| deployment.switch_started))
     }
 
+    /// The newest deployment whose rollback failed, and has not succeeded since.
+    pub(super) async fn last_that_was_not_rolled_back(
+        &self,
+        service: &ServiceName,
+    ) -> Result<Option<Deployment>, JournalError> {
+        let page = self.journal().page(Some(service), None, DEPLOYMENTS_MAX);
+        let mut page = page.await?.into_iter();
+        Ok(page.find(|deployment| deployment.status() == Status::RollbackFailed))
+    }
+
     /// Unless something of the service runs, and goes on running: it may have been told to stop by a call of the
     /// daemon that died.
     async fn try_again(&self, mut run: Run, called_off: CancellationToken) {

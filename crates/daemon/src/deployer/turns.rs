@@ -14,7 +14,7 @@ use super::record::now;
 use super::{
     Accepted, Deployer, Live, NewDeployment, Readiness, Refused, journal_refused, run, tidy_up,
 };
-use crate::journal::Created;
+use crate::journal::{Created, JournalError};
 
 /// One service's turn. Whoever holds its lock decides who is next.
 #[derive(Debug, Default)]
@@ -274,7 +274,7 @@ impl Deployer {
         let Some(next) = turn.waiting.take() else {
             return;
         };
-        if let Some(why) = self.held_back(&ended.request.service).await {
+        if let Some(why) = self.held_back(&next).await {
             return self.end_waiting(next, Event::Cancelled { why }).await;
         }
         if *self.inner.accepting.borrow() == Accepting::ShuttingDown {
@@ -284,13 +284,21 @@ impl Deployer {
         self.take_turn(&mut turn, next);
     }
 
-    /// Why what was accepted for `service` does not get its turn: nothing goes on by itself once a rollback has
-    /// failed.
-    async fn held_back(&self, service: &ServiceName) -> Option<String> {
-        let why = match self.journal().flags(service).await {
-            Ok(flags) => flags.needs_operator?,
-            Err(error) => format!("the journal cannot be read: {error}"),
+    /// Why `waiting` does not get its turn: nothing goes on by itself once a rollback has failed. What was accepted
+    /// after that was asked for by an operator, who knew of it.
+    async fn held_back(&self, waiting: &Deployment) -> Option<String> {
+        let service = &waiting.request.service;
+        let asked = async {
+            let Some(why) = self.journal().flags(service).await?.needs_operator else {
+                return Ok(None);
+            };
+            let failed = self.last_that_was_not_rolled_back(service).await?;
+            let failed_at = failed.and_then(|failed| failed.finished_at);
+            Ok((failed_at.is_none_or(|at| at >= waiting.started_at)).then_some(why))
         };
+        let why = asked.await.unwrap_or_else(|error: JournalError| {
+            Some(format!("the journal cannot be read: {error}"))
+        })?;
         Some(format!("this service needs an operator: {why}"))
     }
 
@@ -338,7 +346,7 @@ impl Deployer {
                 continue;
             };
             let mut turn = turn.lock().await;
-            if let Some(why) = self.held_back(&deployment.request.service).await {
+            if let Some(why) = self.held_back(&deployment).await {
                 self.end_waiting(deployment, Event::Cancelled { why }).await;
                 continue;
             }

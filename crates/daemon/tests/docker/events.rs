@@ -87,10 +87,10 @@ async fn other_containers_are_not_heard() {
         .expect("stopped");
     bench
         .docker
-        .ensure_removed(&mine, AnonymousVolumes::Remove)
+        .ensure_stopped(&mine, None)
         .await
-        .expect("removed");
+        .expect("stopped");
     let Change::Signalled { .. } = next(&mut events).await else {
-        panic!("mine was killed");
+        panic!("mine was told to stop");
     };
 }
