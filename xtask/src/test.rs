@@ -1,8 +1,11 @@
 //! `cargo xtask test`: everything that must hold, in one command. Continuous integration runs this and
 //! nothing else.
 
+use std::ffi::OsString;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,6 +15,9 @@ use crate::{lint, world};
 
 /// The version of cargo-deny that checks the dependencies.
 const CARGO_DENY: &str = "0.20.2";
+
+/// Tests that run beside each other on each core: most of them wait for Docker most of the time.
+const TESTS_PER_CORE: usize = 2;
 
 /// What `cargo xtask test` takes.
 #[derive(Debug, Args)]
@@ -52,6 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         cargo(&["test", "--workspace", "--no-run"], &[])
     })?;
     println!("\n== tests");
+    let threads = thread::available_parallelism().map_or(1, NonZero::get) * TESTS_PER_CORE;
     // Inside a world there is no network but its own.
     let tests = [
         "cargo",
@@ -60,7 +67,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         "--workspace",
         "--no-fail-fast",
     ];
-    let code = world::run(&tests.map(Into::into))?;
+    let threads = ["--", "--test-threads", &threads.to_string()].map(OsString::from);
+    let command: Vec<OsString> = tests.map(Into::into).into_iter().chain(threads).collect();
+    let code = world::run(&command)?;
     println!("\ncargo xtask test took {} s", started.elapsed().as_secs());
     Ok(code)
 }

@@ -71,27 +71,34 @@ fn a_kill_of_cutover_or_of_docker_at_any_call_loses_nothing() {
 }
 
 #[test]
-fn a_restart_of_docker_or_a_power_cut_at_any_call_loses_nothing() {
-    let faults = [Fault::RestartDocker, Fault::PowerCut];
+fn a_restart_of_docker_at_any_call_loses_nothing() {
+    sweep(&[Fault::RestartDocker.as_str()], POINTS);
+}
+
+#[test]
+fn a_power_cut_at_any_call_loses_nothing() {
+    sweep(&[Fault::PowerCut.as_str()], POINTS);
+}
+
+#[test]
+fn a_docker_that_leaves_containers_running_loses_nothing() {
+    let faults = [Fault::KillDockerLive, Fault::RestartDockerLive];
     sweep(&faults.map(Fault::as_str), POINTS);
 }
 
 #[test]
-fn a_docker_that_leaves_containers_running_or_has_a_full_disk_loses_nothing() {
-    let faults = [Fault::KillDockerLive, Fault::RestartDockerLive];
-    sweep(&faults.map(Fault::as_str), POINTS);
+fn a_full_disk_at_any_call_loses_nothing() {
     sweep(&[Fault::DiskFull.as_str()], SLOW_POINTS);
 }
 
 #[test]
-fn a_hand_at_any_call_loses_nothing() {
-    let faults = [
-        Fault::HandUp,
-        Fault::HandRecreate,
-        Fault::HandDown,
-        Fault::HandRestart,
-        Fault::HandRemove,
-        Fault::HandPrune,
-    ];
+fn compose_by_hand_at_any_call_loses_nothing() {
+    let faults = [Fault::HandUp, Fault::HandRecreate, Fault::HandDown];
+    sweep(&faults.map(Fault::as_str), POINTS);
+}
+
+#[test]
+fn docker_by_hand_at_any_call_loses_nothing() {
+    let faults = [Fault::HandRestart, Fault::HandRemove, Fault::HandPrune];
     sweep(&faults.map(Fault::as_str), POINTS);
 }
