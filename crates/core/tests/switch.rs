@@ -3,6 +3,8 @@
 
 #[path = "switch/any.rs"]
 mod any;
+#[path = "switch/power_cut.rs"]
+mod power_cut;
 #[path = "switch/world.rs"]
 mod world;
 
@@ -335,41 +337,6 @@ fn batches_are_proven_one_after_the_other() {
 
 /// At no prefix of the switch and of what follows the commit would a power cut start both releases, and there is
 /// one single call after which it would start none: the one that takes the flag from the old release.
-#[test]
-fn a_power_cut_at_any_moment_starts_exactly_one_release_but_after_one_documented_call() {
-    for restart in ["always", "unless-stopped", "on-failure"] {
-        let old = vec![replica("old1", 1, restart, Condition::Running)];
-        let new = vec![replica("new1", 1, restart, Condition::Stopped)];
-        let mut world = World::staged(old.clone(), new.clone());
-        let mut none_after = Vec::new();
-        let mut check = |world: &World, last: &str| {
-            let mut dead = world.clone();
-            dead.docker_dies();
-            let running: Vec<&String> = dead
-                .containers
-                .iter()
-                .filter(|(_, found)| found.running)
-                .map(|(id, _)| id)
-                .collect();
-            assert!(running.len() <= 1, "{restart}, after {last}: {running:?}");
-            if running.is_empty() {
-                none_after.push(last.to_owned());
-            }
-        };
-        for wanted in plan(&old, &new, 1, &id()) {
-            assert_eq!(world.make(&wanted, 0), Made::Done);
-            check(&world, &word(&wanted));
-        }
-        let none = BTreeSet::new();
-        while let Next::Do(wanted) = next(Goal::New, &world.look(), &none, Patience::Left, &id()) {
-            assert_eq!(world.make(&wanted, 0), Made::Done);
-            check(&world, &word(&wanted));
-        }
-        assert!(is_new(&world));
-        assert_eq!(none_after, ["StayDown old1"], "{restart}");
-    }
-}
-
 #[test]
 fn somebody_elses_container_is_not_fought() {
     let old = vec![replica("old1", 1, "always", Condition::Running)];
