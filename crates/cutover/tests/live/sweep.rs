@@ -17,32 +17,67 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Of each kind, over all scenarios together.
 const POINTS: usize = 12;
 
-/// The kinds that take long by themselves: a disk is full for ten seconds, a call hangs for its bound.
-const SLOW_POINTS: usize = 4;
-
-/// Sweeps over a deployment, a rollback and two recoveries, so many points of each kind in all.
-fn sweep(names: &[&str], points: usize) {
+/// Sweeps over a deployment, a rollback and two recoveries, one after the other.
+fn sweep(names: &[&str]) {
     let third = Ground::with(CUTOVER, Shape::USUAL, |ground| {
-        let (calls, _) = Scenario::Deployment.calls(ground).expect("a clean run");
-        let mut scenarios = vec![Scenario::Deployment, Scenario::Rollback];
-        scenarios.extend(recoveries(&calls));
-        let mut third = Vec::new();
-        for scenario in &scenarios {
-            let (calls, first) = scenario.calls(ground).expect("a clean run");
-            for blow in names
-                .iter()
-                .flat_map(|name| Blow::named(name).expect("a blow"))
-            {
-                let kinds = if matches!(blow, Blow::Call(_)) { 1 } else { 2 };
-                let limit = points.div_ceil(scenarios.len() * kinds);
-                for point in Point::spread(*scenario, blow, first..calls.len(), Some(limit)) {
-                    third.extend(play(point, ground));
-                }
-            }
-        }
-        third
+        let scenarios = scenarios(ground);
+        let all = scenarios.iter();
+        all.flat_map(|scenario| sweep_one(*scenario, names, scenarios.len(), ground))
+            .collect()
     });
-    let third = third.expect("a ground");
+    judge(third.expect("a ground"));
+}
+
+/// The kinds that take long by themselves and wait most of it, as when a call hangs for its bound: the scenarios beside
+/// each other, each on a ground of its own.
+fn sweep_beside_each_other(names: &[&str]) {
+    let scenarios = Ground::with(CUTOVER, Shape::USUAL, scenarios);
+    let scenarios = scenarios.expect("a ground");
+    let count = scenarios.len();
+    let third = std::thread::scope(|threads| {
+        let play = |scenario| {
+            threads.spawn(move || {
+                let third = Ground::with(CUTOVER, Shape::USUAL, |ground| {
+                    sweep_one(scenario, names, count, ground)
+                });
+                third.expect("a ground")
+            })
+        };
+        let all: Vec<_> = scenarios.into_iter().map(play).collect();
+        let ended = all.into_iter().map(|thread| thread.join());
+        ended.flat_map(|third| third.expect("played")).collect()
+    });
+    judge(third);
+}
+
+fn scenarios(ground: &mut Ground) -> Vec<Scenario> {
+    let (calls, _) = Scenario::Deployment.calls(ground).expect("a clean run");
+    let mut scenarios = vec![Scenario::Deployment, Scenario::Rollback];
+    scenarios.extend(recoveries(&calls));
+    scenarios
+}
+
+/// The part of one of `scenarios` in the points of each kind. Returns what is wrong with how they ended.
+fn sweep_one(
+    scenario: Scenario,
+    names: &[&str],
+    scenarios: usize,
+    ground: &mut Ground,
+) -> Vec<String> {
+    let (calls, first) = scenario.calls(ground).expect("a clean run");
+    let named = |name| Blow::named(name).expect("a blow");
+    let mut third = Vec::new();
+    for blow in names.iter().flat_map(|name| named(name)) {
+        let kinds = if matches!(blow, Blow::Call(_)) { 1 } else { 2 };
+        let limit = POINTS.div_ceil(scenarios * kinds);
+        for point in Point::spread(scenario, blow, first..calls.len(), Some(limit)) {
+            third.extend(play(point, ground));
+        }
+    }
+    third
+}
+
+fn judge(third: Vec<String>) {
     assert!(third.is_empty(), "{}", third.join("\n"));
 }
 
@@ -56,49 +91,49 @@ fn play(point: Point, ground: &mut Ground) -> Option<String> {
 
 #[test]
 fn a_call_that_fails_or_is_answered_twice_or_not_at_all_loses_nothing() {
-    sweep(&["error", "lost-answer", "twice"], POINTS);
+    sweep(&["error", "lost-answer", "twice"]);
 }
 
 #[test]
 fn a_call_that_hangs_loses_nothing() {
-    sweep(&["hang"], SLOW_POINTS);
+    sweep_beside_each_other(&["hang"]);
 }
 
 #[test]
 fn a_kill_of_cutover_or_of_docker_at_any_call_loses_nothing() {
     let faults = [Fault::KillCutover, Fault::KillDocker];
-    sweep(&faults.map(Fault::as_str), POINTS);
+    sweep(&faults.map(Fault::as_str));
 }
 
 #[test]
 fn a_restart_of_docker_at_any_call_loses_nothing() {
-    sweep(&[Fault::RestartDocker.as_str()], POINTS);
+    sweep(&[Fault::RestartDocker.as_str()]);
 }
 
 #[test]
 fn a_power_cut_at_any_call_loses_nothing() {
-    sweep(&[Fault::PowerCut.as_str()], POINTS);
+    sweep(&[Fault::PowerCut.as_str()]);
 }
 
 #[test]
 fn a_docker_that_leaves_containers_running_loses_nothing() {
     let faults = [Fault::KillDockerLive, Fault::RestartDockerLive];
-    sweep(&faults.map(Fault::as_str), POINTS);
+    sweep(&faults.map(Fault::as_str));
 }
 
 #[test]
 fn a_full_disk_at_any_call_loses_nothing() {
-    sweep(&[Fault::DiskFull.as_str()], SLOW_POINTS);
+    sweep_beside_each_other(&[Fault::DiskFull.as_str()]);
 }
 
 #[test]
 fn compose_by_hand_at_any_call_loses_nothing() {
     let faults = [Fault::HandUp, Fault::HandRecreate, Fault::HandDown];
-    sweep(&faults.map(Fault::as_str), POINTS);
+    sweep(&faults.map(Fault::as_str));
 }
 
 #[test]
 fn docker_by_hand_at_any_call_loses_nothing() {
     let faults = [Fault::HandRestart, Fault::HandRemove, Fault::HandPrune];
-    sweep(&faults.map(Fault::as_str), POINTS);
+    sweep(&faults.map(Fault::as_str));
 }
