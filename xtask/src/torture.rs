@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
     /// Strike at each call of a deployment, of a rollback and of a recovery, in place of random moments
     #[arg(long)]
     sweep: bool,
-    /// Kill the daemon at each call of each recovery
+    /// Kill the daemon at each call of a deployment, and it or Docker again at each call of the recovery; or what --fault says
     #[arg(long)]
     pairs: bool,
     /// Sweep over so many calls for each fault, evenly spread; over all of them unless given

@@ -84,11 +84,13 @@ fn points(arguments: &Arguments, ground: &mut Ground) -> Result<Vec<Point>> {
         for killed_after in 0..calls.iter().filter(is_change).count() {
             let scenario = Scenario::Recovery(killed_after);
             let (calls, _) = scenario.calls(ground)?;
-            for blow in [Fault::KillCutover].map(Blow::Before) {
-                points.extend(Point::spread(scenario, blow, 0..calls.len(), None));
-            }
-            for blow in [Fault::KillCutover].map(Blow::After) {
-                points.extend(Point::spread(scenario, blow, 0..calls.len(), None));
+            for blow in second_blows(arguments)? {
+                points.extend(Point::spread(
+                    scenario,
+                    blow,
+                    0..calls.len(),
+                    arguments.points,
+                ));
             }
         }
     }
@@ -111,6 +113,17 @@ fn blows(arguments: &Arguments) -> Result<Vec<Blow>> {
         blows.extend(Blow::named(&name)?);
     }
     Ok(blows)
+}
+
+/// What happens in the recovery, after the daemon was killed in the deployment.
+fn second_blows(arguments: &Arguments) -> Result<Vec<Blow>> {
+    if arguments.fault != ["all"] {
+        return blows(arguments);
+    }
+    let deaths = [Fault::KillCutover, Fault::KillDocker].into_iter();
+    Ok(deaths
+        .flat_map(|fault| [Blow::Before(fault), Blow::After(fault)])
+        .collect())
 }
 
 impl Shared<'_> {
