@@ -9,6 +9,7 @@
 pub mod command;
 mod compare;
 mod compose;
+mod discard;
 mod moves;
 mod present;
 pub mod kept;

@@ -1,7 +1,7 @@
 //! The end of a deployment that failed before the switch.
 //!
-//! One exception is rolled back: a `docker compose up` that somebody typed meanwhile took the staged container for one
-//! of the service, removed the old one and then failed because of it. Nothing of the service would run.
+//! One exception is rolled back: Compose takes the staged container for one of the service. What somebody types meanwhile
+//! may remove or stop the old one, and leave the service down or in the new one, which nobody has verified.
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{Event, Failure, Status};
@@ -15,7 +15,7 @@ use crate::labels;
 
 /// Removes what was created, and says why; and what runs, should the service be down for another reason.
 pub(super) async fn give_up(run: &mut Run, cause: Cause) -> Option<Rest> {
-    if was_cut_short_by_us(run).await
+    if is_down_because_of_us(run).await
         && run.forward(Step::Stage, Event::SwitchStarted).await.is_ok()
     {
         let failure = Failure {
@@ -29,7 +29,7 @@ pub(super) async fn give_up(run: &mut Run, cause: Cause) -> Option<Rest> {
         && let Err(left) = run.driver.discard(&run.deployment().id).await
     {
         let what = format!(
-            "the new container, never started, could not be removed yet: {}",
+            "the new container could not be removed yet: {}",
             left.detail
         );
         run.record.warn(what).await;
@@ -52,8 +52,10 @@ pub(super) async fn give_up(run: &mut Run, cause: Cause) -> Option<Rest> {
     rest
 }
 
-/// Whether somebody's `docker compose up` removed what ran and could not start what it had created for it.
-async fn was_cut_short_by_us(run: &Run) -> bool {
+/// Whether the service does not run in what ran because of what this deployment created: somebody's `docker compose up`
+/// removed that and could not start what it had made for it, or somebody's `restart` started the staged container, which
+/// took the port.
+async fn is_down_because_of_us(run: &Run) -> bool {
     let deployment = run.deployment();
     let Some(old) = deployment.old.first() else {
         return false;
@@ -61,13 +63,21 @@ async fn was_cut_short_by_us(run: &Run) -> bool {
     if deployment.status() != Status::Staging || !deployment.ran_before() {
         return false;
     }
-    let present = run.driver.present(&old.project, &old.service).await;
-    let half_made = present.is_ok_and(|present| {
-        let runs = present.current.iter().any(|one| one.state.running);
-        let by_hand = |one: &Container| !one.labels.contains_key(labels::DEPLOYMENT);
-        !runs && present.leftovers.iter().any(by_hand)
-    });
-    half_made && what_runs(run).await.ids.is_empty()
+    let Ok(present) = run.driver.present(&old.project, &old.service).await else {
+        return false;
+    };
+    let creator = |one: &Container| one.labels.get(labels::DEPLOYMENT).cloned();
+    let is_staged = |one: &Container| creator(one).as_deref() == Some(deployment.id.as_str());
+    let runs = |one: &Container| one.state.running && !is_staged(one);
+    if present.current.iter().any(runs) {
+        return false;
+    }
+    let was_started = |one: &Container| is_staged(one) && one.state.started_at.is_some();
+    if present.current.iter().any(was_started) {
+        return true;
+    }
+    let is_half_made = present.leftovers.iter().any(|one| creator(one).is_none());
+    is_half_made && what_runs(run).await.ids.is_empty()
 }
 
 /// What a reader must know who is told that nothing was changed: the service does not run as it did. None of it

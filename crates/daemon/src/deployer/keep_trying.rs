@@ -22,7 +22,7 @@ use super::rest::Rest;
 use super::roll_back::end_rolled_back;
 use crate::journal::JournalError;
 
-/// Between two attempts to remove a container that was never started.
+/// Between two attempts to remove a container that was staged.
 const DISCARD_PAUSE_MIN: Duration = Duration::from_secs(1);
 
 /// The longest pause between two of them.
@@ -197,7 +197,7 @@ async fn longest_grace(run: &Run) -> Duration {
     graces.max().unwrap_or_default()
 }
 
-/// Removes what was created and never started, as soon as Docker lets it.
+/// Removes what was created before the switch, as soon as Docker lets it.
 async fn discard(run: &Run, called_off: CancellationToken) {
     let id = run.deployment().id.clone();
     let mut pause = DISCARD_PAUSE_MIN;
@@ -208,5 +208,5 @@ async fn discard(run: &Run, called_off: CancellationToken) {
             () = called_off.cancelled() => return,
         }
     }
-    tracing::info!(deployment.id = %id, "the staged container, never started, is gone");
+    tracing::info!(deployment.id = %id, "the staged container is gone");
 }

@@ -15,6 +15,7 @@ use cutover_core::switch::Goal;
 use tokio::task::JoinSet;
 
 use super::context::Run;
+use super::give_up::give_up;
 use super::journey::{Doubt, Journey};
 use super::kept::forget_if_over;
 use super::record::now;
@@ -131,10 +132,16 @@ async fn recover_one(deployer: &Deployer, deployment: Deployment) -> Option<Depl
             fail(&mut run, Code::DeadlineExceeded, Step::Pull, detail).await;
             None
         }
-        Recovery::Discard => discard(&mut run).await,
+        Recovery::Discard => {
+            give_up(
+                &mut run,
+                interrupted("cutover was restarted before the switch"),
+            )
+            .await
+        }
         Recovery::RollBack => roll_back(&mut run).await,
         Recovery::RollForward => roll_forward(&mut run, Known::Nothing).await,
-        Recovery::AskOperator => Some(give_up(&mut run, &deployment).await),
+        Recovery::AskOperator => Some(ask_first(&mut run, &deployment).await),
     };
     deployer.finish(&mut run).await;
     match rest {
@@ -145,7 +152,7 @@ async fn recover_one(deployer: &Deployer, deployment: Deployment) -> Option<Depl
 }
 
 /// Taken up too often: an operator is told before anything else, and then it is gone on with.
-async fn give_up(run: &mut Run, found: &Deployment) -> Rest {
+async fn ask_first(run: &mut Run, found: &Deployment) -> Rest {
     let cause = interrupted("cutover died several times while it finished this deployment");
     if matches!(found.status(), Status::Switching | Status::Verifying) {
         let failure = Failure {
@@ -160,27 +167,6 @@ async fn give_up(run: &mut Run, found: &Deployment) -> Rest {
     };
     let rest = Rest::Way(Box::new(Journey::new(goal, Doubt::Stopping, None)));
     ask_operator(run, cause, Some(&rest)).await;
-    rest
-}
-
-/// A container may have been created; it was never started.
-async fn discard(run: &mut Run) -> Option<Rest> {
-    let id = run.deployment().id.clone();
-    let (detail, rest) = match run.driver.discard(&id).await {
-        Ok(()) => (
-            "cutover was restarted before the switch; the new container, never started, was removed"
-                .to_owned(),
-            None,
-        ),
-        Err(cause) => (
-            format!(
-                "cutover was restarted before the switch; the new container, never started, could not be removed yet: {}",
-                cause.detail
-            ),
-            Some(Rest::Discard),
-        ),
-    };
-    fail(run, Code::Interrupted, Step::Recover, &detail).await;
     rest
 }
 

@@ -7,6 +7,6 @@ use super::journey::Journey;
 pub(super) enum Rest {
     /// The release that should run does not, or not as it should.
     Way(Box<Journey>),
-    /// The new container, never started, could not be removed.
+    /// The new container could not be removed before the switch.
     Discard,
 }

@@ -135,21 +135,6 @@ impl ComposeDriver {
         Ok(())
     }
 
-    /// Removes whatever this deployment has created. Safe to call when there is nothing.
-    ///
-    /// # Errors
-    /// [`Code::DockerUnavailable`].
-    pub async fn discard(&self, deployment: &DeploymentId) -> Result<(), Cause> {
-        let created = self.created_by(deployment).await;
-        for container in created.map_err(|error| docker_cause(Step::Stage, &error))? {
-            self.docker
-                .ensure_removed(&container.id, AnonymousVolumes::Remove)
-                .await
-                .map_err(|error| docker_cause(Step::Stage, &error))?;
-        }
-        Ok(())
-    }
-
     /// The containers that carry this deployment's label.
     pub(super) async fn created_by(
         &self,

@@ -16,7 +16,7 @@ use crate::docker::{AnonymousVolumes, Container, DockerError};
 use crate::labels;
 
 /// What a container that failed may take to end: the service is down meanwhile.
-const SHORT_GRACE: Duration = Duration::from_secs(2);
+pub(super) const SHORT_GRACE: Duration = Duration::from_secs(2);
 
 /// What there is of everything that a deployment is about.
 #[derive(Debug, Clone, Default)]
