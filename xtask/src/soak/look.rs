@@ -38,10 +38,15 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// Looks now; `times_ms` are those of the deployments since the look before.
+    /// Looks when the last deployment is cleaned up, which goes on behind its answer. `times_ms` are those of the
+    /// deployments since the look before.
     pub(super) fn at(scene: &Scene, deployments: u32, times_ms: Vec<f64>) -> Result<Self> {
         let pid = scene.daemon_pid().context("the daemon is gone")?;
         let state = scene.dir().join("state");
+        // How to create the previous container again is the last thing that a deployment removes.
+        scene.wait_until("the clean-up is over", || {
+            files_below(&state.join("kept")).is_ok_and(|count| count == 0)
+        });
         let bytes = |name: &str| fs::metadata(state.join(name)).map_or(0, |file| file.len());
         Ok(Self {
             deployments,

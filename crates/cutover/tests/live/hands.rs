@@ -207,6 +207,56 @@ fn a_staged_container_that_was_started_in_place_of_the_old_one_is_gone_back_from
     assert_eq!(scene.serves(), "old");
 }
 
+/// The deployment has looked, and then they come.
+#[test]
+fn a_staged_container_that_is_started_while_it_is_being_discarded_is_gone_back_from() {
+    let (door, mut scene) = behind_a_door(scene::SERVICE);
+    let next = with_two_releases(&mut scene);
+    let old = identity(&scene).0;
+    let (client, held) = staged(&door, &scene, &next);
+    let id = old.as_str().expect("an id");
+    scene.call_docker("POST", &format!("/containers/{id}/stop"));
+    let deployment = scene.history()[0]["id"].clone();
+    let deployment = deployment.as_str().expect("an id").to_owned();
+    let created_by =
+        move |call: &str| call.contains("/containers/json") && call.contains(&deployment);
+    let listed = door.hold(Moment::Before, created_by);
+    held.pass();
+    let held = listed.wait();
+    start_in_place_of(&scene, &old);
+    held.pass();
+    let ended = Ended::of(&client.wait_with_output().expect("an end"));
+    assert_eq!(ended.outcome(), "rolled_back", "{ended:#?}");
+    assert_eq!(scene.containers().len(), 1);
+    assert_eq!(identity(&scene).0, old);
+    assert_eq!(scene.serves(), "old");
+}
+
+/// A command that stops one container and starts another is not judged in between.
+#[test]
+fn a_staged_container_is_not_removed_while_somebody_acts() {
+    let (door, mut scene) = behind_a_door(scene::SERVICE);
+    let next = with_two_releases(&mut scene);
+    let old = identity(&scene).0;
+    let (client, held) = staged(&door, &scene, &next);
+    let id = old.as_str().expect("an id");
+    scene.call_docker("POST", &format!("/containers/{id}/stop"));
+    let mut looks = 0;
+    let looked = door.hold(Moment::Before, move |call| {
+        looks += u32::from(call.contains("com.docker.compose.service"));
+        looks == 2 || call.starts_with("DELETE")
+    });
+    held.pass();
+    let held = looked.wait();
+    assert!(held.call.starts_with("GET"), "{}", held.call);
+    start_in_place_of(&scene, &old);
+    held.pass();
+    let ended = Ended::of(&client.wait_with_output().expect("an end"));
+    assert_eq!(ended.outcome(), "rolled_back", "{ended:#?}");
+    assert_eq!(identity(&scene).0, old);
+    assert_eq!(scene.serves(), "old");
+}
+
 /// Stops the container `old` and starts the other one.
 fn start_in_place_of(scene: &Scene, old: &Value) {
     let id = old.as_str().expect("an id");

@@ -3,8 +3,11 @@
 //! One exception is rolled back: Compose takes the staged container for one of the service. What somebody types meanwhile
 //! may remove or stop the old one, and leave the service down or in the new one, which nobody has verified.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::{Event, Failure, Status};
+use cutover_core::deployment::{Deployment, Event, Failure, Replica, Status};
 
 use super::context::Run;
 use super::observe::what_runs;
@@ -13,27 +16,44 @@ use super::roll_back::roll_back;
 use crate::docker::Container;
 use crate::labels;
 
+/// How often it is tried to remove what was created, before that goes on behind the answer. Somebody may have started
+/// it in between.
+const DISCARDS_MAX: usize = 2;
+
+/// When nothing has changed for so long, whoever acted is done.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// For no longer than this: the answer is due.
+const OTHERS_MAX: Duration = Duration::from_secs(20);
+
 /// Removes what was created, and says why; and what runs, should the service be down for another reason.
 pub(super) async fn give_up(run: &mut Run, cause: Cause) -> Option<Rest> {
-    if is_down_because_of_us(run).await
-        && run.forward(Step::Stage, Event::SwitchStarted).await.is_ok()
-    {
-        let failure = Failure {
-            cause,
-            log: Vec::new(),
-        };
-        return roll_back(run, failure, None).await;
+    wait_for_the_others_end(run).await;
+    let mut left = None;
+    for _ in 0..DISCARDS_MAX {
+        if is_down_because_of_us(run).await
+            && run.forward(Step::Stage, Event::SwitchStarted).await.is_ok()
+        {
+            let failure = Failure {
+                cause,
+                log: Vec::new(),
+            };
+            return roll_back(run, failure, None).await;
+        }
+        if run.deployment().status() != Status::Staging {
+            break;
+        }
+        left = run.driver.discard(&run.deployment().id).await.err();
+        if left.is_none() {
+            break;
+        }
     }
-    let mut rest = None;
-    if run.deployment().status() == Status::Staging
-        && let Err(left) = run.driver.discard(&run.deployment().id).await
-    {
+    if let Some(left) = &left {
         let what = format!(
             "the new container could not be removed yet: {}",
             left.detail
         );
         run.record.warn(what).await;
-        rest = Some(Rest::Discard);
     }
     let event = match cause.code {
         Code::Cancelled => Event::Cancelled { why: cause.detail },
@@ -49,7 +69,59 @@ pub(super) async fn give_up(run: &mut Run, cause: Cause) -> Option<Rest> {
         }
     };
     run.record.anyway(event).await;
-    rest
+    left.map(|_| Rest::Discard)
+}
+
+/// If somebody else has a hand in the service's containers, waits until they are done, as far as that can be seen: one
+/// `docker compose` command stops, removes, creates and starts one after another, and what is decided in between is
+/// wrong a moment later.
+async fn wait_for_the_others_end(run: &Run) {
+    let deployment = run.deployment();
+    let Some(old) = deployment.old.first() else {
+        return;
+    };
+    let look = async || {
+        let present = run.driver.present(&old.project, &old.service).await.ok()?;
+        Some([present.current, present.leftovers, present.parked].concat())
+    };
+    let state = |one: &Container| {
+        let Container {
+            id, name, state, ..
+        } = one;
+        (id.clone(), name.clone(), state.running, state.started_at)
+    };
+    let is_over = async {
+        let mut before = BTreeSet::new();
+        while let Some(all) = look().await {
+            let now: BTreeSet<_> = all.iter().map(state).collect();
+            if is_as_found(deployment, &all) || now == before {
+                return;
+            }
+            before = now;
+            tokio::time::sleep(QUIET).await;
+        }
+    };
+    if tokio::time::timeout(OTHERS_MAX, is_over).await.is_err() {
+        tracing::warn!(deployment.id = %deployment.id, "somebody changes the service's containers all the time");
+    }
+}
+
+/// Whether there is what was found at the beginning and what this deployment created, and that does not run.
+fn is_as_found(deployment: &Deployment, all: &[Container]) -> bool {
+    let is_found = |one: &Container| match creator(one) {
+        Some(id) if id == deployment.id.as_str() => !one.state.running,
+        _ => deployment
+            .old
+            .iter()
+            .any(|old| old.container == one.id && old.condition.ran() == one.state.running),
+    };
+    let is_there = |old: &Replica| all.iter().any(|one| one.id == old.container);
+    deployment.old.iter().all(is_there) && all.iter().all(is_found)
+}
+
+/// The deployment that created a container.
+fn creator(container: &Container) -> Option<&str> {
+    container.labels.get(labels::DEPLOYMENT).map(String::as_str)
 }
 
 /// Whether the service does not run in what ran because of what this deployment created: somebody's `docker compose up`
@@ -66,8 +138,7 @@ async fn is_down_because_of_us(run: &Run) -> bool {
     let Ok(present) = run.driver.present(&old.project, &old.service).await else {
         return false;
     };
-    let creator = |one: &Container| one.labels.get(labels::DEPLOYMENT).cloned();
-    let is_staged = |one: &Container| creator(one).as_deref() == Some(deployment.id.as_str());
+    let is_staged = |one: &Container| creator(one) == Some(deployment.id.as_str());
     let runs = |one: &Container| one.state.running && !is_staged(one);
     if present.current.iter().any(runs) {
         return false;
