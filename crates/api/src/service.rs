@@ -15,7 +15,7 @@ pub struct Running {
     pub name: String,
     /// The image reference that it was created from.
     pub image: String,
-    /// `healthy`, `running`, `starting`, `unhealthy` or `stopped`.
+    /// `healthy`, `running`, `starting`, `unhealthy`, `restarting` or `stopped`.
     pub condition: String,
     /// When it was started, as Docker says it.
     pub started_at: Option<String>,
@@ -36,8 +36,11 @@ pub struct Paused {
 pub struct Service {
     /// Its name under `[services]`.
     pub name: String,
-    /// What runs; absent when there is no container.
+    /// The container that runs; absent when none does.
     pub running: Option<Running>,
+    /// The container that the service has and that does not run; absent when one runs.
+    #[serde(default)]
+    pub stopped: Option<Running>,
     /// Why it is not known what runs, when Docker or the Compose project cannot be read; `running` is absent
     /// then.
     #[serde(default)]

@@ -69,26 +69,9 @@ pub(crate) fn full(service: &Service, clock: &Clock) -> String {
                 ),
             ));
         }
-        None => lines.push(match &service.running_unknown {
-            Some(why) => ("runs", paint(BAD, format!("not known: {}", clean(why)))),
-            None => ("runs", paint(BAD, "no container")),
-        }),
+        None => lines.push(("runs", paint(BAD, nothing_runs(service)))),
     }
-    lines.push((
-        "deployments",
-        match &service.paused {
-            Some(paused) => format!(
-                "{} since {}{}",
-                paint(WARNING, "paused"),
-                clock.when(paused.since),
-                paused
-                    .why
-                    .as_deref()
-                    .map_or_else(String::new, |why| format!(": {}", clean(why)))
-            ),
-            None => "accepted".to_owned(),
-        },
-    ));
+    lines.push(("deployments", accepted(service, clock)));
     if let Some(why) = &service.needs_operator {
         lines.push(("needs an operator", paint(BAD, clean(why))));
     }
@@ -103,6 +86,40 @@ pub(crate) fn full(service: &Service, clock: &Clock) -> String {
         }
     }
     fields(&lines)
+}
+
+/// Why no container is shown that runs.
+fn nothing_runs(service: &Service) -> String {
+    match (&service.running_unknown, &service.stopped) {
+        (Some(why), _) => format!("not known: {}", clean(why)),
+        (None, Some(stopped)) => format!(
+            "nothing; the container {} of {} is stopped",
+            clean(&stopped.name),
+            clean(&stopped.image)
+        ),
+        (None, None) => "no container".to_owned(),
+    }
+}
+
+/// Whose deployments are accepted.
+fn accepted(service: &Service, clock: &Clock) -> String {
+    match &service.paused {
+        Some(paused) => format!(
+            "{} since {}{}",
+            paint(WARNING, "paused"),
+            clock.when(paused.since),
+            paused
+                .why
+                .as_deref()
+                .map_or_else(String::new, |why| format!(": {}", clean(why)))
+        ),
+        None if service.needs_operator.is_some() => format!(
+            "{} if signed, until `cutover resume {}`; accepted from an operator",
+            paint(WARNING, "refused"),
+            clean(&service.name)
+        ),
+        None => "accepted".to_owned(),
+    }
 }
 
 /// What runs: the tag, in short for a person.
@@ -123,6 +140,7 @@ fn condition(service: &Service) -> Cell {
             Cell::new(condition, style)
         }
         None if service.running_unknown.is_some() => Cell::new("not known", BAD),
+        None if service.stopped.is_some() => Cell::new("stopped", BAD),
         None => Cell::new("no container", BAD),
     }
 }

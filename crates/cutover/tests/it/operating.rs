@@ -13,6 +13,7 @@ fn view(current: Option<Deployment>) -> String {
     json(&Service {
         name: "app".to_owned(),
         running: None,
+        stopped: None,
         running_unknown: None,
         paused: None,
         needs_operator: None,

@@ -19,6 +19,7 @@ fn service(name: &str) -> Service {
             condition: "healthy".to_owned(),
             started_at: Some("2026-01-01T00:00:00.123456789Z".to_owned()),
         }),
+        stopped: None,
         running_unknown: None,
         paused: None,
         needs_operator: None,
@@ -37,6 +38,10 @@ fn services() -> Vec<Service> {
     });
     let mut broken = service("broken");
     broken.running = None;
+    broken.stopped = service("broken").running.map(|stopped| Running {
+        condition: "stopped".to_owned(),
+        ..stopped
+    });
     broken.last = Some(deployment(Status::RollbackFailed));
     broken.needs_operator = Some("no container runs".to_owned());
     let mut busy = service("busy");
@@ -58,11 +63,11 @@ fn status_is_a_table() {
     server.always("GET /v1/services", Act::json(200, json(&list)));
     let ended = Cutover::local(&server, &["status"]).run().with_code(0);
     insta::assert_snapshot!(ended.stdout, @r"
-    SERVICE  RUNS                                      CONDITION     SINCE                 LAST DEPLOYMENT                       NOTE
-    app      1111111111111111111111111111111111111111  healthy       2026-01-01T00:00:00Z  succeeded 2026-01-02T03:04:17Z        -
-    broken   -                                         no container  -                     rollback failed 2026-01-02T03:04:17Z  needs an operator: no container runs
-    busy     1111111111111111111111111111111111111111  healthy       2026-01-01T00:00:00Z  none                                  deploying 3f2a9c1b: verifying; 11111111 waits
-    paused   1111111111111111111111111111111111111111  healthy       2026-01-01T00:00:00Z  succeeded 2026-01-02T03:04:17Z        paused: database migration
+    SERVICE  RUNS                                      CONDITION  SINCE                 LAST DEPLOYMENT                       NOTE
+    app      1111111111111111111111111111111111111111  healthy    2026-01-01T00:00:00Z  succeeded 2026-01-02T03:04:17Z        -
+    broken   -                                         stopped    -                     rollback failed 2026-01-02T03:04:17Z  needs an operator: no container runs
+    busy     1111111111111111111111111111111111111111  healthy    2026-01-01T00:00:00Z  none                                  deploying 3f2a9c1b: verifying; 11111111 waits
+    paused   1111111111111111111111111111111111111111  healthy    2026-01-01T00:00:00Z  succeeded 2026-01-02T03:04:17Z        paused: database migration
     ");
     let ended = Cutover::local(&server, &["status", "--json"])
         .run()
@@ -96,8 +101,8 @@ fn status_of_one_service_shows_everything() {
     ");
     insta::assert_snapshot!(status("broken"), @r"
     service            broken
-    runs               no container
-    deployments        accepted
+    runs               nothing; the container shop-broken-1 of ghcr.io/acme/shop:1111111111111111111111111111111111111111 is stopped
+    deployments        refused if signed, until `cutover resume broken`; accepted from an operator
     needs an operator  no container runs
     last               3f2a9c1b0d4e5f60718293a4b5c6d7e8f9012345 rollback failed 2026-01-02T03:04:17Z 0197a3b4-0000-7000-8000-00000000abcd
     ");

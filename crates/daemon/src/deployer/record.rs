@@ -63,7 +63,8 @@ impl Record {
             .record(&next.id, next.events, &event, at)
             .await?;
         self.deployment = next;
-        self.tell(&event);
+        self.log(&event);
+        self.tell();
         Ok(())
     }
 
@@ -76,7 +77,7 @@ impl Record {
             tracing::error!(deployment.id = %self.deployment.id, %illegal, "an event was left out of the journal");
             return;
         }
-        self.tell(&event);
+        self.log(&event);
         let is_warning = matches!(event, Event::Warned { .. });
         self.unwritten.push((self.deployment.events, event, at));
         let written = tokio::time::timeout(WRITE_PATIENCE, self.write_unwritten()).await;
@@ -133,17 +134,22 @@ impl Record {
                 written => written?,
             }
             self.unwritten.remove(0);
+            self.tell();
         }
         Ok(())
     }
 
-    fn tell(&self, event: &Event) {
+    fn log(&self, event: &Event) {
         tracing::info!(
             deployment.id = %self.deployment.id,
             service.name = %self.deployment.request.service,
             status = self.deployment.status().as_str(),
             "{}", event.kind()
         );
+    }
+
+    /// Tells those who watch that the journal has something new. They read it there, so it must be written by then.
+    fn tell(&self) {
         // Nobody may be watching.
         drop(self.live.send(Live::Recorded));
     }

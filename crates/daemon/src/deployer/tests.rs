@@ -199,3 +199,36 @@ async fn an_end_that_cannot_be_recorded_is_told_at_once_and_recorded_when_that_c
     assert_eq!(found.map(|found| found.status()), Some(Status::Cancelled));
     assert!(bare.deployer.ended_unrecorded(&id).is_none());
 }
+
+/// Who watches reads the journal when told, so being told before the write is seeing the event with the next one.
+#[tokio::test]
+async fn an_event_is_told_after_it_was_written() {
+    let bare = Bare::new().await;
+    let mut run = bare.run("1-1").await;
+    let mut told = run.record.live().subscribe();
+    let why = "a test".to_owned();
+    let recorded = run.record.anyway(Event::Cancelled { why });
+    let mut recorded = std::pin::pin!(recorded);
+    let first = futures_util::poll!(recorded.as_mut());
+    assert!(first.is_pending(), "another thread writes to the disk");
+    assert!(told.try_recv().is_err(), "it is not written yet");
+    recorded.await;
+    assert!(told.try_recv().is_ok());
+}
+
+#[tokio::test]
+async fn a_deployment_that_has_its_end_is_not_under_way() {
+    let bare = Bare::new().await;
+    let mut run = bare.run("1-1").await;
+    let id = run.record.deployment().id.clone();
+    let service = ServiceName::new("shop").expect("a name");
+    let turn = bare.deployer.turn(&service).expect("configured");
+    turn.lock().await.current = Some(id.clone());
+    let now = bare.deployer.service(&service).await.expect("a view");
+    assert_eq!(now.current.map(|current| current.id), Some(id.clone()));
+    let why = "a test".to_owned();
+    run.record.anyway(Event::Cancelled { why }).await;
+    let now = bare.deployer.service(&service).await.expect("a view");
+    assert!(now.current.is_none(), "only its clean-up goes on");
+    assert_eq!(now.last.map(|last| last.id), Some(id));
+}

@@ -86,13 +86,16 @@ impl Deployer {
         };
         Ok(ServiceView {
             name: service.clone(),
-            running: self
+            container: self
                 .running(service)
                 .await
                 .map(|running| running.as_ref().map(as_running)),
             paused: flags.paused,
             needs_operator: flags.needs_operator,
-            current: view(current).await?,
+            // One that has its end is still cleaned up behind.
+            current: view(current)
+                .await?
+                .filter(|current| !current.status().is_end()),
             waiting: view(waiting).await?,
             last,
         })

@@ -109,7 +109,7 @@ pub struct ServiceView {
     /// Its name.
     pub name: ServiceName,
     /// What Docker says of its container; or why that is not known.
-    pub running: Result<Option<cutover_api::service::Running>, String>,
+    pub container: Result<Option<cutover_api::service::Running>, String>,
     /// Present while deployments are refused by an operator.
     pub paused: Option<crate::journal::Paused>,
     /// Why an operator is needed.

@@ -7,7 +7,7 @@ use cutover_api::deployment as wire;
 use cutover_api::service as wire_service;
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{
-    Deployment, Event, Origin, PinnedImage, Replica, Request, Status, UnixMillis,
+    Condition, Deployment, Event, Origin, PinnedImage, Replica, Request, Status, UnixMillis,
 };
 use jiff::Timestamp;
 
@@ -132,10 +132,16 @@ pub(super) fn event_line(recorded: &Recorded) -> wire::EventLine {
 /// One service. Its deployments come without events, as in every list.
 pub(super) fn service(view: &ServiceView) -> wire_service::Service {
     let listed = |found: &Option<Deployment>| found.as_ref().map(|found| deployment(found, &[]));
+    let container = view.container.clone().ok().flatten();
+    let (running, stopped) = match container {
+        Some(stopped) if stopped.condition == Condition::Stopped.as_str() => (None, Some(stopped)),
+        running => (running, None),
+    };
     wire_service::Service {
         name: view.name.as_str().to_owned(),
-        running: view.running.clone().ok().flatten(),
-        running_unknown: view.running.clone().err(),
+        running,
+        stopped,
+        running_unknown: view.container.clone().err(),
         paused: view.paused.as_ref().map(paused),
         needs_operator: view.needs_operator.clone(),
         current: listed(&view.current),
