@@ -169,16 +169,18 @@ ended() {
 
 # Reports the outcome of the deployment, and ends the script.
 conclude() {
-    local outcome detail hint
+    local outcome detail hint proof
     json_text deployment.cause.detail
     detail=$REPLY
     json_text deployment.cause.hint
     hint=$REPLY
+    json_text deployment.proof
+    proof=${REPLY:+ ($REPLY)}
     json_text deployment.outcome
     outcome=$REPLY
     case $outcome in
-        succeeded) finish 0 "$outcome" "✅ Deployed: $service runs ${sha:0:12}" '' '' ;;
-        unchanged) finish 0 "$outcome" "✅ Unchanged: $service already ran ${sha:0:12}" '' '' ;;
+        succeeded) finish 0 "$outcome" "✅ Deployed: $service runs ${sha:0:12}$proof" '' '' ;;
+        unchanged) finish 0 "$outcome" "✅ Unchanged: $service already ran ${sha:0:12}$proof" '' '' ;;
         failed) finish 1 "$outcome" "❌ Failed, nothing was changed: $service runs what it ran before" "$detail" "$hint" ;;
         cancelled) finish 1 "$outcome" "🚫 Cancelled, nothing was changed: $service runs what it ran before" "$detail" "$hint" ;;
         rolled_back) rolled_back "$detail" "$hint" ;;
@@ -190,7 +192,7 @@ conclude() {
 
 # Reports a rollback, and ends the script. A container that was not in order before is put back as it was.
 rolled_back() {
-    local now="$service runs the previous release again"
+    local now="$service runs the previous release again$proof"
     json_text deployment.previous.condition
     case $REPLY in
         unhealthy | stopped) now="the previous container is back as it was found, which is $REPLY" ;;

@@ -174,6 +174,10 @@ pub struct Deployment {
     /// How long no container of the service ran, in milliseconds, by Docker's clock; after a rollback, how
     /// long the previous container did not run.
     pub outage_ms: Option<u64>,
+    /// What was seen of what runs now, for a person: `healthy for 5 s`, or `ran for 10 s; it has no health check`. Of
+    /// the new container, or of the previous one after a rollback that could prove it.
+    #[serde(default)]
+    pub proof: Option<String>,
     /// Why it did not succeed.
     pub cause: Option<Cause>,
     /// What was recorded, in order.

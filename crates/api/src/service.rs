@@ -17,6 +17,9 @@ pub struct Running {
     pub image: String,
     /// `healthy`, `running`, `starting`, `unhealthy`, `restarting` or `stopped`.
     pub condition: String,
+    /// How often Docker has started it again because it had ended.
+    #[serde(default)]
+    pub restarts: u64,
     /// When it was started, as Docker says it.
     pub started_at: Option<String>,
 }

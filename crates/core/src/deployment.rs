@@ -20,12 +20,14 @@
 //! [`next_status`] is the only place that decides which event may follow; it is used when an event is
 //! recorded and when the journal is read back after a crash. A status is never set.
 
+mod proof;
 mod release;
 mod status;
 
 use crate::cause::Cause;
 use crate::names::DeploymentId;
 
+pub use proof::{Proof, Witness};
 pub use release::{
     Condition, Failure, Origin, PinnedImage, Recreated, Replica, Request, RestartPolicy, WayBack,
 };
@@ -59,6 +61,8 @@ pub enum Event {
     FoundUnchanged {
         /// The running container.
         container: String,
+        /// What was seen of it; not in the records of 0.1.0, as everywhere.
+        proof: Option<Proof>,
     },
     /// Compose is about to create the new container.
     StageStarted {
@@ -83,7 +87,10 @@ pub enum Event {
         checks: String,
     },
     /// The commit point: the new release is final.
-    Committed,
+    Committed {
+        /// What was seen of the new containers.
+        proof: Option<Proof>,
+    },
     /// The deployment ended well.
     Succeeded,
     /// The deployment ended before anything was changed.
@@ -101,6 +108,8 @@ pub enum Event {
     RolledBack {
         /// The worst condition in which one of them was found, and is again; not in the records of 0.1.0.
         condition: Option<Condition>,
+        /// What was seen of them; nothing where nothing could be proven.
+        proof: Option<Proof>,
     },
     /// The previous release could not be put back; an operator is needed.
     RollbackFailed {
@@ -137,7 +146,7 @@ impl Event {
             Self::SwitchStarted => "switch_started",
             Self::Switched { .. } => "switched",
             Self::VerifyStarted { .. } => "verify_started",
-            Self::Committed => "committed",
+            Self::Committed { .. } => "committed",
             Self::Succeeded => "succeeded",
             Self::Failed(_) => "failed",
             Self::RollbackStarted(_) => "rollback_started",
@@ -186,7 +195,7 @@ pub fn next_status(status: Option<Status>, event: &Event) -> Result<Status, Ille
         (Status::Staging, Event::SwitchStarted) => Status::Switching,
         (Status::Switching, Event::Switched { .. }) => Status::Switching,
         (Status::Switching, Event::VerifyStarted { .. }) => Status::Verifying,
-        (Status::Verifying, Event::Committed) => Status::Committed,
+        (Status::Verifying, Event::Committed { .. }) => Status::Committed,
         (Status::Committed, Event::Succeeded) => Status::Succeeded,
         (Status::Queued | Status::Pulling | Status::Staging, Event::Failed(_)) => Status::Failed,
         (Status::Queued | Status::Pulling | Status::Staging, Event::Cancelled { .. }) => {
@@ -246,6 +255,8 @@ pub struct Deployment {
     pub switch_started: bool,
     /// Whether its release was final at some time.
     pub committed: bool,
+    /// What was seen of what runs now: of the new containers, or of the previous ones after a rollback.
+    pub proof: Option<Proof>,
     /// Why the new release failed.
     pub failure: Option<Failure>,
     /// Why the rollback failed, and what runs.
@@ -277,6 +288,7 @@ impl Deployment {
             outage_ms: None,
             switch_started: false,
             committed: false,
+            proof: None,
             failure: None,
             rollback_failure: None,
             cancelled_why: None,
@@ -334,7 +346,13 @@ impl Deployment {
             Event::Staged { new } => self.new.clone_from(new),
             Event::Recreated(recreated) => self.replace_old(recreated),
             Event::SwitchStarted => self.switch_started = true,
-            Event::Committed => self.committed = true,
+            Event::Committed { proof } => {
+                self.committed = true;
+                self.proof = *proof;
+            }
+            Event::FoundUnchanged { proof, .. } | Event::RolledBack { proof, .. } => {
+                self.proof = *proof;
+            }
             // A rollback's outage began when the previous container was stopped: it contains the switch's.
             Event::Switched { outage_ms } | Event::Restored { outage_ms } => {
                 self.outage_ms = Some(*outage_ms);
@@ -348,10 +366,8 @@ impl Deployment {
             Event::Cancelled { why } => self.cancelled_why = Some(why.clone()),
             Event::RecoveryStarted => self.recoveries = self.recoveries.saturating_add(1),
             Event::Requested(_)
-            | Event::FoundUnchanged { .. }
             | Event::VerifyStarted { .. }
             | Event::Succeeded
-            | Event::RolledBack { .. }
             | Event::Warned { .. } => {}
         }
         if self.status.is_end() {

@@ -23,10 +23,14 @@ use std::time::Duration;
 
 mod unhealthy;
 
+pub(crate) use unhealthy::seconds;
 pub use unhealthy::{Missing, Unhealthy};
 
-/// How long a container without any check is watched, as Swarm's `monitor`.
+/// How long a container is watched that is healthy, as Swarm's `monitor`.
 pub const MONITOR_DEFAULT: Duration = Duration::from_secs(5);
+
+/// How long a container is watched that has no check at all: that it runs is all that can be seen.
+pub const MONITOR_UNCHECKED_DEFAULT: Duration = Duration::from_secs(10);
 
 /// The shortest default for `healthy_deadline`; quick checks of slow starters need room.
 pub const HEALTHY_DEADLINE_MIN: Duration = Duration::from_secs(60);

@@ -119,7 +119,7 @@ mod tests {
             Event::VerifyStarted {
                 checks: "running".to_owned(),
             },
-            Event::Committed,
+            Event::Committed { proof: None },
             Event::Succeeded,
         ];
         let with = |begun: usize, last: Event| [&run[..begun], &[last]].concat();
@@ -134,14 +134,27 @@ mod tests {
             Status::Committed => run[..5].to_vec(),
             Status::Succeeded => run.to_vec(),
             Status::RollingBack => back,
-            Status::RolledBack => [&back[..], &[Event::RolledBack { condition: None }]].concat(),
+            Status::RolledBack => [
+                &back[..],
+                &[Event::RolledBack {
+                    condition: None,
+                    proof: None,
+                }],
+            ]
+            .concat(),
             Status::RollbackFailed => {
                 let cause = failure.cause;
                 [&back[..], &[Event::RollbackFailed { cause, runs }]].concat()
             }
             Status::Failed => with(1, Event::Failed(failure)),
             Status::Cancelled => with(0, Event::Cancelled { why: runs }),
-            Status::Unchanged => with(1, Event::FoundUnchanged { container: runs }),
+            Status::Unchanged => with(
+                1,
+                Event::FoundUnchanged {
+                    container: runs,
+                    proof: None,
+                },
+            ),
         }
     }
 

@@ -53,7 +53,7 @@ proptest! {
     ) {
         let mut events = [vec![Event::Requested(request())], up_to_the_switch()].concat();
         if was_committed {
-            events.extend([Event::VerifyStarted { checks: String::new() }, Event::Committed]);
+            events.extend([Event::VerifyStarted { checks: String::new() }, Event::Committed { proof: None }]);
         } else {
             events.push(Event::RollbackStarted(failure()));
         }
@@ -95,12 +95,13 @@ proptest! {
         let switched = events.contains(&Event::SwitchStarted);
         prop_assert_eq!(deployment.switch_started, switched);
         prop_assert_eq!(deployment.status().is_before_switch(), !switched);
-        if deployment.status() == Status::RolledBack && events.contains(&Event::Committed) {
+        if deployment.status() == Status::RolledBack && events.contains(&Event::Committed { proof: None }) {
             let failed = events.iter().any(|event| matches!(event, Event::RollbackFailed { .. }));
             prop_assert!(failed);
         }
         if deployment.status() == Status::Succeeded {
-            prop_assert!(events.contains(&Event::Committed));
+            let committed = Event::Committed { proof: None };
+            prop_assert!(events.contains(&committed));
         }
     }
 
@@ -139,7 +140,14 @@ fn carried_out(decision: Recovery, status: Status) -> Vec<Event> {
     match decision {
         Recovery::RunAgain => vec![Event::RecoveryStarted, pull_started()],
         Recovery::GiveUp | Recovery::Discard => vec![Event::Failed(failure())],
-        Recovery::RollBack => [back, vec![Event::RolledBack { condition: None }]].concat(),
+        Recovery::RollBack => [
+            back,
+            vec![Event::RolledBack {
+                condition: None,
+                proof: None,
+            }],
+        ]
+        .concat(),
         Recovery::RollForward => vec![Event::Succeeded],
         Recovery::AskOperator => [back, vec![rollback_failed()]].concat(),
     }
@@ -295,7 +303,10 @@ fn one_of_each() -> Vec<Event> {
             digest: None,
             id: word(),
         }),
-        Event::FoundUnchanged { container: word() },
+        Event::FoundUnchanged {
+            container: word(),
+            proof: None,
+        },
         Event::StageStarted { old: vec![] },
         Event::Staged {
             new: vec![replica()],
@@ -303,7 +314,7 @@ fn one_of_each() -> Vec<Event> {
         Event::SwitchStarted,
         Event::Switched { outage_ms: 1 },
         Event::VerifyStarted { checks: word() },
-        Event::Committed,
+        Event::Committed { proof: None },
         Event::Succeeded,
         Event::Failed(failure()),
         Event::RollbackStarted(failure()),
@@ -313,7 +324,10 @@ fn one_of_each() -> Vec<Event> {
             replica: replica(),
             from: Origin::PreviousImage,
         }),
-        Event::RolledBack { condition: None },
+        Event::RolledBack {
+            condition: None,
+            proof: None,
+        },
         rollback_failed(),
         Event::Cancelled { why: word() },
         Event::RecoveryStarted,

@@ -11,6 +11,7 @@ use crate::driver::command::Compose;
 use crate::driver::project::ServiceModel;
 use crate::driver::{ComposeDriver, Driver, docker_cause};
 use crate::http::Identity;
+use crate::probe::verify::Checks;
 use crate::registry::{self, Cosign};
 use crate::settings::{Mistake, Mistakes, Service, Settings};
 
@@ -266,15 +267,9 @@ async fn look_at_service(settings: &Settings, driver: &Driver, service: &Service
         .and_then(|present| present.only())
     {
         Ok(Some(container)) => {
-            let has_check = container.health.is_some()
-                || service.health.http.is_some()
-                || service.health.tcp.is_some();
-            if !has_check {
-                findings.push(Finding::warning(
-                    &subject,
-                    "neither a health check nor a probe: a release counts as good when its container has run for `monitor` without exiting",
-                    "add a `healthcheck` to the Compose file or the image, or `health.http` to the configuration",
-                ));
+            let checks = Checks::new(service, model.monitor, container);
+            if let Some((found, advice)) = checks.without_any() {
+                findings.push(Finding::warning(&subject, found, advice));
             }
             findings.push(Finding::fine(
                 &subject,

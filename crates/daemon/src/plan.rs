@@ -40,6 +40,8 @@ pub struct Plan {
     pub verified_by: String,
     /// What a failure would lead back to.
     pub rollback_to: String,
+    /// What is worth a look and refuses nothing.
+    pub warnings: Vec<String>,
     /// What would refuse the deployment; empty if nothing would.
     pub refused_because: Vec<String>,
 }
@@ -98,6 +100,7 @@ pub async fn plan(
         order = "unchanged";
         because = vec!["this tag runs already; a deployment would only compare the image and the configuration".to_owned()];
     }
+    let checks = current.map(|container| Checks::new(service, model.monitor, container));
     Ok(Plan {
         service: service.name.to_string(),
         project: model.project.clone(),
@@ -112,13 +115,20 @@ pub async fn plan(
             "refused"
         },
         because,
-        verified_by: match current {
-            Some(container) => Checks::new(service, model.monitor, container).to_string(),
+        verified_by: match &checks {
+            Some(checks) => checks.to_string(),
             None => "the health check of the new container or the configured probe".to_owned(),
         },
+        warnings: warnings(checks.as_ref()),
         rollback_to,
         refused_because,
     })
+}
+
+fn warnings(checks: Option<&Checks>) -> Vec<String> {
+    let unchecked = checks.and_then(Checks::without_any);
+    let warning = unchecked.map(|(found, advice)| format!("{found}; {advice}"));
+    warning.into_iter().collect()
 }
 
 /// What a failure would lead back to, and what would refuse the deployment because of it.

@@ -268,7 +268,7 @@ impl Scene {
             config = at("docker"),
             secret = at("secret"),
             file = at("project/compose.yaml"),
-            service = wishes.service,
+            service = with_monitor(wishes.service),
             listen = match wishes.network {
                 Network::None => String::new(),
                 Network::Loopback => format!("listen = \"127.0.0.1:{}\"", self.network_port),
@@ -313,6 +313,15 @@ impl Scene {
             "{what}: not within {PATIENCE:?}\n{}",
             self.log_tail()
         );
+    }
+}
+
+/// A release is watched for seconds once it is healthy; where that is not what a test is about, it is not.
+fn with_monitor(service: &str) -> String {
+    if service.contains("monitor = ") {
+        service.to_owned()
+    } else {
+        format!("monitor = \"0s\"\n{service}")
     }
 }
 

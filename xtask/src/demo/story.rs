@@ -83,7 +83,7 @@ fn first_half(stage: &mut Stage<'_>) -> Result<()> {
         ending: Ending::Deployment("succeeded"),
         container: Container::New,
         serves: Release::First,
-        says: &["is healthy"],
+        says: &["(healthy for"],
     })?;
     stage.play(&Act {
         title: "a good release",
@@ -94,7 +94,7 @@ fn first_half(stage: &mut Stage<'_>) -> Result<()> {
         ending: Ending::Deployment("succeeded"),
         container: Container::New,
         serves: Release::Good,
-        says: &["is healthy"],
+        says: &["(healthy for"],
     })?;
     stage.play(&Act {
         title: "a release that never becomes healthy",
@@ -164,7 +164,7 @@ fn second_half(stage: &mut Stage<'_>) -> Result<()> {
         ending: Ending::Deployment("succeeded"),
         container: Container::New,
         serves: Release::First,
-        says: &["is healthy"],
+        says: &["(healthy for"],
     })?;
     stage.shop().restart_registry()
 }

@@ -2,7 +2,6 @@
 
 use proptest::prelude::*;
 
-use super::unhealthy::seconds;
 use super::*;
 
 const RULES: HealthRules = HealthRules {
@@ -254,6 +253,9 @@ fn times_are_written_in_seconds() {
     assert_eq!(seconds(Duration::from_millis(60_000)), "60 s");
     assert_eq!(seconds(Duration::from_millis(1_270)), "1.2 s");
     assert_eq!(seconds(Duration::ZERO), "0 s");
+    assert_eq!(seconds(Duration::from_secs(119)), "119 s");
+    assert_eq!(seconds(Duration::from_secs(190)), "3 min");
+    assert_eq!(seconds(Duration::from_secs(90_000)), "25 h");
 }
 
 #[derive(Debug, Clone)]

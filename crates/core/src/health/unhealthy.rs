@@ -90,7 +90,12 @@ impl fmt::Display for Missing {
 }
 
 /// A time as a person reads it, in seconds with one decimal where it matters.
-pub(super) fn seconds(time: Duration) -> String {
+pub(crate) fn seconds(time: Duration) -> String {
+    match time.as_secs() {
+        0..120 => {}
+        seconds @ 120..7200 => return format!("{} min", seconds / 60),
+        seconds => return format!("{} h", seconds / 3600),
+    }
     let tenths = time.as_millis() / 100;
     match tenths % 10 {
         0 => format!("{} s", tenths / 10),

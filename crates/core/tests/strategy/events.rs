@@ -2,8 +2,8 @@
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{
-    Condition, Event, Failure, Origin, PinnedImage, Recreated, Replica, Request, RestartPolicy,
-    WayBack, next_status,
+    Condition, Event, Failure, Origin, PinnedImage, Proof, Recreated, Replica, Request,
+    RestartPolicy, WayBack, Witness, next_status,
 };
 use cutover_core::names::{DeliveryId, DeploymentId, ServiceName, Tag};
 use proptest::option;
@@ -44,7 +44,7 @@ pub(crate) fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::SwitchStarted),
         any_ms().prop_map(|outage_ms| Event::Switched { outage_ms }),
         text().prop_map(|checks| Event::VerifyStarted { checks }),
-        Just(Event::Committed),
+        any_proof().prop_map(|proof| Event::Committed { proof }),
         any_failure().prop_map(Event::RollbackStarted),
         any_ms().prop_map(|outage_ms| Event::Restored { outage_ms }),
         Just(Event::RecoveryStarted),
@@ -52,14 +52,24 @@ pub(crate) fn any_event() -> impl Strategy<Value = Event> {
         any_request().prop_map(Event::Requested),
     ];
     let ends = prop_oneof![
-        text().prop_map(|container| Event::FoundUnchanged { container }),
+        (text(), any_proof())
+            .prop_map(|(container, proof)| Event::FoundUnchanged { container, proof }),
         Just(Event::Succeeded),
         any_failure().prop_map(Event::Failed),
-        Just(Event::RolledBack { condition: None }),
+        any_proof().prop_map(|proof| Event::RolledBack {
+            condition: None,
+            proof
+        }),
         (any_cause(), text()).prop_map(|(cause, runs)| Event::RollbackFailed { cause, runs }),
         text().prop_map(|why| Event::Cancelled { why }),
     ];
     prop_oneof![8 => goes_on, 1 => ends]
+}
+
+fn any_proof() -> impl Strategy<Value = Option<Proof>> {
+    let by = prop_oneof![Just(Witness::Check), Just(Witness::Nobody)];
+    let proof = (by, any_ms()).prop_map(|(by, for_ms)| Proof { by, for_ms });
+    proptest::option::of(proof)
 }
 
 const TEXTS: &[&str] = &[

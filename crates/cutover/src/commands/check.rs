@@ -73,7 +73,8 @@ fn line(finding: &Finding) -> String {
     let mut text = format!("{word}  {}: {}", finding.subject, finding.found);
     if !finding.advice.is_empty() {
         text.push_str("\n           -> ");
-        text.push_str(&finding.advice);
+        // An example takes several lines.
+        text.push_str(&finding.advice.replace('\n', "\n              "));
     }
     text
 }

@@ -115,6 +115,7 @@ fn text(plan: &Plan) -> String {
             format!("{} is written to {}", plan.tag_variable, plan.env_file),
         ),
     ]);
+    lines.extend(plan.warnings.iter().map(|what| ("warning", what.clone())));
     lines.extend(
         plan.refused_because
             .iter()

@@ -54,8 +54,8 @@ pub(crate) fn headline(deployment: &Deployment) -> String {
     let service = clean(&deployment.service);
     let image = clean(words::image(deployment));
     match deployment.outcome {
-        Some(Outcome::Succeeded) => format!("{service} runs {image} and is healthy"),
-        Some(Outcome::Unchanged) => format!("{service} already ran {image} and is healthy"),
+        Some(Outcome::Succeeded) => format!("{service} runs {image}{}", seen(deployment)),
+        Some(Outcome::Unchanged) => format!("{service} already ran {image}{}", seen(deployment)),
         _ => match &deployment.cause {
             Some(cause) => clean(&cause.detail),
             None => format!("the deployment of {image} to {service}"),
@@ -77,10 +77,13 @@ pub(crate) fn changed(deployment: &Deployment) -> String {
             clean(&previous.condition)
         ),
         (Some(Outcome::RolledBack), Some(before)) => {
-            format!("{service} runs {before} again, and that was verified")
+            format!("{service} runs {before} again{}", seen(deployment))
         }
         (Some(Outcome::RolledBack), None) => {
-            format!("{service} runs its previous release again, and that was verified")
+            format!(
+                "{service} runs its previous release again{}",
+                seen(deployment)
+            )
         }
         (Some(Outcome::RollbackFailed), _) if was_the_first(deployment) => {
             format!("{service} does not run; this was its first deployment")
@@ -107,6 +110,12 @@ pub(crate) fn changed(deployment: &Deployment) -> String {
             deployment.id
         ),
     }
+}
+
+/// What was seen of what runs now, as the end of a sentence.
+fn seen(deployment: &Deployment) -> String {
+    let proof = deployment.proof.as_deref();
+    proof.map_or_else(String::new, |proof| format!(" ({})", clean(proof)))
 }
 
 /// Whether there was nothing to go back to. Then no operator is needed: the next release is the remedy.

@@ -50,7 +50,11 @@ pub(crate) fn fields(lines: &[(&str, String)]) -> String {
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     lines
         .iter()
-        .map(|(name, value)| format!("{}  {value}\n", paint(FAINT, format!("{name:<width$}"))))
+        .map(|(name, value)| {
+            let name = paint(FAINT, format!("{name:<width$}"));
+            let value = value.replace('\n', &format!("\n{:width$}  ", ""));
+            format!("{name}  {value}\n")
+        })
         .collect()
 }
 

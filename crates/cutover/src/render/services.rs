@@ -59,7 +59,12 @@ pub(crate) fn full(service: &Service, clock: &Clock) -> String {
                 None => String::new(),
             };
             lines.push(("runs", clean(&running.image)));
-            lines.push(("condition", format!("{painted}{since}")));
+            let restarts = match running.restarts {
+                0 => String::new(),
+                1 => ", restarted once by Docker".to_owned(),
+                times => format!(", restarted {times} times by Docker"),
+            };
+            lines.push(("condition", format!("{painted}{since}{restarts}")));
             lines.push((
                 "container",
                 format!(

@@ -84,7 +84,7 @@ fn each_step_is_a_group_and_the_cause_an_annotation() {
     ::endgroup::
     ::group::Roll back
     ::endgroup::
-    ::error title=app%3A rolled back::50%25 done, then: ::add-mask::x ##[add-matcher]y%0Achanged: app runs ghcr.io/acme/shop:1111111111111111111111111111111111111111 again, and that was verified%0Anext: see its output
+    ::error title=app%3A rolled back::50%25 done, then: ::add-mask::x ##[add-matcher]y%0Achanged: app runs ghcr.io/acme/shop:1111111111111111111111111111111111111111 again (healthy for 5 s)%0Anext: see its output
     ");
     assert!(
         ended.stderr.contains("::error title=Hacked::by the log"),
@@ -108,7 +108,7 @@ fn the_summary_survives_what_the_container_wrote() {
     |---|---|
     | Image | <code>ghcr.io/acme/shop:3f2a9c1b0d4e5f60718293a4b5c6d7e8f9012345</code> |
     | Digest | <code>sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd</code> |
-    | Changed | app runs ghcr.io/acme/shop:1111111111111111111111111111111111111111 again, and that was verified |
+    | Changed | app runs ghcr.io/acme/shop:1111111111111111111111111111111111111111 again &#40;healthy for 5 s&#41; |
     | Next | see its output |
     | Cause | <code>unhealthy</code> |
     | Outage | 240 ms |

@@ -89,7 +89,7 @@ fn a_success_is_told_step_by_step() {
     2026-01-02T03:04:06Z  succeeded  it is over
     ");
     insta::assert_snapshot!(ended.stdout, @r"
-    succeeded: app runs ghcr.io/acme/shop:3f2a9c1b0d4e5f60718293a4b5c6d7e8f9012345 and is healthy
+    succeeded: app runs ghcr.io/acme/shop:3f2a9c1b0d4e5f60718293a4b5c6d7e8f9012345 (healthy for 5 s)
       changed     app ran ghcr.io/acme/shop:1111111111111111111111111111111111111111 before
       outage      240 ms
       took        12.3 s
@@ -104,7 +104,7 @@ fn a_rollback_says_what_was_changed_and_what_to_do() {
         .with_code(3);
     insta::assert_snapshot!(ended.stdout, @r"
     rolled back: the new container was not healthy within 60 s
-      changed     app runs ghcr.io/acme/shop:1111111111111111111111111111111111111111 again, and that was verified
+      changed     app runs ghcr.io/acme/shop:1111111111111111111111111111111111111111 again (healthy for 5 s)
       next        see its output
       code        unhealthy
       outage      240 ms

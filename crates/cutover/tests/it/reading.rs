@@ -17,6 +17,7 @@ fn service(name: &str) -> Service {
             name: format!("shop-{name}-1"),
             image: format!("ghcr.io/acme/shop:{OLD_SHA}"),
             condition: "healthy".to_owned(),
+            restarts: 0,
             started_at: Some("2026-01-01T00:00:00.123456789Z".to_owned()),
         }),
         stopped: None,

@@ -3,7 +3,7 @@
 use cutover_testkit::images::{HealthCheck, ImageSpec};
 use cutover_testkit::prober::Prober;
 use cutover_testkit::registry::{Auth, Login};
-use cutover_testkit::scene::{Network, PATIENCE, PROMPT_PROBE, Scene, Wishes};
+use cutover_testkit::scene::{HTTP_PROBE, Network, PATIENCE, PROMPT_PROBE, Scene, Wishes};
 
 use crate::{CUTOVER, identity, kinds};
 
@@ -182,7 +182,32 @@ fn without_any_check_the_container_must_run_for_the_monitor_time() {
     );
     let good = scene.push(&ImageSpec::new("good"));
     let bad = scene.push(&ImageSpec::new("bad").env("EXIT_AFTER_MS", "100"));
-    drop(scene.deploy(&good).expect("succeeded"));
+    let ended = scene.deploy(&good).expect("succeeded");
+    let seen = "ran for 3 s; it has no health check";
+    assert_eq!(ended.deployment()["proof"], seen);
+    assert!(!ended.stdout.contains("healthy "), "{}", ended.stdout);
+    let ended = scene.deploy(&bad).expect("rolled_back");
+    assert_eq!(ended.cause(), "container_exited");
+    assert_eq!(ended.deployment()["proof"], seen, "of what is back");
+    assert_eq!(scene.serves(), "good");
+    let ended = scene.deploy(&good).expect("unchanged");
+    let seen = ended.deployment()["proof"].as_str().unwrap_or_default();
+    assert!(seen.ends_with("; it has no health check"), "{seen}");
+}
+
+/// Its health check says so at once, and then it ends.
+#[test]
+fn a_release_that_is_healthy_at_once_and_ends_while_it_is_watched_is_rolled_back() {
+    let service = format!("monitor = \"5s\"\n{HTTP_PROBE}");
+    let wishes = Wishes {
+        service: &service,
+        ..Wishes::default()
+    };
+    let mut scene = Scene::new(CUTOVER, &wishes);
+    let good = scene.push(&ImageSpec::new("good"));
+    let bad = scene.push(&ImageSpec::new("bad").env("EXIT_AFTER_MS", "3000"));
+    let ended = scene.deploy(&good).expect("succeeded");
+    assert_eq!(ended.deployment()["proof"], "healthy for 5 s");
     let ended = scene.deploy(&bad).expect("rolled_back");
     assert_eq!(ended.cause(), "container_exited");
     assert_eq!(scene.serves(), "good");

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::{Event, PinnedImage, Replica};
+use cutover_core::deployment::{Event, PinnedImage, Proof, Replica, Witness};
 use cutover_core::mask::Mask;
 use cutover_core::strategy::{Strategy, strategy};
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::causes::{journal_cause, masked};
@@ -143,10 +144,29 @@ pub(super) async fn already_runs(
     let Some(container) = release.current().filter(|_| runs) else {
         return Ok(false);
     };
+    let proof = Some(proof_of(&service, container));
     let container = container.id.clone();
-    run.forward(Step::Stage, Event::FoundUnchanged { container })
+    run.forward(Step::Stage, Event::FoundUnchanged { container, proof })
         .await?;
     Ok(true)
+}
+
+/// What was seen of a container that runs and is in order.
+fn proof_of(service: &settings::Service, container: &Container) -> Proof {
+    let checks = Checks::new(service, None, container).for_one_that_runs();
+    let seen = checks.proof();
+    if seen.by == Witness::Check {
+        return seen;
+    }
+    let ran = container
+        .state
+        .started_at
+        .map(|began| Timestamp::now().duration_since(began));
+    let for_ms = ran.and_then(|ran| u64::try_from(ran.as_millis()).ok());
+    Proof {
+        for_ms: for_ms.unwrap_or(0),
+        ..seen
+    }
 }
 
 /// Compose creates the new container, and what runs now is remembered with everything that is needed to bring

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use cutover_core::deployment::{Condition, Replica};
+use cutover_core::deployment::{Condition, Proof, Replica};
 use cutover_core::switch::Goal;
 use jiff::Timestamp;
 
@@ -35,16 +35,18 @@ pub(super) struct Journey {
     pub(super) attempts: u32,
     /// How long the previous containers did not run, in milliseconds, once one of them was started again.
     pub(super) outage_ms: Option<u64>,
+    /// What was seen of the container that was proven last.
+    pub(super) proof: Option<Proof>,
     /// What kept the last round from the goal; told once for each reason.
     pub(super) told: String,
     doubt: Doubt,
-    proven: BTreeMap<String, Proof>,
+    proven: BTreeMap<String, Trust>,
     started: BTreeSet<String>,
 }
 
-/// What is proven of a container.
+/// Why a container is trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Proof {
+enum Trust {
     /// The life that began then.
     OfLife(Option<Timestamp>),
     /// It is in the state in which it was before, in which nothing could be proven.
@@ -59,6 +61,7 @@ impl Journey {
             model,
             attempts: 0,
             outage_ms: None,
+            proof: None,
             told: String::new(),
             doubt,
             proven: BTreeMap::new(),
@@ -79,8 +82,8 @@ impl Journey {
     /// Whether `container` was proven in the life that it lives now.
     pub(super) fn is_proven(&self, container: &Container) -> bool {
         match self.proven.get(&container.id) {
-            Some(Proof::OfLife(began)) => *began == container.state.started_at,
-            Some(Proof::AsItWas) => true,
+            Some(Trust::OfLife(began)) => *began == container.state.started_at,
+            Some(Trust::AsItWas) => true,
             None => false,
         }
     }
@@ -88,12 +91,12 @@ impl Journey {
     /// Remembers that `container` was proven in the life that began at `began`.
     pub(super) fn proved(&mut self, container: &str, began: Option<Timestamp>) {
         self.proven
-            .insert(container.to_owned(), Proof::OfLife(began));
+            .insert(container.to_owned(), Trust::OfLife(began));
     }
 
     /// Remembers that `container` is in the state in which it was before.
     pub(super) fn is_as_it_was(&mut self, container: &str) {
-        self.proven.insert(container.to_owned(), Proof::AsItWas);
+        self.proven.insert(container.to_owned(), Trust::AsItWas);
     }
 
     /// Remembers that this journey started `container`.

@@ -87,7 +87,7 @@ async fn answers(
     }
     let failed = |error| docker_cause(Step::Pull, &error);
     let events = watch(driver, &container.id).await.map_err(failed)?;
-    let checks = Checks::new(service, None, container).for_rollback();
+    let checks = Checks::new(service, None, container).for_one_that_runs();
     let checks = match deadline {
         Some(deadline) => checks.within(deadline),
         None => checks,

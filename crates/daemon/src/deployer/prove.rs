@@ -44,6 +44,7 @@ async fn pass_checks(run: &Run, journey: &mut Journey, container: &Container) ->
     match verified {
         Ok(began) => {
             journey.proved(&container.id, began);
+            journey.proof = Some(checks.proof());
             Ok(())
         }
         Err(failure) => {

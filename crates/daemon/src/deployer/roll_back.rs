@@ -72,7 +72,10 @@ pub(super) async fn end_rolled_back(run: &mut Run, journey: &Journey, why: &str)
         .map(|old| old.condition)
         .find(|condition| !condition.is_good());
     let condition = Some(worst.unwrap_or(Condition::Healthy));
-    run.record.anyway(Event::RolledBack { condition }).await;
+    let proof = journey.proof.filter(|_| worst.is_none());
+    run.record
+        .anyway(Event::RolledBack { condition, proof })
+        .await;
 }
 
 /// The first tries failed: say what runs, and whether the trying goes on.

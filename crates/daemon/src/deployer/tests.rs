@@ -134,7 +134,7 @@ pub(crate) fn until_switched() -> Vec<Event> {
 
 /// The commit point.
 pub(crate) fn committed() -> Vec<Event> {
-    vec![Event::Committed]
+    vec![Event::Committed { proof: None }]
 }
 
 #[tokio::test]

@@ -147,7 +147,8 @@ async fn prove(run: &mut Run, trial: &mut Trial, events: ContainerEvents) -> Res
 
 /// The commit point.
 pub(super) async fn commit(run: &mut Run, trial: Trial) -> Result<Committed, Ended> {
-    match run.forward(Step::Verify, Event::Committed).await {
+    let proof = Some(trial.checks.proof());
+    match run.forward(Step::Verify, Event::Committed { proof }).await {
         Ok(()) => Ok(Committed {
             model: trial.model,
             born: trial.born,

@@ -171,6 +171,7 @@ fn as_running(container: &Container) -> cutover_api::service::Running {
         name: container.name.clone(),
         image: container.image_ref.clone(),
         condition: container.condition().as_str().to_owned(),
+        restarts: u64::try_from(container.state.restart_count).unwrap_or(0),
         started_at: container.state.started_at.map(|at| at.to_string()),
     }
 }

@@ -38,7 +38,7 @@ use crate::settings::{Freshness, Service};
         ("Prefer" = Option<String>, Header, description = "`respond-async` to be answered as soon as the deployment is recorded"),
     ),
     responses(
-        (status = 200, description = "Succeeded, or unchanged because this very image already runs and is healthy", body = DeployAnswer),
+        (status = 200, description = "Succeeded, or unchanged because this very image already runs and is in order", body = DeployAnswer),
         (status = 202, description = "Recorded; follow the address in Location", body = DeployAnswer),
         Refusals,
     ),

@@ -7,7 +7,7 @@ use cutover_api::deployment as wire;
 use cutover_api::service as wire_service;
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{
-    Condition, Deployment, Event, Origin, PinnedImage, Replica, Request, Status, UnixMillis,
+    Condition, Deployment, Event, Origin, PinnedImage, Proof, Replica, Request, Status, UnixMillis,
 };
 use jiff::Timestamp;
 
@@ -55,6 +55,7 @@ pub(super) fn deployment(deployment: &Deployment, recorded: &[Recorded]) -> wire
             .map(|end| end.since(deployment.started_at)),
         // Where nothing ran before, nothing went out.
         outage_ms: deployment.outage_ms.filter(|_| deployment.ran_before()),
+        proof: deployment.proof.map(|proof| proof.to_string()),
         cause: cause_of(deployment).as_ref().map(cause),
         events: recorded.iter().map(event_line).collect(),
         log: failure
@@ -193,9 +194,10 @@ fn message(event: &Event) -> String {
             format!("making sure that {reference} is on the machine")
         }
         Event::ImagePinned(image) => pinned(image),
-        Event::FoundUnchanged { container } => format!(
-            "this very image already runs and is healthy in container {}; no action needed",
-            short(container)
+        Event::FoundUnchanged { container, proof } => format!(
+            "this very image already runs in container {}{}; no action needed",
+            short(container),
+            seen(*proof)
         ),
         Event::StageStarted { old } => stage_started(old),
         Event::Staged { new } => {
@@ -211,7 +213,9 @@ fn message(event: &Event) -> String {
             "the new container was started; no container of the service ran for {outage_ms} ms"
         ),
         Event::VerifyStarted { checks } => format!("watching the new container: {checks}"),
-        Event::Committed => "the new release is final; cleaning up".to_owned(),
+        Event::Committed { proof } => {
+            format!("the new release is final{}; cleaning up", seen(*proof))
+        }
         Event::Succeeded => "the new release runs and is recorded".to_owned(),
         Event::Failed(failure) => format!("{}; nothing was changed", failure.cause.detail),
         Event::RollbackStarted(failure) => format!(
@@ -237,11 +241,14 @@ fn message(event: &Event) -> String {
         }
         Event::RolledBack {
             condition: Some(condition),
+            ..
         } if !condition.is_good() => format!(
             "the previous release is in its place again, in the state it was in before: {}",
             condition.as_str()
         ),
-        Event::RolledBack { .. } => "the previous release is in its place again".to_owned(),
+        Event::RolledBack { proof, .. } => {
+            format!("the previous release is in its place again{}", seen(*proof))
+        }
         Event::RollbackFailed { cause, runs } => {
             format!("{}; what runs now: {runs}", cause.detail)
         }
@@ -249,6 +256,11 @@ fn message(event: &Event) -> String {
         Event::RecoveryStarted => "the restarted daemon took this deployment up again".to_owned(),
         Event::Warned { what } => what.clone(),
     }
+}
+
+/// What was seen, as the end of a sentence fragment.
+fn seen(proof: Option<Proof>) -> String {
+    proof.map_or_else(String::new, |proof| format!(" ({proof})"))
 }
 
 fn stage_started(old: &[Replica]) -> String {

@@ -7,13 +7,13 @@ mod replicas;
 use aws_lc_rs::digest::{SHA256, digest};
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{
-    Condition, Event, Failure, PinnedImage, Replica, Request, Status, UnixMillis, WayBack,
+    Condition, Event, Failure, PinnedImage, Proof, Replica, Request, Status, UnixMillis, WayBack,
 };
 use cutover_core::names::{DeliveryId, DeploymentId, InvalidName, ServiceName, Tag};
 
 use super::error::JournalError;
 use super::rows::{
-    CauseRow, ConditionRow, EVENT_BYTES_MAX, EventRow, FailureRow, ImageRow, ReplicaRow,
+    CauseRow, ConditionRow, EVENT_BYTES_MAX, EventRow, FailureRow, ImageRow, ProofRow, ReplicaRow,
     RequestRow, StageStartedRow, StagedRow,
 };
 
@@ -76,8 +76,9 @@ impl From<&Event> for EventRow {
                 reference: reference.clone(),
             },
             Event::ImagePinned(image) => Self::ImagePinned(image.into()),
-            Event::FoundUnchanged { container } => Self::FoundUnchanged {
+            Event::FoundUnchanged { container, proof } => Self::FoundUnchanged {
                 container: container.clone(),
+                proof: proof.map(ProofRow::from),
             },
             Event::StageStarted { old } => Self::StageStarted(StageStartedRow {
                 old: old.iter().map(ReplicaRow::from).collect(),
@@ -96,7 +97,9 @@ impl From<&Event> for EventRow {
             Event::VerifyStarted { checks } => Self::VerifyStarted {
                 checks: checks.clone(),
             },
-            Event::Committed => Self::Committed,
+            Event::Committed { proof } => Self::Committed {
+                proof: proof.map(ProofRow::from),
+            },
             Event::Succeeded => Self::Succeeded,
             Event::Failed(failure) => Self::Failed(failure.into()),
             Event::RollbackStarted(failure) => Self::RollbackStarted(failure.into()),
@@ -104,8 +107,9 @@ impl From<&Event> for EventRow {
                 outage_ms: *outage_ms,
             },
             Event::Recreated(recreated) => Self::Recreated(recreated.into()),
-            Event::RolledBack { condition } => Self::RolledBack {
+            Event::RolledBack { condition, proof } => Self::RolledBack {
                 condition: condition.map(ConditionRow::from),
+                proof: proof.map(ProofRow::from),
             },
             Event::RollbackFailed { cause, runs } => Self::RollbackFailed {
                 cause: cause.into(),
@@ -126,7 +130,10 @@ impl TryFrom<EventRow> for Event {
             EventRow::Requested(request) => Self::Requested(request.try_into()?),
             EventRow::PullStarted { reference } => Self::PullStarted { reference },
             EventRow::ImagePinned(image) => Self::ImagePinned(image.into()),
-            EventRow::FoundUnchanged { container } => Self::FoundUnchanged { container },
+            EventRow::FoundUnchanged { container, proof } => Self::FoundUnchanged {
+                container,
+                proof: proof.map(Proof::from),
+            },
             EventRow::StageStarted(StageStartedRow { old, previous }) => Self::StageStarted {
                 old: old.into_iter().chain(previous).map(Replica::from).collect(),
             },
@@ -134,14 +141,17 @@ impl TryFrom<EventRow> for Event {
             EventRow::SwitchStarted => Self::SwitchStarted,
             EventRow::Switched { outage_ms } => Self::Switched { outage_ms },
             EventRow::VerifyStarted { checks } => Self::VerifyStarted { checks },
-            EventRow::Committed => Self::Committed,
+            EventRow::Committed { proof } => Self::Committed {
+                proof: proof.map(Proof::from),
+            },
             EventRow::Succeeded => Self::Succeeded,
             EventRow::Failed(failure) => Self::Failed(failure.try_into()?),
             EventRow::RollbackStarted(failure) => Self::RollbackStarted(failure.try_into()?),
             EventRow::Restored { outage_ms } => Self::Restored { outage_ms },
             EventRow::Recreated(recreated) => Self::Recreated(recreated.into()),
-            EventRow::RolledBack { condition } => Self::RolledBack {
+            EventRow::RolledBack { condition, proof } => Self::RolledBack {
                 condition: condition.map(Condition::from),
+                proof: proof.map(Proof::from),
             },
             EventRow::RollbackFailed { cause, runs } => Self::RollbackFailed {
                 cause: cause.try_into()?,

@@ -23,6 +23,8 @@ pub(in crate::journal) enum EventRow {
     ImagePinned(ImageRow),
     FoundUnchanged {
         container: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proof: Option<ProofRow>,
     },
     StageStarted(StageStartedRow),
     Staged(StagedRow),
@@ -33,7 +35,10 @@ pub(in crate::journal) enum EventRow {
     VerifyStarted {
         checks: String,
     },
-    Committed,
+    Committed {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proof: Option<ProofRow>,
+    },
     Succeeded,
     Failed(FailureRow),
     RollbackStarted(FailureRow),
@@ -44,6 +49,8 @@ pub(in crate::journal) enum EventRow {
     RolledBack {
         #[serde(default)]
         condition: Option<ConditionRow>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proof: Option<ProofRow>,
     },
     RollbackFailed {
         cause: CauseRow,
@@ -56,6 +63,14 @@ pub(in crate::journal) enum EventRow {
     Warned {
         what: String,
     },
+}
+
+/// What was seen of a container.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::journal) struct ProofRow {
+    /// Whether a health check or a probe said so.
+    pub(in crate::journal) checked: bool,
+    pub(in crate::journal) for_ms: u64,
 }
 
 /// What was asked for.

@@ -395,7 +395,7 @@ fn write_files(dir: &TempDir, project: &str, registry: &Registry, wishes: &Wishe
          [auth.hmac.hook]\nsecret_file = {hook:?}\nservices = [\"app\"]\nrequire_freshness = false\n\
          [auth.operator.alice]\ntoken_file = {token:?}\n\
          [services.blog]\ncompose_files = [{blog:?}]\n\
-         [services.app]\ncompose_files = [{app:?}]\n{service}\n",
+         [services.app]\ncompose_files = [{app:?}]\nmonitor = \"0s\"\n{service}\n",
         socket = at("cutover.sock"),
         state = at("state"),
         compose = world().compose(ComposeVersion::Newest),

@@ -109,7 +109,10 @@ impl Drop for Bench {
 /// The settings of a service with nothing but defaults.
 pub(crate) fn service() -> Service {
     let name = ServiceName::new("app").expect("a name");
-    Service::new(name, vec![PathBuf::from("/nonexistent/compose.yaml")])
+    Service {
+        monitor: Some(Duration::ZERO),
+        ..Service::new(name, vec![PathBuf::from("/nonexistent/compose.yaml")])
+    }
 }
 
 /// Waits until `condition` holds.

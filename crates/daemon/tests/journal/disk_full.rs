@@ -134,7 +134,10 @@ async fn a_rollback_is_recorded_in_the_room_of_the_ballast() {
         Event::RollbackStarted(long_failure()),
         Event::Restored { outage_ms: 100 },
         warned(),
-        Event::RolledBack { condition: None },
+        Event::RolledBack {
+            condition: None,
+            proof: None,
+        },
     ];
     for event in &back {
         add(&journal, &mut switched, event).await.expect("recorded");
@@ -176,7 +179,10 @@ async fn a_restart_on_a_full_disk_makes_room_for_recovery() {
     for event in [
         Event::RecoveryStarted,
         Event::RollbackStarted(long_failure()),
-        Event::RolledBack { condition: None },
+        Event::RolledBack {
+            condition: None,
+            proof: None,
+        },
     ] {
         add(&journal, &mut switched, &event)
             .await

@@ -29,6 +29,7 @@ async fn lists_are_in_the_order_of_requests_whatever_the_clock_said() {
     let journal = new_journal(directory.path()).await;
     let unchanged = Event::FoundUnchanged {
         container: "c".to_owned(),
+        proof: None,
     };
     // Ids and times run backwards.
     recorded(&journal, &id(9), of("app"), &up_to_success(), 9000).await;

@@ -94,6 +94,7 @@ fn since_0_1_0() -> Vec<(Request, Vec<Event>)> {
         Event::Restored { outage_ms: 9000 },
         Event::RolledBack {
             condition: Some(Condition::Restarting),
+            proof: None,
         },
     ];
     vec![
@@ -214,6 +215,7 @@ fn staged() -> Event {
 fn found_unchanged() -> Event {
     Event::FoundUnchanged {
         container: "c0".repeat(32),
+        proof: None,
     }
 }
 
@@ -232,7 +234,7 @@ fn succeeds() -> Vec<Event> {
         Event::SwitchStarted,
         Event::Switched { outage_ms: 240 },
         verify_started(),
-        Event::Committed,
+        Event::Committed { proof: None },
         warned(),
         Event::Succeeded,
     ]
@@ -256,7 +258,10 @@ fn rolls_back() -> Vec<Event> {
             ],
         }),
         Event::Restored { outage_ms: 190 },
-        Event::RolledBack { condition: None },
+        Event::RolledBack {
+            condition: None,
+            proof: None,
+        },
     ]
 }
 

@@ -120,7 +120,11 @@ pub(crate) fn up_to_the_switch() -> Vec<Event> {
 }
 
 pub(crate) fn up_to_the_commit() -> Vec<Event> {
-    [up_to_the_switch(), vec![verify_started(), Event::Committed]].concat()
+    [
+        up_to_the_switch(),
+        vec![verify_started(), Event::Committed { proof: None }],
+    ]
+    .concat()
 }
 
 pub(crate) fn up_to_success() -> Vec<Event> {

@@ -121,7 +121,10 @@ fn rolled_back() -> Vec<Event> {
     events.extend([
         Event::RollbackStarted(failure()),
         Event::Restored { outage_ms: 200 },
-        Event::RolledBack { condition: None },
+        Event::RolledBack {
+            condition: None,
+            proof: None,
+        },
     ]);
     events
 }
@@ -195,6 +198,7 @@ fn a_rolled_back_deployment_says_everything() {
       "finished_at": "2023-11-14T22:13:21Z",
       "duration_ms": 1000,
       "outage_ms": 200,
+      "proof": null,
       "cause": {
         "code": "unhealthy",
         "detail": "the health check failed 3 times in a row",
@@ -214,7 +218,7 @@ fn a_rolled_back_deployment_says_everything() {
 #[test]
 fn a_deployment_that_succeeded_names_no_cause() {
     let mut events = until_verified();
-    events.extend([Event::Committed, Event::Succeeded]);
+    events.extend([Event::Committed { proof: None }, Event::Succeeded]);
     let view = wire(request(), events);
     assert_eq!(view.cause, None);
     assert!(!view.nothing_changed);
@@ -263,6 +267,7 @@ fn what_follows_a_failed_rollback_has_words() {
         Event::Restored { outage_ms: 9000 },
         Event::RolledBack {
             condition: Some(Condition::Restarting),
+            proof: None,
         },
     ]);
     let view = wire(request(), failed);
@@ -288,6 +293,7 @@ fn deployments_that_change_nothing_or_are_the_first_have_words() {
         until_verified().remove(0),
         Event::FoundUnchanged {
             container: "aaaaaaaaaaaaaaaaaaaa".into(),
+            proof: None,
         },
     ];
     let first = vec![

@@ -1,9 +1,11 @@
-//! The containers of a deployment: as this version records them, and as 0.1.0 did, which knew one of each side.
+//! The containers of a deployment and what was seen of them: as this version records them, and as 0.1.0 did, which knew one of each side.
 
-use cutover_core::deployment::{Condition, Origin, Recreated, Replica, RestartPolicy};
+use cutover_core::deployment::{
+    Condition, Origin, Proof, Recreated, Replica, RestartPolicy, Witness,
+};
 
 use crate::journal::rows::{
-    ConditionRow, OriginRow, RecreatedRow, ReplicaRow, RestartPolicyRow, StagedRow,
+    ConditionRow, OriginRow, ProofRow, RecreatedRow, ReplicaRow, RestartPolicyRow, StagedRow,
 };
 
 impl From<&Replica> for ReplicaRow {
@@ -116,6 +118,24 @@ impl From<StagedRow> for Vec<Replica> {
             ..Replica::default()
         });
         row.new.into_iter().map(Replica::from).chain(only).collect()
+    }
+}
+
+impl From<Proof> for ProofRow {
+    fn from(Proof { by, for_ms }: Proof) -> Self {
+        let checked = by == Witness::Check;
+        Self { checked, for_ms }
+    }
+}
+
+impl From<ProofRow> for Proof {
+    fn from(ProofRow { checked, for_ms }: ProofRow) -> Self {
+        let by = if checked {
+            Witness::Check
+        } else {
+            Witness::Nobody
+        };
+        Self { by, for_ms }
     }
 }
 

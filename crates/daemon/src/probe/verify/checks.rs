@@ -3,15 +3,23 @@
 use std::fmt;
 use std::time::Duration;
 
+use cutover_core::deployment::{Proof, Witness};
 use cutover_core::duration::format;
 use cutover_core::health::{
-    HEALTHY_DEADLINE_MIN, HealthRules, MONITOR_DEFAULT, Source, healthy_deadline_default,
+    HEALTHY_DEADLINE_MIN, HealthRules, MONITOR_DEFAULT, MONITOR_UNCHECKED_DEFAULT, Source,
+    healthy_deadline_default,
 };
 use jiff::Timestamp;
 
 use crate::docker::Container;
 use crate::probe::{self, ProbeFailure};
 use crate::settings::{HttpProbe, Service, TcpProbe};
+
+/// For a service that has no health check.
+const HEALTH_CHECK_EXAMPLE: &str = r#"add one to the service in the Compose file (or `health.http` to the configuration), for example
+healthcheck:
+  test: ["CMD", "wget", "-qO", "/dev/null", "http://127.0.0.1:8080/"]
+  interval: 5s"#;
 
 /// What a container must pass. `Display` says it for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,10 +64,11 @@ impl Checks {
         };
         let has_check = has_probe || health_check == HealthCheckUse::Counts;
         // Without any check, running for a while is all that can be asked for.
-        let monitor = match monitor {
-            None if has_check => Duration::ZERO,
-            monitor => monitor.unwrap_or(MONITOR_DEFAULT),
-        };
+        let monitor = monitor.unwrap_or(if has_check {
+            MONITOR_DEFAULT
+        } else {
+            MONITOR_UNCHECKED_DEFAULT
+        });
         let min_healthy_time = service.min_healthy_time.max(monitor);
         let deadline = service.healthy_deadline.unwrap_or_else(|| {
             container
@@ -90,22 +99,25 @@ impl Checks {
         }
     }
 
-    /// The same checks for a container that was proven before and runs again: it passes as soon as it is
-    /// healthy, and may be started again by Docker meanwhile.
+    /// The same checks for a container that was proven before and runs again: it is watched by the same rule, and may
+    /// be started again by Docker meanwhile.
     #[must_use]
     pub fn for_rollback(&self) -> Self {
-        let min_healthy_time = if self.sources().is_empty() {
-            self.rules.min_healthy_time
-        } else {
-            Duration::ZERO
-        };
         Self {
-            rules: HealthRules {
-                min_healthy_time,
-                ..self.rules
-            },
             purpose: Purpose::Restored,
             ..self.clone()
+        }
+    }
+
+    /// The same checks for a container that has run for a while: it passes as soon as it is healthy.
+    #[must_use]
+    pub fn for_one_that_runs(&self) -> Self {
+        Self {
+            rules: HealthRules {
+                min_healthy_time: Duration::ZERO,
+                ..self.rules
+            },
+            ..self.for_rollback()
         }
     }
 
@@ -119,6 +131,32 @@ impl Checks {
             },
             ..self.clone()
         }
+    }
+
+    /// What to know of a container that nothing but its running speaks for, and what to add to the Compose file.
+    #[must_use]
+    pub fn without_any(&self) -> Option<(String, String)> {
+        if !self.sources().is_empty() {
+            return None;
+        }
+        let found = format!(
+            "it has neither a health check nor a probe: a release counts as good when its container has run for {} without ending",
+            format(self.rules.min_healthy_time)
+        );
+        Some((found, HEALTH_CHECK_EXAMPLE.to_owned()))
+    }
+
+    /// What is seen of a container that passes.
+    #[must_use]
+    pub fn proof(&self) -> Proof {
+        let by = if self.sources().is_empty() {
+            Witness::Nobody
+        } else {
+            Witness::Check
+        };
+        let for_ms = self.rules.min_healthy_time.as_millis();
+        let for_ms = u64::try_from(for_ms).unwrap_or(u64::MAX);
+        Proof { by, for_ms }
     }
 
     /// The same checks for a previous container that may have been told to stop already: it must live for at
@@ -214,5 +252,47 @@ impl fmt::Display for Checks {
             write!(f, " for {}", format(min_healthy_time))?;
         }
         write!(f, " within {}", format(healthy_deadline))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use cutover_core::names::ServiceName;
+    use serde_json::json;
+
+    use super::*;
+
+    fn container(health_check: serde_json::Value) -> Container {
+        let answer = json!({"Id": "c", "Config": {"Healthcheck": health_check}});
+        let answer = serde_json::from_value(answer).expect("bollard reads it");
+        Container::from_docker(answer).expect("it has an id")
+    }
+
+    /// By default everybody is watched for a while, and nobody is called healthy whom nobody asked.
+    #[test]
+    fn a_release_is_watched_by_default_and_longer_where_nothing_can_be_asked() {
+        let name = ServiceName::new("app").expect("a name");
+        let service = Service::new(name, vec![PathBuf::from("compose.yaml")]);
+        let with = container(json!({"Test": ["CMD", "true"]}));
+        let without = container(json!(null));
+        let seen = |of: &Container, monitor| {
+            let checks = Checks::new(&service, monitor, of);
+            let back = checks.for_rollback().proof();
+            assert_eq!(back, checks.proof(), "what comes back is watched alike");
+            checks.proof().to_string()
+        };
+        assert_eq!(seen(&with, None), "healthy for 5 s");
+        assert_eq!(seen(&without, None), "ran for 10 s; it has no health check");
+        let compose = Some(Duration::from_secs(30));
+        assert_eq!(seen(&with, compose), "healthy for 30 s");
+        let checks = Checks::new(&service, None, &with);
+        assert!(checks.without_any().is_none());
+        assert_eq!(checks.for_one_that_runs().proof().to_string(), "healthy");
+        let advice = Checks::new(&service, None, &without).without_any();
+        let (found, advice) = advice.expect("a warning");
+        assert!(found.contains("has run for 10s"), "{found}");
+        assert!(advice.contains("\nhealthcheck:\n  test: "), "{advice}");
     }
 }
