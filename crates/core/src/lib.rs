@@ -5,6 +5,7 @@
 //! of a deployment, health, recovery and retention testable by the thousand.
 
 pub mod names;
+pub mod nearest;
 pub mod duration;
 pub mod cause;
 pub mod deployment;

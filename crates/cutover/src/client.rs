@@ -30,6 +30,7 @@ pub(crate) mod submission;
 pub(crate) mod submit;
 mod stream;
 pub(crate) mod follow;
+pub(crate) mod pick;
 
 use crate::client::credentials::Secret;
 use crate::client::endpoint::Endpoint;

@@ -59,15 +59,14 @@ pub(crate) fn print(text: &str) -> std::io::Result<()> {
     stdout.flush()
 }
 
-/// Prints the daemon's answer to stdout, byte by byte as it came.
+/// Prints the daemon's answer to stdout as it came, and ends the line.
 ///
 /// # Errors
 /// That stdout cannot be written.
 pub(crate) fn print_body(body: &[u8]) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(body)?;
-    if stdout.is_terminal() && !body.ends_with(b"\n") {
-        // Only for the prompt that follows; a pipe gets exactly the body.
+    if !body.ends_with(b"\n") {
         stdout.write_all(b"\n")?;
     }
     stdout.flush()

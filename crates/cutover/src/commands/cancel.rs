@@ -6,6 +6,7 @@ use cutover_api::deployment::Deployment;
 use reqwest::Method;
 
 use crate::arguments::{self, OperatorArgs};
+use crate::client::pick;
 use crate::commands::{Format, converse, operator_client};
 use crate::exit::Exit;
 use crate::render::{self, words};
@@ -13,9 +14,10 @@ use crate::render::{self, words};
 /// What `cutover cancel` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CancelArgs {
-    /// The deployment's id, as `cutover history` prints it
+    /// The beginning of its id or of its sha, or a service, for its latest one; may be left out where only one
+    /// service is configured
     #[arg(value_name = "DEPLOYMENT", value_parser = arguments::name)]
-    deployment: String,
+    deployment: Option<String>,
 
     #[command(flatten)]
     operator: OperatorArgs,
@@ -29,7 +31,7 @@ pub(crate) fn run(args: CancelArgs) -> anyhow::Result<ExitCode> {
     let client = operator_client(&args.operator)?;
     let format = Format::of(&args.operator.client);
     converse(format, async {
-        let id = &args.deployment;
+        let id = &pick::deployment(&client, args.deployment.as_deref()).await?;
         let answer = client
             .change::<Deployment>(Method::DELETE, &["v1", "deployments", id], None::<&()>)
             .await?;

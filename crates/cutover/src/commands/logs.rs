@@ -8,8 +8,8 @@ use std::time::Duration;
 use cutover_api::deployment::Deployment;
 
 use crate::arguments::{self, OperatorArgs, PatienceArgs};
-use crate::client::Client;
 use crate::client::follow::{Follower, Sight};
+use crate::client::{Client, pick};
 use crate::commands::{Format, converse, operator_client};
 use crate::exit::Exit;
 use crate::render::text::{clean, clean_lines};
@@ -18,9 +18,10 @@ use crate::render::{self, words};
 /// What `cutover logs` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LogsArgs {
-    /// The deployment's id, as `cutover history` prints it
+    /// The beginning of its id or of its sha, or a service, for its latest one; may be left out where only one
+    /// service is configured
     #[arg(value_name = "DEPLOYMENT", value_parser = arguments::name)]
-    deployment: String,
+    deployment: Option<String>,
 
     /// Print output as it comes until the deployment has ended
     #[arg(short, long)]
@@ -42,11 +43,12 @@ pub(crate) fn run(args: LogsArgs) -> anyhow::Result<ExitCode> {
     let format = Format::of(&args.operator.client);
     let give_up_after = Duration::from_secs(args.patience.give_up_after);
     converse(format, async {
+        let id = pick::deployment(&client, args.deployment.as_deref()).await?;
         let answer = client
-            .get::<Deployment>(&["v1", "deployments", &args.deployment], &[])
+            .get::<Deployment>(&["v1", "deployments", &id], &[])
             .await?;
         if args.follow && answer.value.outcome.is_none() {
-            return follow(&client, &args.deployment, give_up_after, format).await;
+            return follow(&client, &id, give_up_after, format).await;
         }
         match format {
             Format::Text => print_kept(&answer.value)?,

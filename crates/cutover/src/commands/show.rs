@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use cutover_api::deployment::Deployment;
 
 use crate::arguments::{self, OperatorArgs};
+use crate::client::pick;
 use crate::commands::{Format, converse, operator_client};
 use crate::exit::Exit;
 use crate::render::time::Clock;
@@ -13,9 +14,10 @@ use crate::render::{self, Audience, deployment};
 /// What `cutover show` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShowArgs {
-    /// The deployment's id, as `cutover history` prints it
+    /// The beginning of its id or of its sha, or a service, for its latest one; may be left out where only one
+    /// service is configured
     #[arg(value_name = "DEPLOYMENT", value_parser = arguments::name)]
-    deployment: String,
+    deployment: Option<String>,
 
     #[command(flatten)]
     operator: OperatorArgs,
@@ -29,8 +31,9 @@ pub(crate) fn run(args: ShowArgs) -> anyhow::Result<ExitCode> {
     let client = operator_client(&args.operator)?;
     let format = Format::of(&args.operator.client);
     converse(format, async {
+        let id = pick::deployment(&client, args.deployment.as_deref()).await?;
         let answer = client
-            .get::<Deployment>(&["v1", "deployments", &args.deployment], &[])
+            .get::<Deployment>(&["v1", "deployments", &id], &[])
             .await?;
         match format {
             Format::Text => {

@@ -12,6 +12,11 @@ use crate::render::words;
 /// The end of a deployment as a block of lines.
 pub(crate) fn conclusion(deployment: &Deployment) -> String {
     let mut lines = vec![("changed", changed(deployment))];
+    if deployment.rollback_to.is_some() && deployment.outcome == Some(Outcome::Succeeded) {
+        let service = clean(&deployment.service);
+        let back = format!("a second `cutover rollback {service}` returns to what ran before");
+        lines.push(("next", back));
+    }
     if let Some(cause) = failure_of(deployment) {
         lines.push(("next", clean(&cause.hint)));
         lines.push(("code", clean(&cause.code)));

@@ -14,6 +14,7 @@ mod reaching;
 mod github;
 mod action;
 mod reading;
+mod picking;
 mod operating;
 mod terminal;
 

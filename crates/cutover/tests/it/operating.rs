@@ -34,13 +34,13 @@ fn a_rollback_is_followed_like_a_deployment() {
         )
         .on(EVENTS, [Act::Stream(vec![outcome(&end)], End::Close)])
         .on(VIEW, [Act::json(200, json(&end))]);
-    let ended = Cutover::remote(&server, &["rollback", "app", "--to", "0197-earlier"]);
+    let ended = Cutover::remote(&server, &["rollback", "app", "--to", ID]);
     let ended = ended.env("CUTOVER_TOKEN", "t0ken").run().with_code(0);
     assert!(ended.stdout.starts_with("succeeded:"), "{}", ended.stdout);
     let seen = &server.seen("POST /v1/services/app/rollback")[0];
     assert_eq!(seen.header("authorization"), Some("Bearer t0ken"));
     assert_eq!(seen.header("prefer"), Some("respond-async"));
-    assert_eq!(seen.json(), serde_json::json!({"to": "0197-earlier"}));
+    assert_eq!(seen.json(), serde_json::json!({"to": ID}));
 }
 
 #[test]

@@ -210,7 +210,7 @@ fn the_streamed_outcome_counts_where_the_view_cannot_be_read_any_more() {
     let ended = Cutover::local(&server, &["deploy", "app", SHA, "--json"])
         .run()
         .with_code(0);
-    assert_eq!(ended.stdout, json(&end));
+    assert_eq!(ended.stdout.trim_end(), json(&end));
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn a_refused_request_ends_with_1_and_says_that_nothing_was_changed() {
     let ended = Cutover::local(&server, &["deploy", "app", SHA, "--json"])
         .run()
         .with_code(1);
-    assert_eq!(ended.stdout, refused);
+    assert_eq!(ended.stdout.trim_end(), refused);
 }
 
 #[test]

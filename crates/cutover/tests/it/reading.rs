@@ -73,7 +73,7 @@ fn status_is_a_table() {
     let ended = Cutover::local(&server, &["status", "--json"])
         .run()
         .with_code(0);
-    assert_eq!(ended.stdout, json(&list));
+    assert_eq!(ended.stdout.trim_end(), json(&list));
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn show_is_a_deployment_in_full() {
     let ended = Cutover::local(&server, &["show", ID, "--json"])
         .run()
         .with_code(0);
-    assert_eq!(ended.stdout, json(&shown));
+    assert_eq!(ended.stdout.trim_end(), json(&shown));
 }
 
 #[test]

@@ -156,7 +156,7 @@ impl Page {
 pub(super) fn known_service(front: &Front, text: &str) -> Result<ServiceName, ApiError> {
     let name = ServiceName::new(text).ok();
     name.filter(|name| front.services().contains_key(name))
-        .ok_or_else(|| request::unknown_service(text))
+        .ok_or_else(|| request::unknown_service(text, front.services().keys()))
 }
 
 fn parameter(what: String) -> ApiError {

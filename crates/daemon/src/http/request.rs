@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cutover_core::admission::Asker;
 use cutover_core::deployment::WayBack;
 use cutover_core::names::{DeliveryId, InvalidName, ServiceName, Tag};
+use cutover_core::nearest::nearest;
 use serde_json::Value;
 
 use super::auth::SIGNATURE_CHALLENGE;
@@ -115,7 +116,11 @@ fn check_policy(
     services: &BTreeMap<ServiceName, Service>,
 ) -> Result<(), ApiError> {
     let Some(settings) = services.get(service) else {
-        return Err(unknown_service(service.as_str()));
+        // Only of those that the caller may deploy: it need not know of others.
+        let known = services
+            .keys()
+            .filter(|name| asking.allowed.is_none_or(|allowed| allowed.contains(*name)));
+        return Err(unknown_service(service.as_str(), known));
     };
     if asking
         .allowed
@@ -139,11 +144,16 @@ fn check_policy(
 }
 
 /// The refusal of a service that is not configured.
-pub(super) fn unknown_service(name: &str) -> ApiError {
+pub(super) fn unknown_service<'a>(
+    name: &str,
+    known: impl IntoIterator<Item = &'a ServiceName>,
+) -> ApiError {
+    let near = nearest(name, known.into_iter().map(ServiceName::as_str));
+    let near = near.map_or_else(String::new, |near| format!(" (did you mean `{near}`?)"));
     ApiError::new(
         RequestCode::UnknownService,
         format!(
-            "no service {} is configured; nothing was changed",
+            "no service {} is configured{near}; nothing was changed",
             quoted(name)
         ),
     )

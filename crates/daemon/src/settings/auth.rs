@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use cutover_core::names::ServiceName;
+use cutover_core::nearest::nearest;
 
-use super::keys;
 use super::secret::{Secret, read_secret};
 use super::surroundings::Surroundings;
 use super::table::{Table, Value};
@@ -203,7 +203,7 @@ fn read_services(value: &Value<'_>, configured: &Names) -> Option<BTreeSet<Servi
             _ => {
                 fine = false;
                 let names: Vec<&str> = configured.iter().map(String::as_str).collect();
-                let help = match keys::nearest(name, &names) {
+                let help = match nearest(name, names.iter().copied()) {
                     Some(near) => format!("did you mean \"{near}\"?"),
                     None => format!("add a section `[services.{name}]`, or leave it out"),
                 };

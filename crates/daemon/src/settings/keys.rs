@@ -2,6 +2,8 @@
 //!
 //! The lists are what the readers check against, and what `docs/configuration.md` is compared with.
 
+use cutover_core::nearest::nearest;
+
 use super::{auth, docker, health, server, service, signature};
 
 /// The sections.
@@ -45,7 +47,7 @@ pub fn known_keys() -> Vec<String> {
 
 /// What to tell about a key that does not exist in a table with these `keys`.
 pub(super) fn suggestion(unknown: &str, keys: &[&'static str]) -> String {
-    if let Some(near) = nearest(unknown, keys) {
+    if let Some(near) = nearest(unknown, keys.iter().copied()) {
         return format!("did you mean `{near}`?");
     }
     let elsewhere = TABLES
@@ -56,39 +58,6 @@ pub(super) fn suggestion(unknown: &str, keys: &[&'static str]) -> String {
         return format!("`{unknown}` belongs into `[{table}]`");
     }
     format!("known here: {}", list(keys))
-}
-
-/// The candidate that differs by the fewest edits, if these are few enough for a slip of the fingers.
-pub(super) fn nearest<'a>(text: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    candidates
-        .iter()
-        .copied()
-        .map(|candidate| (edits(text, candidate), candidate))
-        .filter(|(edits, candidate)| *edits <= candidate.len().max(3) / 3)
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-/// How many letters must be added, removed, replaced or exchanged with their neighbor.
-fn edits(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (
-        a.to_lowercase().chars().take(64).collect(),
-        b.chars().collect(),
-    );
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut least = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                least = least.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(least);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
 }
 
 /// Names as they stand in a sentence.

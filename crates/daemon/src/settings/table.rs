@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use cutover_core::nearest::nearest;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -171,7 +172,7 @@ impl<'a> Table<'a> {
             if keys.contains(&name) {
                 continue;
             }
-            self.misspelled.extend(keys::nearest(name, keys));
+            self.misspelled.extend(nearest(name, keys.iter().copied()));
             self.found.hide(value);
             let place = match self.path.as_str() {
                 "" => "at the top of the file".to_owned(),

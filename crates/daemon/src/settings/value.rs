@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cutover_core::duration;
+use cutover_core::nearest::nearest;
 use toml::de::DeValue;
 
 use super::files;
-use super::keys;
 use super::table::Value;
 
 /// The longest duration that makes sense anywhere; longer ones are slips.
@@ -83,7 +83,8 @@ impl<'a> Value<'a> {
             return Some(*choice);
         }
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-        let near = keys::nearest(text, &words).map(|word| format!("did you mean \"{word}\"?"));
+        let near =
+            nearest(text, words.iter().copied()).map(|word| format!("did you mean \"{word}\"?"));
         self.mistake(
             format!(
                 "`{}` must be \"{}\", not {}",

@@ -79,6 +79,15 @@ fn every_allowed_form_of_a_field_is_taken() {
 }
 
 #[test]
+fn a_misspelled_service_is_answered_with_the_nearest_that_the_caller_knows() {
+    let known = ["shop", "blog"].map(|name| ServiceName::new(name).expect("a name"));
+    let said = |known: &[ServiceName]| format!("{:?}", unknown_service("shpo", known));
+    let near = said(&known);
+    assert!(near.contains("(did you mean `shop`?); nothing"), "{near}");
+    assert!(!said(&known[1..]).contains("did you mean"));
+}
+
+#[test]
 fn every_other_form_of_a_field_has_its_own_code() {
     use RequestCode as C;
     let sha64 = "ab".repeat(32);
