@@ -132,7 +132,7 @@ fn conclude(samples: &[Sample], report: &mut Report) -> Result<()> {
     let mut chart = Chart::new(
         "A release that exits at once is taken back",
         &format!(
-            "milliseconds, median of {} rounds; the line spans the fastest and the slowest",
+            "milliseconds, median of {} rounds; the line spans the fastest and the slowest; monitor = 0s",
             samples.len()
         ),
     );

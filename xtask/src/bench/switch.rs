@@ -228,7 +228,7 @@ fn chart(measured: &Measured, rounds: u32) -> Result<Chart> {
     let mut chart = Chart::new(
         "Switching the release of a service",
         &format!(
-            "milliseconds, median of {rounds} rounds; the line spans the fastest and the slowest"
+            "milliseconds, median of {rounds} rounds; the line spans the fastest and the slowest; monitor = 0s"
         ),
     );
     let bars = |value: fn(&Measured, Way) -> Result<Summary>| -> Result<Vec<Bar>> {
