@@ -171,9 +171,12 @@ pub struct Deployment {
     pub finished_at: Option<Timestamp>,
     /// From the request to the end, in milliseconds.
     pub duration_ms: Option<u64>,
-    /// How long no container of the service ran, in milliseconds, by Docker's clock; after a rollback, how
-    /// long the previous container did not run.
+    /// How long the service did not answer, in milliseconds: from the old container's stop to the moment when the new
+    /// one was first seen healthy, or was started where nobody says so. After a rollback, the same of the previous one.
     pub outage_ms: Option<u64>,
+    /// Of it, how long the switch itself left no container running, by Docker's clock.
+    #[serde(default)]
+    pub switch_ms: Option<u64>,
     /// What was seen of what runs now, for a person: `healthy for 5 s`, or `ran for 10 s; it has no health check`. Of
     /// the new container, or of the previous one after a rollback that could prove it.
     #[serde(default)]

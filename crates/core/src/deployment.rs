@@ -255,6 +255,9 @@ pub struct Deployment {
     pub switch_started: bool,
     /// Whether its release was final at some time.
     pub committed: bool,
+    /// How long the switch itself left no container running, in milliseconds: `outage_ms` without the time that the new
+    /// container took to answer.
+    pub switch_ms: Option<u64>,
     /// What was seen of what runs now: of the new containers, or of the previous ones after a rollback.
     pub proof: Option<Proof>,
     /// Why the new release failed.
@@ -288,6 +291,7 @@ impl Deployment {
             outage_ms: None,
             switch_started: false,
             committed: false,
+            switch_ms: None,
             proof: None,
             failure: None,
             rollback_failure: None,
@@ -301,6 +305,14 @@ impl Deployment {
     #[must_use]
     pub fn status(&self) -> Status {
         self.status
+    }
+
+    /// The outage ends when what runs is first seen to be in order.
+    fn prove(&mut self, proof: Option<Proof>) {
+        self.proof = proof;
+        if let (Some(outage_ms), Some(proof)) = (&mut self.outage_ms, proof) {
+            *outage_ms = outage_ms.saturating_add(proof.answered_after_ms);
+        }
     }
 
     fn replace_old(&mut self, recreated: &Recreated) {
@@ -348,15 +360,17 @@ impl Deployment {
             Event::SwitchStarted => self.switch_started = true,
             Event::Committed { proof } => {
                 self.committed = true;
-                self.proof = *proof;
+                self.prove(*proof);
             }
             Event::FoundUnchanged { proof, .. } | Event::RolledBack { proof, .. } => {
-                self.proof = *proof;
+                self.prove(*proof);
             }
             // A rollback's outage began when the previous container was stopped: it contains the switch's.
-            Event::Switched { outage_ms } | Event::Restored { outage_ms } => {
+            Event::Switched { outage_ms } => {
                 self.outage_ms = Some(*outage_ms);
+                self.switch_ms = self.outage_ms;
             }
+            Event::Restored { outage_ms } => self.outage_ms = Some(*outage_ms),
             Event::Failed(failure) | Event::RollbackStarted(failure) => {
                 self.failure = Some(failure.clone());
             }

@@ -124,6 +124,7 @@ pub struct HealthWindow {
     /// The latest time heard of.
     now: Duration,
     breaks: u32,
+    first_healthy: Option<Duration>,
     verdict: Verdict,
 }
 
@@ -152,6 +153,7 @@ impl HealthWindow {
             sources: Vec::new(),
             now: Duration::ZERO,
             breaks: 0,
+            first_healthy: None,
             verdict: Verdict::Pending,
         };
         for source in sources {
@@ -204,6 +206,7 @@ impl HealthWindow {
         if was_healthy && self.healthy_since().is_none() {
             self.breaks = self.breaks.saturating_add(1);
         }
+        self.first_healthy = self.first_healthy.or(self.healthy_since());
         self.judge();
         &self.verdict
     }
@@ -230,6 +233,12 @@ impl HealthWindow {
     #[must_use]
     pub fn verdict(&self) -> &Verdict {
         &self.verdict
+    }
+
+    /// When all sources were healthy for the first time; `None` while they have not been, and where there is none.
+    #[must_use]
+    pub fn first_healthy(&self) -> Option<Duration> {
+        self.first_healthy
     }
 
     /// The time at which the verdict changes if no sample comes until then; `None` once it is final.

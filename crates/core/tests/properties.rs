@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{
-    Condition, Deployment, Event, Failure, Origin, PinnedImage, Recreated, Replica, Request,
-    RestartPolicy, Status, UnixMillis, WayBack, next_status,
+    Condition, Deployment, Event, Failure, Origin, PinnedImage, Proof, Recreated, Replica, Request,
+    RestartPolicy, Status, UnixMillis, WayBack, Witness, next_status,
 };
 use cutover_core::names::{DeploymentId, ServiceName, Tag};
 use cutover_core::recovery::{RECOVERIES_MAX, Recovery, recover};
@@ -95,13 +95,13 @@ proptest! {
         let switched = events.contains(&Event::SwitchStarted);
         prop_assert_eq!(deployment.switch_started, switched);
         prop_assert_eq!(deployment.status().is_before_switch(), !switched);
-        if deployment.status() == Status::RolledBack && events.contains(&Event::Committed { proof: None }) {
+        let committed = events.iter().any(|event| matches!(event, Event::Committed { .. }));
+        if deployment.status() == Status::RolledBack && committed {
             let failed = events.iter().any(|event| matches!(event, Event::RollbackFailed { .. }));
             prop_assert!(failed);
         }
         if deployment.status() == Status::Succeeded {
-            let committed = Event::Committed { proof: None };
-            prop_assert!(events.contains(&committed));
+            prop_assert!(committed);
         }
     }
 
@@ -333,4 +333,42 @@ fn one_of_each() -> Vec<Event> {
         Event::RecoveryStarted,
         Event::Warned { what: word() },
     ]
+}
+
+/// From the stop of the one to the first good answer of the other; the record keeps the switch's own time.
+#[test]
+fn the_outage_ends_when_what_runs_answers() {
+    let proof = Some(Proof {
+        by: Witness::Check,
+        for_ms: 5_000,
+        answered_after_ms: 2_000,
+    });
+    let outage = |events: &[Event]| {
+        let deployment = fold(events);
+        (deployment.outage_ms, deployment.switch_ms)
+    };
+    let switched = [
+        Event::Requested(request()),
+        pull_started(),
+        Event::StageStarted {
+            old: vec![replica()],
+        },
+        Event::SwitchStarted,
+        Event::Switched { outage_ms: 300 },
+        Event::VerifyStarted {
+            checks: String::new(),
+        },
+    ];
+    let end = |last: &[Event]| outage(&[&switched[..], last].concat());
+    assert_eq!(end(&[]), (Some(300), Some(300)));
+    assert_eq!(end(&[Event::Committed { proof }]), (Some(2_300), Some(300)));
+    let back = [
+        Event::RollbackStarted(failure()),
+        Event::Restored { outage_ms: 4_000 },
+        Event::RolledBack {
+            condition: None,
+            proof,
+        },
+    ];
+    assert_eq!(end(&back), (Some(6_000), Some(300)));
 }

@@ -10,6 +10,9 @@ pub struct Proof {
     pub by: Witness,
     /// For how long at least, in milliseconds.
     pub for_ms: u64,
+    /// From the container's start to the moment when it was first seen to be in order, in milliseconds; 0 where nobody
+    /// says so. Until then the service did not answer.
+    pub answered_after_ms: u64,
 }
 
 /// Who said that a container is in order.
@@ -38,7 +41,15 @@ mod tests {
 
     #[test]
     fn healthy_is_said_only_where_somebody_said_it() {
-        let words = |by, for_ms| Proof { by, for_ms }.to_string();
+        let words = |by, for_ms| {
+            let answered_after_ms = 700;
+            let proof = Proof {
+                by,
+                for_ms,
+                answered_after_ms,
+            };
+            proof.to_string()
+        };
         assert_eq!(words(Witness::Check, 0), "healthy");
         assert_eq!(words(Witness::Check, 5_000), "healthy for 5 s");
         let ran = "ran for 10 s; it has no health check";

@@ -114,6 +114,15 @@ fn all_sources_must_be_healthy_at_the_same_time() {
     check("dht", "d+1 h+2 t+3 t-12 t+13 h+23 t+23", "healthy");
 }
 
+/// Whatever comes after it: that is when the service answered again.
+#[test]
+fn the_first_moment_of_health_is_remembered() {
+    let first = |sources, script| play(sources, script).first_healthy();
+    assert_eq!(first("dh", "d+1 h-2"), None);
+    assert_eq!(first("dh", "d+1 h+3 h-4 h+5 h+20"), Some(at(3)));
+    assert_eq!(first("", "?10"), None, "nobody says so");
+}
+
 #[test]
 fn running_alone_is_watched_for_the_monitor_time() {
     check("", "?9", "pending");

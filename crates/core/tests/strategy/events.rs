@@ -68,7 +68,11 @@ pub(crate) fn any_event() -> impl Strategy<Value = Event> {
 
 fn any_proof() -> impl Strategy<Value = Option<Proof>> {
     let by = prop_oneof![Just(Witness::Check), Just(Witness::Nobody)];
-    let proof = (by, any_ms()).prop_map(|(by, for_ms)| Proof { by, for_ms });
+    let proof = (by, any_ms(), any_ms()).prop_map(|(by, for_ms, answered_after_ms)| Proof {
+        by,
+        for_ms,
+        answered_after_ms,
+    });
     proptest::option::of(proof)
 }
 

@@ -58,6 +58,7 @@ pub(crate) fn deployment(status: Status) -> Deployment {
         finished_at: ended.then(|| "2026-01-02T03:04:17.345Z".parse().expect("a moment")),
         duration_ms: ended.then_some(12_345),
         outage_ms: (ended && touched).then_some(240),
+        switch_ms: (ended && touched).then_some(180),
         proof: match outcome {
             Some(Outcome::Succeeded | Outcome::Unchanged | Outcome::RolledBack) => {
                 Some("healthy for 5 s".to_owned())

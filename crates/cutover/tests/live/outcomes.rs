@@ -195,6 +195,28 @@ fn without_any_check_the_container_must_run_for_the_monitor_time() {
     assert!(seen.ends_with("; it has no health check"), "{seen}");
 }
 
+/// It takes two seconds until it answers, new and when it is put back: whoever asks it gets no answer meanwhile.
+#[test]
+fn the_outage_lasts_until_the_service_answers() {
+    let mut scene = Scene::usual(CUTOVER);
+    let slow = |version| ImageSpec::new(version).env("START_DELAY_MS", "2000");
+    let (one, two) = (scene.push(&slow("one")), scene.push(&slow("two")));
+    let bad = scene.push(&ImageSpec::new("bad").env("EXIT_AT_ONCE", "1"));
+    drop(scene.deploy(&one).expect("succeeded"));
+    for (release, outcome) in [(&two, "succeeded"), (&bad, "rolled_back")] {
+        let prober = Prober::start(scene.address());
+        prober.wait_for_answer(PATIENCE).expect("an answer");
+        let ended = scene.deploy(release).expect(outcome);
+        let next = prober.wait_for_next_answer(PATIENCE);
+        next.expect("another answer");
+        let seen = prober.stop().expect("observations").outage();
+        let told = |field: &str| ended.deployment()[field].as_u64().unwrap_or_default();
+        let (outage, switch) = (told("outage_ms"), told("switch_ms"));
+        assert!(outage >= 2_000, "{outage} ms told, {seen:?} seen");
+        assert!(switch > 0 && switch < outage, "{switch} ms of {outage} ms");
+    }
+}
+
 /// Its health check says so at once, and then it ends.
 #[test]
 fn a_release_that_is_healthy_at_once_and_ends_while_it_is_watched_is_rolled_back() {

@@ -2,6 +2,7 @@
 //! not touched.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{Event, PinnedImage, Proof, Replica, Witness};
@@ -154,7 +155,7 @@ pub(super) async fn already_runs(
 /// What was seen of a container that runs and is in order.
 fn proof_of(service: &settings::Service, container: &Container) -> Proof {
     let checks = Checks::new(service, None, container).for_one_that_runs();
-    let seen = checks.proof();
+    let seen = checks.proof(Duration::ZERO);
     if seen.by == Witness::Check {
         return seen;
     }

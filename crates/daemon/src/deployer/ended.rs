@@ -1,6 +1,7 @@
 //! How far a deployment came: what is under trial, what is final, and how it ended if it was not committed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code};
 use cutover_core::deployment::Replica;
@@ -54,6 +55,8 @@ pub(super) struct Trial {
     pub(super) new: Replica,
     /// When the new container was started, by Docker's clock: the life that is proven.
     pub(super) born: Option<Timestamp>,
+    /// So much later it was healthy for the first time.
+    pub(super) answered_after: Duration,
 }
 
 /// A release that is final.

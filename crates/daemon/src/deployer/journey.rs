@@ -104,9 +104,14 @@ impl Journey {
         self.started.insert(container.to_owned());
     }
 
+    /// Whether this journey started `container`.
+    pub(super) fn has_started(&self, container: &str) -> bool {
+        self.started.contains(container)
+    }
+
     /// After how long `container`, which runs, cannot be about to stop any more; none if nobody told it to.
     pub(super) fn doubted_for(&self, container: &Container) -> Option<Duration> {
-        let is_doubted = self.doubt == Doubt::Stopping && !self.started.contains(&container.id);
+        let is_doubted = self.doubt == Doubt::Stopping && !self.has_started(&container.id);
         is_doubted.then(|| end_of_stop(container))
     }
 

@@ -1,5 +1,7 @@
 //! Proving a container on the way: a previous one by its own checks, not by those of the release that failed.
 
+use std::time::Duration;
+
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::mask::Mask;
 use cutover_core::switch::Goal;
@@ -42,9 +44,15 @@ async fn pass_checks(run: &Run, journey: &mut Journey, container: &Container) ->
     let docker = run.driver.docker();
     let verified = verify::verify(docker, events, &container.id, &checks, None).await;
     match verified {
-        Ok(began) => {
-            journey.proved(&container.id, began);
-            journey.proof = Some(checks.proof());
+        Ok(proven) => {
+            journey.proved(&container.id, proven.began);
+            // One that ran all the time answered all the time.
+            let answered_after = if journey.has_started(&container.id) {
+                proven.answered_after
+            } else {
+                Duration::ZERO
+            };
+            journey.proof = Some(checks.proof(answered_after));
             Ok(())
         }
         Err(failure) => {

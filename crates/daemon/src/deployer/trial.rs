@@ -1,6 +1,7 @@
 //! The trial of the new release: from the first effect on what runs, to the commit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{Deployment, Event, Replica};
@@ -55,6 +56,7 @@ pub(super) async fn switch(run: &mut Run, staged: Staged) -> Result<Started, End
         model: staged.model,
         new,
         born: None,
+        answered_after: Duration::ZERO,
     };
     match make_moves(run, &mut trial).await {
         Ok(()) => Ok(Started { trial, events }),
@@ -134,9 +136,9 @@ async fn prove(run: &mut Run, trial: &mut Trial, events: ContainerEvents) -> Res
     let deadline = trial.checks.deadline();
     let ends = Instant::now() + deadline;
     let (docker, id) = (run.driver.docker(), &trial.new.container);
-    verify::verify(docker, events, id, &trial.checks, trial.born)
-        .await
-        .map_err(|failure| verify_cause(Step::Verify, &failure))?;
+    let proven = verify::verify(docker, events, id, &trial.checks, trial.born).await;
+    let proven = proven.map_err(|failure| verify_cause(Step::Verify, &failure))?;
+    trial.answered_after = proven.answered_after;
     if let Some(staging) = trial.staging.take() {
         let left = ends.saturating_duration_since(Instant::now());
         staging.finish(left, deadline).await?;
@@ -147,7 +149,7 @@ async fn prove(run: &mut Run, trial: &mut Trial, events: ContainerEvents) -> Res
 
 /// The commit point.
 pub(super) async fn commit(run: &mut Run, trial: Trial) -> Result<Committed, Ended> {
-    let proof = Some(trial.checks.proof());
+    let proof = Some(trial.checks.proof(trial.answered_after));
     match run.forward(Step::Verify, Event::Committed { proof }).await {
         Ok(()) => Ok(Committed {
             model: trial.model,

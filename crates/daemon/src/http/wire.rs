@@ -55,6 +55,7 @@ pub(super) fn deployment(deployment: &Deployment, recorded: &[Recorded]) -> wire
             .map(|end| end.since(deployment.started_at)),
         // Where nothing ran before, nothing went out.
         outage_ms: deployment.outage_ms.filter(|_| deployment.ran_before()),
+        switch_ms: deployment.switch_ms.filter(|_| deployment.ran_before()),
         proof: deployment.proof.map(|proof| proof.to_string()),
         cause: cause_of(deployment).as_ref().map(cause),
         events: recorded.iter().map(event_line).collect(),

@@ -71,6 +71,7 @@ pub(in crate::journal) struct ProofRow {
     /// Whether a health check or a probe said so.
     pub(in crate::journal) checked: bool,
     pub(in crate::journal) for_ms: u64,
+    pub(in crate::journal) answered_after_ms: u64,
 }
 
 /// What was asked for.

@@ -47,7 +47,16 @@ const STOPPED_CODES: &[i64] = &[0, 130, 137, 143];
 /// How long after the end of a container was seen the signal that ended it may still be on its way.
 const SIGNAL_GRACE: Duration = Duration::from_millis(250);
 
-/// Proves that the container with this id may stay, and returns when the life began in which it was proven.
+/// What is known of a container that was proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proven {
+    /// When the life began in which it was, by Docker's clock.
+    pub began: Option<Timestamp>,
+    /// So much later it was healthy for the first time; zero where nobody says so.
+    pub answered_after: Duration,
+}
+
+/// Proves that the container with this id may stay.
 ///
 /// `events` must have been subscribed before the container was started, so that nothing is missed. `born` is when
 /// the life began that is to be proven, by Docker's clock, if that is known: any other life is not it. What is told
@@ -61,7 +70,7 @@ pub async fn verify(
     container: &str,
     checks: &Checks,
     born: Option<Timestamp>,
-) -> Result<Option<Timestamp>, VerifyFailure> {
+) -> Result<Proven, VerifyFailure> {
     let began = Instant::now();
     let mut watch = Watch {
         docker,
@@ -86,7 +95,7 @@ pub async fn verify(
     loop {
         let wakeup = match watch.life.as_ref().map(|life| life.window.verdict()) {
             Some(Verdict::Healthy) => match watch.confirmed().await? {
-                Confirmed::Yes => return Ok(watch.life.and_then(|life| life.started_at)),
+                Confirmed::Yes => return Ok(watch.proven()),
                 Confirmed::No => continue,
             },
             Some(Verdict::Unhealthy(why)) => return Err(watch.explained(why.clone()).await),
@@ -131,11 +140,18 @@ struct Life {
     /// By Docker's clock; tells one life from another.
     started_at: Option<Timestamp>,
     began: Instant,
+    /// For how long it had run by then; Docker's clock is this machine's.
+    ran: Duration,
     window: HealthWindow,
     probes: Probes,
 }
 
 impl Life {
+    /// From the container's start to when it was healthy for the first time.
+    fn answered_after(&self) -> Option<Duration> {
+        Some(self.ran.saturating_add(self.window.first_healthy()?))
+    }
+
     fn sample(&mut self, source: Source, sample: Sample) {
         self.window.sample(self.began.elapsed(), source, sample);
     }
@@ -222,6 +238,14 @@ impl Watch<'_> {
         Ok(Confirmed::No)
     }
 
+    fn proven(&self) -> Proven {
+        let life = self.life.as_ref();
+        Proven {
+            began: life.and_then(|life| life.started_at),
+            answered_after: life.and_then(Life::answered_after).unwrap_or_default(),
+        }
+    }
+
     /// When to look at the clock.
     fn wakeup(&self) -> Instant {
         self.life
@@ -236,12 +260,20 @@ impl Watch<'_> {
         let rules = self
             .checks
             .rules_for(container, remaining, Timestamp::now());
+        let ran = container
+            .state
+            .started_at
+            .map(|began| Timestamp::now().duration_since(began));
+        let ran = ran
+            .and_then(|ran| Duration::try_from(ran).ok())
+            .unwrap_or_default();
         let probes = Probes::start(self.docker, container, self.checks)
             .await
             .map_err(VerifyFailure::unhealthy)?;
         self.life = Some(Life {
             started_at: container.state.started_at,
             began: Instant::now(),
+            ran,
             window: HealthWindow::new(rules, self.checks.sources()),
             probes,
         });

@@ -127,7 +127,7 @@ async fn a_restored_container_that_docker_starts_again_is_proven() {
             .expect("an answer")
             .expect("there");
         assert!(now.state.running && now.state.started_at > before.state.started_at);
-        assert_eq!(proven, now.state.started_at, "{misfortune:?}");
+        assert_eq!(proven.began, now.state.started_at, "{misfortune:?}");
     }
 }
 

@@ -122,20 +122,31 @@ impl From<StagedRow> for Vec<Replica> {
 }
 
 impl From<Proof> for ProofRow {
-    fn from(Proof { by, for_ms }: Proof) -> Self {
-        let checked = by == Witness::Check;
-        Self { checked, for_ms }
+    fn from(proof: Proof) -> Self {
+        let Proof {
+            by,
+            for_ms,
+            answered_after_ms,
+        } = proof;
+        Self {
+            checked: by == Witness::Check,
+            for_ms,
+            answered_after_ms,
+        }
     }
 }
 
 impl From<ProofRow> for Proof {
-    fn from(ProofRow { checked, for_ms }: ProofRow) -> Self {
-        let by = if checked {
-            Witness::Check
-        } else {
-            Witness::Nobody
-        };
-        Self { by, for_ms }
+    fn from(row: ProofRow) -> Self {
+        Self {
+            by: if row.checked {
+                Witness::Check
+            } else {
+                Witness::Nobody
+            },
+            for_ms: row.for_ms,
+            answered_after_ms: row.answered_after_ms,
+        }
     }
 }
 

@@ -146,17 +146,20 @@ impl Checks {
         Some((found, HEALTH_CHECK_EXAMPLE.to_owned()))
     }
 
-    /// What is seen of a container that passes.
+    /// What is seen of a container that passes and was healthy for the first time so long after its start.
     #[must_use]
-    pub fn proof(&self) -> Proof {
+    pub fn proof(&self, answered_after: Duration) -> Proof {
         let by = if self.sources().is_empty() {
             Witness::Nobody
         } else {
             Witness::Check
         };
-        let for_ms = self.rules.min_healthy_time.as_millis();
-        let for_ms = u64::try_from(for_ms).unwrap_or(u64::MAX);
-        Proof { by, for_ms }
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Proof {
+            by,
+            for_ms: ms(self.rules.min_healthy_time),
+            answered_after_ms: ms(answered_after),
+        }
     }
 
     /// The same checks for a previous container that may have been told to stop already: it must live for at
@@ -279,9 +282,10 @@ mod tests {
         let without = container(json!(null));
         let seen = |of: &Container, monitor| {
             let checks = Checks::new(&service, monitor, of);
-            let back = checks.for_rollback().proof();
-            assert_eq!(back, checks.proof(), "what comes back is watched alike");
-            checks.proof().to_string()
+            let back = checks.for_rollback().proof(Duration::ZERO);
+            let seen = checks.proof(Duration::ZERO);
+            assert_eq!(back, seen, "what comes back is watched alike");
+            seen.to_string()
         };
         assert_eq!(seen(&with, None), "healthy for 5 s");
         assert_eq!(seen(&without, None), "ran for 10 s; it has no health check");
@@ -289,7 +293,8 @@ mod tests {
         assert_eq!(seen(&with, compose), "healthy for 30 s");
         let checks = Checks::new(&service, None, &with);
         assert!(checks.without_any().is_none());
-        assert_eq!(checks.for_one_that_runs().proof().to_string(), "healthy");
+        let glance = checks.for_one_that_runs().proof(Duration::ZERO);
+        assert_eq!(glance.to_string(), "healthy");
         let advice = Checks::new(&service, None, &without).without_any();
         let (found, advice) = advice.expect("a warning");
         assert!(found.contains("has run for 10s"), "{found}");
