@@ -158,6 +158,26 @@ fn a_project_that_cannot_be_read_without_its_variables_is_deployed_with_a_tag_va
     }
 }
 
+/// Unfilled, `${STACK}` would read as the name of a project `stack`, and another one may have that.
+#[test]
+fn the_project_is_the_one_that_the_filled_in_name_means() {
+    for name in ["${STACK:-web}", "${STACK}"] {
+        let (mut scene, [one, two]) = scene_of(BOTH[0]);
+        let mine = scene.project().to_owned();
+        scene.write_compose(&SERVICE.replace("{project}", name));
+        scene.write("project/.env", &format!("STACK={mine}\n"));
+        drop(scene.deploy(&one).expect("succeeded"));
+        // A daemon that has not read the project for a deployment yet.
+        scene.kill_daemon();
+        scene.start_daemon();
+        let (status, shown) = scene.get("/v1/services/app").expect("an answer");
+        assert_eq!(status, 200);
+        let container = &shown["running"]["name"];
+        assert_eq!(*container, json!(format!("{mine}-app-1")), "{shown:#}");
+        drop(scene.deploy(&two).expect("succeeded"));
+    }
+}
+
 #[test]
 fn orphans_are_left_alone_also_where_the_env_file_wants_them_removed() {
     for version in BOTH {

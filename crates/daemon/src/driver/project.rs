@@ -138,25 +138,30 @@ async fn tag_variable(compose: &Compose, service: &settings::Service) -> Result<
     Ok(tag_variable)
 }
 
-/// The name of the Compose project.
+/// The name of the Compose project, with its variables filled in: before that, `name: ${STACK}` reads as the name of
+/// another project.
 ///
 /// # Errors
 /// [`Code::InvalidCompose`] with Compose's own words.
 pub async fn name(compose: &Compose, service: &settings::Service) -> Result<String, Cause> {
-    if let Ok(file) = as_written(compose, service).await {
-        return Ok(file.name);
+    // The name does not depend on the tag, but the project may not be read without one.
+    let tag = async |variable: String| {
+        let variables = BTreeMap::from([(variable, "any".to_owned())]);
+        let project = Project { service, variables };
+        let file = config::<WrittenFile>(compose, service, &project, &[]).await?;
+        Ok(file.name)
+    };
+    if let Some(variable) = &service.tag_variable {
+        return tag(variable.clone()).await;
     }
-    // Some projects can be read only with their variables filled in; the name does not depend on the tag.
-    let tag = service
-        .tag_variable
-        .clone()
-        .map(|name| (name, "any".into()));
     let project = Project {
         service,
-        variables: tag.into_iter().collect(),
+        variables: BTreeMap::new(),
     };
-    let file: WrittenFile = config(compose, service, &project, &[]).await?;
-    Ok(file.name)
+    match config::<WrittenFile>(compose, service, &project, &[]).await {
+        Ok(file) => Ok(file.name),
+        Err(_) => tag(tag_variable(compose, service).await?).await,
+    }
 }
 
 /// The project with its variables in place. Compose leaves some of it in the forms that it was written
