@@ -10,6 +10,7 @@ use crate::docker::{Docker, credentials};
 use crate::driver::command::Compose;
 use crate::driver::project::ServiceModel;
 use crate::driver::{ComposeDriver, Driver, docker_cause};
+use crate::files;
 use crate::http::Identity;
 use crate::probe::verify::Checks;
 use crate::registry::{self, Cosign};
@@ -153,7 +154,7 @@ fn look_at_state_directory(settings: &Settings) -> Finding {
     let directory = &settings.server.state_directory;
     let subject = "state directory";
     let trial = directory.join(".check");
-    let tried = std::fs::create_dir_all(directory)
+    let tried = files::make_private(directory)
         .and_then(|()| std::fs::write(&trial, b""))
         .and_then(|()| std::fs::remove_file(&trial));
     match tried {
@@ -161,7 +162,7 @@ fn look_at_state_directory(settings: &Settings) -> Finding {
         Err(error) => Finding::mistake(
             subject,
             format!("{}: {error}", directory.display()),
-            "make it writable for the user that runs cutover, or set `server.state_directory`",
+            "make it a directory of the user that runs cutover, mode 0700, or set `server.state_directory`",
         ),
     }
 }

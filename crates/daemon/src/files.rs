@@ -1,8 +1,9 @@
-//! Replaces a file as a whole: after a crash or a power cut it is the old one or the new one, never a part.
+//! Replaces a file as a whole: after a crash or a power cut it is the old one or the new one, never a part. And makes
+//! directories that are nobody else's.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{Gid, Uid};
@@ -33,6 +34,31 @@ impl Access {
             owner: Some((file.uid(), file.gid())),
         }
     }
+}
+
+/// Makes a directory that only this process's user can reach into, unless there is one.
+///
+/// # Errors
+/// What the system said; or that the one that is there belongs to somebody else, or that others can reach into it.
+/// That is not changed, because it may be meant so.
+pub(crate) fn make_private(directory: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(directory)?;
+    let found = fs::metadata(directory)?;
+    let (mode, owner) = (found.mode() & 0o777, found.uid());
+    let user = rustix::process::geteuid().as_raw();
+    let place = directory.display();
+    if owner != user {
+        return Err(io::Error::other(format!(
+            "it belongs to the user {owner}, and cutover runs as the user {user}: whoever owns it decides what cutover believes; run `chown {user} {place}`, or name another directory"
+        )));
+    }
+    if mode & 0o077 != 0 {
+        return Err(io::Error::other(format!(
+            "others can reach into it (mode {mode:04o}): run `chmod 700 {place}`, or name another directory"
+        )));
+    }
+    Ok(())
 }
 
 /// Makes `content` the content of `path`, which may exist; it is durable when this returns.
@@ -88,6 +114,22 @@ fn write_beside(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_that_others_can_reach_into_is_refused_and_left_as_it_is() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("a/state");
+        make_private(&path).expect("made");
+        let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o777;
+        assert_eq!(mode(&path), 0o700);
+        make_private(&path).expect("it is there");
+        for loose in [0o777, 0o750, 0o701] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(loose)).expect("a mode");
+            let said = make_private(&path).expect_err("others can reach it");
+            assert!(said.to_string().contains("chmod 700"), "{said}");
+            assert_eq!(mode(&path), loose);
+        }
+    }
 
     #[test]
     fn a_file_is_replaced_with_its_mode_and_nothing_stays_beside_it() {

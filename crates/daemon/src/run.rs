@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use cutover_core::compose_version::{ComposeVersion, MINIMUM};
 use cutover_core::deployment::UnixMillis;
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::deployer::Deployer;
 use crate::docker::{Docker, DockerError};
 use crate::driver::command::Compose;
 use crate::driver::{ComposeDriver, Driver};
+use crate::files;
 use crate::http::{self, HttpError};
 use crate::journal::{Journal, JournalError, Opened, Retention};
 use crate::program::ProgramError;
@@ -76,6 +78,7 @@ impl RunError {
 /// # Errors
 /// [`RunError`] when it cannot start; nothing was changed then.
 pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    leave_no_core_dumps();
     let compose = Compose::find(&settings.docker)?;
     let version = compose.version().await?;
     match version.parse::<ComposeVersion>() {
@@ -91,7 +94,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         path: directory.clone(),
         source,
     };
-    std::fs::create_dir_all(directory).map_err(unusable)?;
+    files::make_private(directory).map_err(unusable)?;
     let (journal, opened) = Journal::open(directory).await?;
     if let Opened::Replaced { broken } = &opened {
         ask_for_an_operator(&settings, &journal, broken).await?;
@@ -142,6 +145,17 @@ async fn prune_history(journal: Journal, retention: Retention) {
             Ok(deleted) => tracing::info!(deleted, "old deployments were taken out of the history"),
             Err(error) => tracing::warn!(%error, "the history was not pruned"),
         }
+    }
+}
+
+/// A core dump would hold the secrets. Programs that are started from here leave none either.
+fn leave_no_core_dumps() {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%error, "core dumps could not be switched off");
     }
 }
 

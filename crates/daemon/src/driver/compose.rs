@@ -1,6 +1,8 @@
 //! Compose on this machine: what it said of each service, and the containers that it made.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -40,6 +42,8 @@ impl ComposeDriver {
     pub fn new(docker: Docker, compose: Compose, state_directory: &Path) -> std::io::Result<Self> {
         let staging_directory = state_directory.join("staging");
         std::fs::create_dir_all(&staging_directory)?;
+        // Whatever the umask said, now or in an earlier version.
+        std::fs::set_permissions(&staging_directory, Permissions::from_mode(0o700))?;
         Ok(Self {
             docker,
             compose,

@@ -103,7 +103,7 @@ impl StagingSocket {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        // The directory is the state directory: only root can reach into it.
+        // Only this process's user can reach into the directory.
         let listener = UnixListener::bind(path)?;
         let (sender, arrivals) = mpsc::channel(4);
         let shared = Arc::new(Shared {
@@ -149,6 +149,11 @@ async fn accept(listener: UnixListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
         match listener.accept().await {
+            Ok((stream, _)) if !is_own(&stream) => {
+                tracing::warn!(
+                    "another user's process connected to the staging socket; it was turned away"
+                );
+            }
             Ok((stream, _)) => {
                 connections.spawn(connection(stream, Arc::clone(&shared)));
             }
@@ -159,6 +164,12 @@ async fn accept(listener: UnixListener, shared: Arc<Shared>) {
         }
         while connections.try_join_next().is_some() {}
     }
+}
+
+/// Whether Compose can be at the other end, which runs as the user of this process.
+fn is_own(stream: &UnixStream) -> bool {
+    let user = rustix::process::geteuid().as_raw();
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == user)
 }
 
 async fn connection(stream: UnixStream, shared: Arc<Shared>) {

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path};
 
 use rustix::fs::OFlags;
@@ -19,6 +19,12 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     } else {
         Err(io::Error::other("it is not a regular file"))
     }
+}
+
+/// Who owns an open file that decides what runs here, if that is neither root nor the user of this process.
+pub(super) fn foreign_owner(file: &File) -> Option<u32> {
+    let owner = file.metadata().ok()?.uid();
+    (owner != 0 && owner != rustix::process::geteuid().as_raw()).then_some(owner)
 }
 
 /// Whether an absolute path may be meant as one, also if nothing is there: it leads through a directory of

@@ -115,6 +115,18 @@ fn check_permissions(
             ));
         }
     };
+    if let Some(owner) = files::foreign_owner(file) {
+        return Err(Unusable::new(
+            format!(
+                "`{}` belongs to the user {owner}, who can change the secret",
+                path.display()
+            ),
+            format!(
+                "replace the secret, and run `chown root {}`",
+                path.display()
+            ),
+        ));
+    }
     if mode & forbidden == 0 {
         return Ok(());
     }

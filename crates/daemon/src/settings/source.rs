@@ -45,6 +45,12 @@ pub(super) fn read(path: &Path) -> Result<String, Mistakes> {
             "check what it says, then run `chmod o-w` on it: it decides what runs here",
         );
     }
+    if let Some(owner) = files::foreign_owner(&file) {
+        return refused(
+            format!("this file belongs to the user {owner}, who can change it"),
+            "check what it says, then run `chown root` on it: it decides what runs here",
+        );
+    }
     let mut bytes = Vec::new();
     if let Err(error) = (&file).take(FILE_LEN_MAX + 1).read_to_end(&mut bytes) {
         return refused(

@@ -12,8 +12,8 @@ const UNIT: &str = include_str!("../../../../../dist/cutover.service");
 /// Where the unit expects the binary.
 const PROGRAM: &str = "/usr/local/bin/cutover";
 
-/// What `ProtectSystem=full` makes read-only.
-const PROTECTED: [&str; 3] = ["/usr", "/boot", "/etc"];
+/// What `ProtectSystem=full` and `ProtectHome=read-only` make read-only.
+const PROTECTED: [&str; 5] = ["/usr", "/boot", "/etc", "/home", "/root"];
 
 /// What `PrivateTmp=yes` hides.
 const HIDDEN: [&str; 2] = ["/tmp", "/var/tmp"];

@@ -198,6 +198,7 @@ fn a_rolled_back_deployment_says_everything() {
       "finished_at": "2023-11-14T22:13:21Z",
       "duration_ms": 1000,
       "outage_ms": 200,
+      "switch_ms": 240,
       "proof": null,
       "cause": {
         "code": "unhealthy",

@@ -330,6 +330,13 @@ fn the_file_itself_is_checked_before_it_is_read() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("changed");
     assert_eq!(message(), "everybody on this machine may write this file");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("changed");
+    std::os::unix::fs::chown(&path, Some(1000), None).expect("as root");
+    let said = message();
+    assert_eq!(
+        said,
+        "this file belongs to the user 1000, who can change it"
+    );
+    std::os::unix::fs::chown(&path, Some(0), None).expect("as root");
     fs::write(&path, b"# \xff\n").expect("written");
     assert_eq!(message(), "byte 2 of the file is not UTF-8");
     fs::write(&path, "#".repeat(1024 * 1024 + 1)).expect("written");

@@ -75,6 +75,17 @@ fn a_secret_that_others_can_reach_is_refused() {
     }
 }
 
+/// Whoever owns it can write what signs requests.
+#[test]
+fn a_secret_of_another_user_is_refused() {
+    let place = Place::new();
+    place.write("s", GOOD, 0o600);
+    let path = place.directory.path().join("s");
+    std::os::unix::fs::chown(&path, Some(1000), None).expect("as root");
+    let said = place.message(&with_secret("s"));
+    assert!(said.contains("belongs to the user 1000"), "{said}");
+}
+
 #[test]
 fn a_credential_of_systemd_may_show_permissions_of_the_group() {
     let place = Place::new();
