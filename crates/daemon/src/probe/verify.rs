@@ -15,6 +15,7 @@ use cutover_core::health::{HealthWindow, Sample, Source, Unhealthy, Verdict};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use self::life::Life;
 use self::probes::Probes;
 use crate::docker::container::HealthState;
 use crate::docker::events::{Change, ContainerEvent};
@@ -22,6 +23,7 @@ use crate::docker::{Container, ContainerEvents, Docker};
 
 mod checks;
 mod failure;
+mod life;
 mod probes;
 
 pub use checks::Checks;
@@ -135,28 +137,6 @@ enum Confirmed {
     No,
 }
 
-/// From one start of the container to its end.
-struct Life {
-    /// By Docker's clock; tells one life from another.
-    started_at: Option<Timestamp>,
-    began: Instant,
-    /// For how long it had run by then; Docker's clock is this machine's.
-    ran: Duration,
-    window: HealthWindow,
-    probes: Probes,
-}
-
-impl Life {
-    /// From the container's start to when it was healthy for the first time.
-    fn answered_after(&self) -> Option<Duration> {
-        Some(self.ran.saturating_add(self.window.first_healthy()?))
-    }
-
-    fn sample(&mut self, source: Source, sample: Sample) {
-        self.window.sample(self.began.elapsed(), source, sample);
-    }
-}
-
 impl Watch<'_> {
     /// The container as it is now. Waits for a Docker that is away, until the deadline.
     async fn look(&self) -> Result<Container, VerifyFailure> {
@@ -260,23 +240,11 @@ impl Watch<'_> {
         let rules = self
             .checks
             .rules_for(container, remaining, Timestamp::now());
-        let ran = container
-            .state
-            .started_at
-            .map(|began| Timestamp::now().duration_since(began));
-        let ran = ran
-            .and_then(|ran| Duration::try_from(ran).ok())
-            .unwrap_or_default();
         let probes = Probes::start(self.docker, container, self.checks)
             .await
             .map_err(VerifyFailure::unhealthy)?;
-        self.life = Some(Life {
-            started_at: container.state.started_at,
-            began: Instant::now(),
-            ran,
-            window: HealthWindow::new(rules, self.checks.sources()),
-            probes,
-        });
+        let window = HealthWindow::new(rules, self.checks.sources());
+        self.life = Some(Life::begun(container, window, probes));
         self.note_health(container).await
     }
 
