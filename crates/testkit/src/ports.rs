@@ -4,8 +4,11 @@
 //! goes out. A port from there that is free now may be somebody else's when it is needed; these are from
 //! below, and nobody in this process gets the same one twice.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::net::sockopt::set_socket_reuseaddr;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 
 /// The first of them. What is below is for fixed ports.
 const FIRST: u32 = 20_000;
@@ -24,8 +27,17 @@ static TAKEN: AtomicU32 = AtomicU32::new(0);
 pub fn free_port() -> u16 {
     (0..COUNT)
         .map(|_| candidate(std::process::id(), TAKEN.fetch_add(1, Ordering::Relaxed)))
-        .find(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
+        .find(|&port| is_free(port).is_ok())
         .expect("a free port")
+}
+
+/// Whether nobody listens on a port. It is not listened on for that: a program that another thread starts at that
+/// moment has a copy of the socket for a while, and would keep the port taken.
+fn is_free(port: u16) -> rustix::io::Result<()> {
+    let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
+    let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
 }
 
 /// The `number`th port that the process with this id tries.
@@ -37,6 +49,7 @@ fn candidate(process: u32, number: u32) -> u16 {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::net::TcpListener;
 
     use super::*;
 
@@ -53,5 +66,6 @@ mod tests {
         let ports = [free_port(), free_port(), free_port()];
         let listeners = ports.map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
         assert!(listeners.iter().all(Result::is_ok), "{listeners:?}");
+        assert!(ports.iter().all(|&port| is_free(port).is_err()), "taken");
     }
 }

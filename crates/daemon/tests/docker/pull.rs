@@ -123,7 +123,8 @@ async fn an_index_is_pinned_by_its_own_digest_and_only_for_this_platform() {
         .expect("an answer")
         .architecture;
     let foreign = if host == "arm64" { "s390x" } else { "arm64" };
-    let spec = ImageSpec::new("1");
+    // Its own: another test removes what it has pulled.
+    let spec = ImageSpec::new(&bench.name);
     let both = [spec.clone(), spec.clone().architecture(foreign)];
     let digest = registry.push_index("shop", "both", &both).expect("pushed");
     let reference = registry.reference("shop", "both");
@@ -172,7 +173,8 @@ async fn the_member_of_an_index_that_the_service_asks_for_is_pulled() {
         "arm64" => "s390x",
         _ => "arm64",
     };
-    let spec = ImageSpec::new("1");
+    // Its own: another test removes what it has pulled.
+    let spec = ImageSpec::new(&bench.name);
     let both = [spec.clone(), spec.clone().architecture(foreign)];
     registry.push_index("shop", "both", &both).expect("pushed");
     registry.push("shop", "foreign", &both[1]).expect("pushed");
@@ -199,7 +201,7 @@ async fn a_registry_with_a_login_is_pulled_from_as_docker_would() {
         let bench = Bench::new();
         let registry = Registry::start(Auth::Basic(login)).expect("a registry");
         registry
-            .push("shop", "1", &ImageSpec::new("1"))
+            .push("shop", "1", &ImageSpec::new(&bench.name))
             .expect("pushed");
         let reference = registry.reference("shop", "1");
         let directory = tempfile::tempdir().expect("a directory");

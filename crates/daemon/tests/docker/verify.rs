@@ -103,6 +103,7 @@ async fn an_exit_is_told_with_its_code_wherever_it_happens() {
     let bench = Bench::new();
     let patient = Service {
         healthy_deadline: Some(FOR_EVER),
+        monitor: Some(PATIENCE),
         ..service()
     };
     let never_unhealthy = HealthCheck {
