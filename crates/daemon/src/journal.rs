@@ -201,10 +201,15 @@ impl Journal {
         .await
     }
 
-    /// The deployment that a delivery became, if it is known.
-    pub async fn delivery(&self, id: &DeliveryId) -> Result<Option<Deployment>, JournalError> {
-        let id = id.clone();
-        self.read(move |connection| read::delivery(connection, &id))
+    /// The deployment of `service` that the delivery with this id became, which `actor` sent, if it is known.
+    pub async fn delivery(
+        &self,
+        service: &ServiceName,
+        actor: &str,
+        id: &DeliveryId,
+    ) -> Result<Option<Deployment>, JournalError> {
+        let delivery = convert::delivery_column(service, actor, id);
+        self.read(move |connection| read::delivery(connection, &delivery))
             .await
     }
 

@@ -141,7 +141,11 @@ impl Deployer {
         // Held until the request is recorded, so that two of them cannot both find the service free.
         let mut turn = self.turn(&new.service)?.lock().await;
         if let Some(id) = &new.delivery_id
-            && let Some(known) = self.journal().delivery(id).await.map_err(journal_refused)?
+            && let Some(known) = self
+                .journal()
+                .delivery(&new.service, &new.actor, id)
+                .await
+                .map_err(journal_refused)?
         {
             return repetition(known, &new.fingerprint);
         }
@@ -182,7 +186,7 @@ impl Deployer {
         let fingerprint = new.fingerprint.clone();
         let deployment = match self.create(new, rollback_to).await? {
             Created::New(deployment) => deployment,
-            // The same delivery came in for another service at the same moment.
+            // It was looked for above, and the journal has the last word.
             Created::KnownDelivery { deployment } => return repetition(deployment, &fingerprint),
         };
         if let Some(superseded) = turn.waiting.take() {

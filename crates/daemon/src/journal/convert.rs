@@ -59,6 +59,17 @@ pub(super) fn status_from_word(word: &str) -> Result<Status, JournalError> {
         .ok_or_else(|| JournalError::corrupt(format!("unknown status `{word}`")))
 }
 
+/// A delivery as its column has it: nobody takes the id of another's, or of another service's.
+pub(super) fn delivery_column(service: &ServiceName, actor: &str, id: &DeliveryId) -> String {
+    format!("{service}\n{actor}\n{}", id.as_str())
+}
+
+/// The delivery that a request came with, if it came with one, as its column has it.
+pub(super) fn delivery_of(request: &Request) -> Option<String> {
+    let id = request.delivery_id.as_ref()?;
+    Some(delivery_column(&request.service, &request.actor, id))
+}
+
 /// What an event's columns must add up to, so that a flipped bit is noticed.
 pub(super) fn checksum(deployment: &str, seq: i64, at: UnixMillis, body: &str) -> i64 {
     let covered = format!("{deployment}\n{seq}\n{}\n{body}", at.0);

@@ -27,6 +27,7 @@ use super::write::Writer;
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
 ];
 
 /// "cuto" in ASCII, as set by the first migration.

@@ -2,10 +2,10 @@
 //! moments; a deployment is always the fold of its events, never its row.
 
 use cutover_core::deployment::{Deployment, Event, Status, UnixMillis, next_status};
-use cutover_core::names::{DeliveryId, DeploymentId, ServiceName};
+use cutover_core::names::{DeploymentId, ServiceName};
 use rusqlite::{Connection, OptionalExtension, Params};
 
-use super::convert::{checksum, from_body, status_from_word};
+use super::convert::{checksum, delivery_of, from_body, status_from_word};
 use super::error::JournalError;
 use super::{Flags, Paused, Recorded};
 
@@ -95,13 +95,13 @@ fn listed(
         .collect()
 }
 
-/// The deployment that a delivery became.
+/// The deployment that a [`delivery_column`] became.
 pub(super) fn delivery(
     connection: &Connection,
-    id: &DeliveryId,
+    delivery: &str,
 ) -> Result<Option<Deployment>, JournalError> {
     let query = "SELECT id FROM deployments WHERE delivery_id = ?1";
-    Ok(listed(connection, query, [id.as_str()])?.pop())
+    Ok(listed(connection, query, [delivery])?.pop())
 }
 
 /// Every deployment that has not ended, oldest first.
@@ -220,9 +220,9 @@ pub(super) fn verify(connection: &Connection) -> Result<(), JournalError> {
         let id = DeploymentId::new(&row.get::<_, String>(0)?)?;
         let folded =
             deployment(connection, &id)?.ok_or_else(|| damaged(&id, "it has no events"))?;
-        let delivery_id = folded.request.delivery_id.as_ref().map(DeliveryId::as_str);
+        let delivery = delivery_of(&folded.request);
         let agrees = row.get::<_, String>(1)? == folded.request.service.as_str()
-            && row.get::<_, Option<String>>(2)?.as_deref() == delivery_id
+            && row.get::<_, Option<String>>(2)? == delivery
             && row.get::<_, String>(3)? == folded.status().as_str()
             && row.get::<_, i64>(4)? == folded.started_at.0
             && row.get::<_, Option<i64>>(5)? == folded.finished_at.map(|at| at.0);

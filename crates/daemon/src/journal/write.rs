@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use cutover_core::cause::Code;
 use cutover_core::deployment::{Deployment, Event, Request, Status, UnixMillis, next_status};
-use cutover_core::names::{DeliveryId, DeploymentId, ServiceName};
+use cutover_core::names::{DeploymentId, ServiceName};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::Created;
 use super::ballast::{Ballast, Released};
-use super::convert::{checksum, to_body};
+use super::convert::{checksum, delivery_of, to_body};
 use super::error::JournalError;
 use super::lock::StateLock;
 use super::read;
@@ -119,7 +119,8 @@ impl Writer {
         at: UnixMillis,
     ) -> Result<Created, JournalError> {
         // A repetition is answered without room. There is no other writer, and the column is unique.
-        if let Some(delivery) = &request.delivery_id
+        let delivery = delivery_of(&request);
+        if let Some(delivery) = &delivery
             && let Some(deployment) = read::delivery(&self.connection, delivery)?
         {
             return Ok(Created::KnownDelivery { deployment });
@@ -132,7 +133,7 @@ impl Writer {
                 params![
                     id.as_str(),
                     request.service.as_str(),
-                    request.delivery_id.as_ref().map(DeliveryId::as_str),
+                    delivery,
                     Status::Queued.as_str(),
                     at.0
                 ],

@@ -3,7 +3,7 @@
 use cutover_testkit::images::ImageSpec;
 use serde_json::{Value, json};
 
-use crate::daemon::{Daemon, Request, SECRET, Wishes, now, signed_bytes};
+use crate::daemon::{Daemon, HOOK_SECRET, Request, SECRET, Wishes, now, signed_bytes};
 
 /// The same request, written otherwise and with another time stamp, signed anew.
 fn signed_anew(request: &Request) -> Request {
@@ -73,6 +73,19 @@ async fn a_delivery_id_belongs_to_one_request() {
     );
     assert!(answer.json()["deployment"].is_null());
     assert_eq!(daemon.containers(), before);
+}
+
+/// The action's id can be computed by anybody, who may have a key as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_keys_delivery_with_the_same_id_is_another_delivery() {
+    let (daemon, sha) = Daemon::deployed().await;
+    let request = daemon.deployment(&sha);
+    let first = daemon.ask(&request.to_bytes()).await;
+    let others = signed_bytes(HOOK_SECRET, request.body.clone());
+    let second = daemon.ask(&others.to_bytes()).await;
+    assert_eq!((first.status, second.status), (200, 200));
+    let id = |of: &crate::wire::Answer| of.json()["deployment"]["id"].clone();
+    assert_ne!(id(&first), id(&second));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -108,8 +108,10 @@ async fn after_damage(directory: &Path) -> Result<(Opened, Vec<Deployment>), Jou
     let of_service = journal.page(Some(&service("app")), None, u32::MAX).await?;
     assert_eq!(found.len(), of_service.len());
     for deployment in &found {
-        let delivery = deployment.request.delivery_id.as_ref().expect("has one");
-        assert_eq!(journal.delivery(delivery).await?.as_ref(), Some(deployment));
+        let request = &deployment.request;
+        let delivery = request.delivery_id.as_ref().expect("has one");
+        let delivery = journal.delivery(&request.service, &request.actor, delivery);
+        assert_eq!(delivery.await?.as_ref(), Some(deployment));
     }
     journal.probe_writable().await?;
     found.sort_by(|a, b| a.id.cmp(&b.id));

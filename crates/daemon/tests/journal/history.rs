@@ -125,7 +125,12 @@ async fn a_pruned_delivery_may_come_again_and_a_kept_one_may_not() {
     many(&journal, 100, KEEP_COUNT_MIN, &[failed()], 0).await;
     let now = UnixMillis(365 * DAY_MS);
     assert_eq!(journal.prune(Retention::default(), now).await, Ok(1));
-    assert_eq!(journal.delivery(&delivery("old")).await, Ok(None));
+    assert_eq!(
+        journal
+            .delivery(&request().service, &request().actor, &delivery("old"))
+            .await,
+        Ok(None)
+    );
     recorded(&journal, &id(2), with_delivery("old"), &[], now.0).await;
 }
 

@@ -117,10 +117,40 @@ async fn of_many_requests_with_one_delivery_id_one_becomes_a_deployment() {
     }
     assert_eq!((new.len(), known.len()), (1, 49));
     assert!(known.iter().all(|deployment| *deployment == new[0]));
-    let found = journal.delivery(&delivery("gh:1")).await;
+    let found = journal
+        .delivery(&request.service, &request.actor, &delivery("gh:1"))
+        .await;
     assert_holds(found, &new[0]);
-    assert_eq!(journal.delivery(&delivery("gh:2")).await, Ok(None));
+    assert_eq!(
+        journal
+            .delivery(&request.service, &request.actor, &delivery("gh:2"))
+            .await,
+        Ok(None)
+    );
     assert_eq!(journal.page(None, None, 100).await.expect("read").len(), 1);
+}
+
+/// The id of a workflow's run can be guessed: somebody with another key, or for another service, blocks nothing.
+#[tokio::test]
+async fn a_delivery_id_is_nobody_elses() {
+    let directory = state_directory();
+    let journal = new_journal(directory.path()).await;
+    let of = |service_name: &str, actor: &str| Request {
+        service: service(service_name),
+        actor: actor.to_owned(),
+        delivery_id: Some(delivery("gh:1")),
+        ..request()
+    };
+    for (number, request) in (0..).zip([of("app", "ci"), of("app", "other"), of("blog", "ci")]) {
+        let created = journal.create(&id(number), &request, UnixMillis(1)).await;
+        assert!(matches!(created, Ok(Created::New(_))), "{created:?}");
+        let delivery = delivery("gh:1");
+        let found = journal.delivery(&request.service, &request.actor, &delivery);
+        let found = found.await.expect("read").map(|found| found.id);
+        assert_eq!(found, Some(id(number)));
+    }
+    drop(journal);
+    reopened(cutover_daemon::journal::Journal::open(directory.path()).await);
 }
 
 #[tokio::test]
