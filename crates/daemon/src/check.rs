@@ -1,5 +1,8 @@
 //! Looks at the machine as a deployment would find it, and says everything that is wrong at once.
 
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
+
 use cutover_core::cause::Step;
 use cutover_core::compose_version::ComposeVersion;
 use cutover_core::names::Tag;
@@ -11,7 +14,7 @@ use crate::driver::command::Compose;
 use crate::driver::project::ServiceModel;
 use crate::driver::{ComposeDriver, Driver, docker_cause};
 use crate::files;
-use crate::http::Identity;
+use crate::http::{Identity, why_not};
 use crate::probe::verify::Checks;
 use crate::registry::{self, Cosign};
 use crate::settings::{Mistake, Mistakes, Service, Settings};
@@ -99,6 +102,7 @@ pub async fn check(settings: &Settings) -> Vec<Finding> {
     let mut findings = vec![look_at_docker(settings, &docker).await];
     findings.push(look_at_disk(&docker).await);
     findings.push(look_at_state_directory(settings));
+    findings.extend(look_at_listeners(settings));
     findings.extend(look_at_tls(settings));
     findings.extend(look_at_cosign(settings));
     let (compose, finding) = look_at_compose(settings).await;
@@ -165,6 +169,31 @@ fn look_at_state_directory(settings: &Settings) -> Finding {
             "make it a directory of the user that runs cutover, mode 0700, or set `server.state_directory`",
         ),
     }
+}
+
+/// Whether the daemon can listen where it shall. It may be running: then it is what listens there.
+fn look_at_listeners(settings: &Settings) -> Vec<Finding> {
+    let server = &settings.server;
+    let runs = UnixStream::connect(&server.socket).is_ok();
+    let look = |(subject, address): (&str, SocketAddr)| match TcpListener::bind(address) {
+        Ok(_) => Finding::fine(subject, format!("{address} is free")),
+        Err(error) if runs && error.kind() == std::io::ErrorKind::AddrInUse => {
+            Finding::fine(subject, format!("{address}, as the running daemon says"))
+        }
+        Err(error) => Finding::mistake(
+            subject,
+            format!("cannot listen on {address}: {}", why_not(address, &error)),
+            "the daemon does not start without",
+        ),
+    };
+    let listeners = [
+        ("listen", server.listen),
+        ("metrics_listen", server.metrics_listen),
+    ];
+    let wanted = listeners
+        .into_iter()
+        .filter_map(|(name, address)| Some((name, address?)));
+    wanted.map(look).collect()
 }
 
 fn look_at_tls(settings: &Settings) -> Option<Finding> {

@@ -58,6 +58,7 @@ pub use error::{ApiError, RequestCode};
 pub use limits::Limits;
 pub use listen::{Listener, OperatorSocket, Peer, SOCKET_GROUP};
 pub use serve::serve;
+pub(crate) use server::why_not;
 pub use server::{HttpError, Server};
 pub use tls::{Identity, POLL_EVERY, Reload, TlsError};
 pub use watch::{KEY_FILE, WatchKeyError, WatchTokens};

@@ -180,6 +180,33 @@ fn a_mistake_in_the_configuration_is_json_where_json_was_asked_for() {
     assert_eq!(silent.stdout, "");
 }
 
+/// Found by `check`, and not by the daemon that does not start.
+#[test]
+fn an_address_that_somebody_listens_on_is_a_mistake() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address");
+    let directory = tempfile::tempdir().expect("a directory");
+    let compose = directory.path().join("compose.yaml");
+    std::fs::write(&compose, "services: {}\n").expect("writes");
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, "s".repeat(32)).expect("writes");
+    let private = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(&secret, private).expect("a mode");
+    let configuration = file(&format!(
+        "[auth.hmac.ci]\nsecret_file = {secret:?}\nservices = [\"app\"]\n\
+         [server]\nlisten = \"{address}\"\nsocket = {:?}\nstate_directory = {:?}\n\
+         [services.app]\ncompose_files = [{compose:?}]\n",
+        directory.path().join("cutover.sock"),
+        directory.path().join("state"),
+    ));
+    let path = configuration.path().display().to_string();
+    let ended = Cutover::new(&["check", "--config", &path])
+        .run()
+        .with_code(2);
+    let found = format!("listen: cannot listen on {address}: another program listens there");
+    assert!(ended.stdout.contains(&found), "{}", ended.stdout);
+}
+
 #[test]
 fn a_daemon_that_could_never_start_ends_with_2_and_others_with_1() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -28,7 +28,7 @@ pub enum HttpError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {}", why_not(*address, source))]
     Address {
         /// Which address.
         address: SocketAddr,
@@ -174,6 +174,28 @@ impl Drop for Server {
     fn drop(&mut self) {
         // A server that nobody stops, because a test failed, must not go on by itself.
         self.stop.cancel();
+    }
+}
+
+/// Why an address cannot be listened on, and what to do about it.
+pub(crate) fn why_not(address: SocketAddr, error: &std::io::Error) -> String {
+    let port = address.port();
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => format!(
+            "another program listens there (`ss --listening --tcp --numeric --processes sport = :{port}` says which): stop it, or choose another port"
+        ),
+        std::io::ErrorKind::AddrNotAvailable => {
+            format!(
+                "this machine has no address {}: correct it, or use 0.0.0.0 for all",
+                address.ip()
+            )
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            format!(
+                "only root may listen on a port below 1024, such as {port}: choose another, or run as root"
+            )
+        }
+        _ => error.to_string(),
     }
 }
 
