@@ -336,7 +336,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<IO> {
 }
 
 /// The answer to a head that hyper never sees.
-fn raw_answer(error: ApiError) -> Bytes {
+pub(super) fn raw_answer(error: ApiError) -> Bytes {
     let problem = error.into_problem();
     let body = serde_json::to_string(&problem).unwrap_or_default();
     Bytes::from(format!(

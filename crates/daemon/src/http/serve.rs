@@ -19,12 +19,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use super::gate::{Answering, AnsweringGuard, Gate};
+use super::error::{ApiError, RequestCode};
+use super::gate::{Answering, AnsweringGuard, Gate, raw_answer};
 use super::limits::{HEAD_BYTES_MAX, HEADERS_MAX, Limits};
 use super::listen::{Accepted, Listener, Peer};
 use super::seats::{Seat, Seats};
@@ -142,9 +145,22 @@ impl Context {
             }
             Accepted::Tls(stream, peer, identity) => {
                 set_nodelay(&stream);
-                let handshake = TlsAcceptor::from(identity.config()).accept(stream);
+                let handshake = async {
+                    if speaks_plain_http(&stream).await? {
+                        return Ok(Secured::Not(stream));
+                    }
+                    let secured = TlsAcceptor::from(identity.config()).accept(stream);
+                    secured.await.map(|stream| Secured::Yes(Box::new(stream)))
+                };
                 match tokio::time::timeout(self.limits.handshake_time, handshake).await {
-                    Ok(Ok(stream)) => self.converse(stream, Peer::Network(peer), seat).await,
+                    Ok(Ok(Secured::Yes(stream))) => {
+                        self.converse(*stream, Peer::Network(peer), seat).await;
+                    }
+                    Ok(Ok(Secured::Not(stream))) => {
+                        self.metrics.handshake_failed();
+                        tracing::debug!(peer = %peer.ip(), "plain HTTP on the port for HTTPS");
+                        turn_away(stream).await;
+                    }
                     Ok(Err(error)) => {
                         self.metrics.handshake_failed();
                         tracing::debug!(peer = %peer.ip(), %error, "TLS handshake failed");
@@ -247,6 +263,31 @@ pub(super) struct BodyTime(pub(super) Duration);
 fn set_nodelay(stream: &tokio::net::TcpStream) {
     // Only speed is lost if the system refuses.
     let _ = stream.set_nodelay(true);
+}
+
+/// What came of a handshake.
+enum Secured {
+    Yes(Box<TlsStream<TcpStream>>),
+    /// The other side speaks plain HTTP.
+    Not(TcpStream),
+}
+
+/// Whether the other side begins with a method of HTTP; a handshake of TLS begins with no letter.
+async fn speaks_plain_http(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    let read = stream.peek(&mut first).await?;
+    Ok(read == 1 && first[0].is_ascii_uppercase())
+}
+
+/// Tells one who speaks plain HTTP why nothing comes of that: the silence of a failed handshake is taken for an answer
+/// that was lost, and a deployment that may be under way.
+async fn turn_away(mut stream: TcpStream) {
+    let what = "this port speaks HTTPS, and this is plain HTTP; nothing was accepted";
+    let error = ApiError::new(RequestCode::BadRequest, what);
+    let answer = raw_answer(error.with_hint("use https:// in the address"));
+    // Whether it arrives or not, the connection is over.
+    let _ = tokio::time::timeout(LINGER_TIME, stream.write_all(&answer)).await;
+    linger(stream).await;
 }
 
 /// Ends our side and reads what the peer still sends: closing with bytes unread would reset the

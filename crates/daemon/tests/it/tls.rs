@@ -88,11 +88,21 @@ async fn requests_are_answered_in_http_1_1_over_tls() {
 }
 
 #[tokio::test]
-async fn plain_http_on_the_tls_port_gets_no_http_answer() {
+async fn plain_http_on_the_tls_port_is_told_that_it_speaks_https() {
     let (secured, _certificate) = Secured::new();
     let mut raw = secured.served.connect().await;
     raw.send(REQUEST).await;
-    assert!(raw.answer().await.is_none());
+    let answer = raw.answer().await.expect("an answer");
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (400, "bad_request")
+    );
+    assert!(
+        answer.body.contains("this port speaks HTTPS"),
+        "{}",
+        answer.body
+    );
+    assert!(raw.answer().await.is_none(), "and that is all");
 }
 
 #[tokio::test]
