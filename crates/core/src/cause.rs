@@ -225,7 +225,7 @@ impl Code {
                 "look at `journalctl -u cutover` for why the daemon stopped, then deploy again"
             }
             Self::RollbackFailed => {
-                "log in to the server now: `cutover status` says what runs, docs/operations.md says how to go on"
+                "log in to the server now: `cutover status` says what runs, `cutover help operations` says how to go on"
             }
             Self::NoRollbackTarget => "fix the release and deploy again; the service does not run",
             Self::Cancelled => "no action needed",

@@ -58,6 +58,8 @@ pub(crate) enum Command {
     Init(commands::init::InitArgs),
     /// Print a completion script for a shell
     Completions(commands::completions::CompletionsArgs),
+    /// Print a document, such as operations or configuration, or the help of a command
+    Help(commands::help::HelpArgs),
     /// Print the manual page
     Man(commands::man::ManArgs),
 }

@@ -25,6 +25,7 @@ pub(crate) mod plan;
 pub(crate) mod check;
 pub(crate) mod init;
 pub(crate) mod completions;
+pub(crate) mod help;
 pub(crate) mod man;
 
 /// Runs a command to its end.
@@ -47,6 +48,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(args),
         Command::Init(args) => init::run(args),
         Command::Completions(args) => completions::run(args),
+        Command::Help(args) => help::run(args),
         Command::Man(args) => man::run(args),
     }
 }

@@ -24,6 +24,7 @@ fn help_lists_every_command_and_every_exit_code() {
         "check",
         "init",
         "completions",
+        "help",
         "man",
         "Exit codes:",
         "needs an operator",
@@ -178,6 +179,28 @@ fn a_mistake_in_the_configuration_is_json_where_json_was_asked_for() {
         .run()
         .with_code(2);
     assert_eq!(silent.stdout, "");
+}
+
+/// What a hint names is on the server.
+#[test]
+fn the_documents_are_in_the_binary() {
+    for (topic, says) in [
+        ("operations", "## Every outcome, and what to do"),
+        ("configuration", "services.NAME.monitor"),
+        ("github-actions", "merge queue"),
+        ("api", "POST /deploy"),
+        ("security", "no core dumps"),
+        ("deploy", "Usage: cutover deploy"),
+    ] {
+        let ended = Cutover::new(&["help", topic]).run().with_code(0);
+        assert!(ended.stdout.contains(says), "{topic}: {says}");
+    }
+    let ended = Cutover::new(&["help", "nothing"]).run().with_code(2);
+    assert!(
+        ended.stderr.contains("topics are operations"),
+        "{}",
+        ended.stderr
+    );
 }
 
 /// Found by `check`, and not by the daemon that does not start.

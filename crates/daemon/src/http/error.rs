@@ -67,7 +67,7 @@ request_codes! {
         "use the key that lists this service under `services`, or an operator token";
     /// No such resource, or not one that this caller may know of.
     NotFound = "not_found", NOT_FOUND,
-        "docs/api.md lists every resource";
+        "GET /openapi.json lists every resource";
     /// No such service is configured.
     UnknownService = "unknown_service", NOT_FOUND,
         "use a name under `[services]` of the server's configuration; `cutover status` lists them";
@@ -100,7 +100,7 @@ request_codes! {
         "send Content-Length, as curl does with --data-binary";
     /// The body is larger than 1 MiB.
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE,
-        "send only the fields of docs/api.md";
+        "send only the fields that `cutover help api` and /openapi.json list";
     /// The body is not declared as JSON.
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE,
         "send `Content-Type: application/json`";
@@ -109,13 +109,13 @@ request_codes! {
         "send the body uncompressed, without Content-Encoding";
     /// The body is JSON, but not an object.
     InvalidRequest = "invalid_request", UNPROCESSABLE_ENTITY,
-        "send a JSON object with the fields of docs/api.md";
+        "send a JSON object with the fields that `cutover help api` and /openapi.json list";
     /// A required field is missing.
     MissingField = "missing_field", UNPROCESSABLE_ENTITY,
-        "add the field; docs/api.md says when each is required";
+        "add the field; `cutover help api` says when each is required";
     /// A field has another JSON type.
     InvalidType = "invalid_type", UNPROCESSABLE_ENTITY,
-        "docs/api.md gives the type of each field; leave out what has no value instead of sending null";
+        "`cutover help api` gives the type of each field; leave out what has no value instead of sending null";
     /// `image_sha` is not an allowed tag.
     InvalidImageSha = "invalid_image_sha", UNPROCESSABLE_ENTITY,
         "send the full commit sha that the image is tagged with, or set `tag_pattern` for the service";
@@ -133,7 +133,7 @@ request_codes! {
         "send `sha256:` and 64 lower-case hexadecimal digits, or leave the field out";
     /// A parameter of the address is wrong.
     InvalidParameter = "invalid_parameter", UNPROCESSABLE_ENTITY,
-        "docs/api.md lists the parameters of each resource";
+        "`cutover help api` lists the parameters of each resource";
     /// The delivery id was used for another request.
     DeliveryIdReused = "delivery_id_reused", UNPROCESSABLE_ENTITY,
         "use a new delivery id for each request that is not a repetition";

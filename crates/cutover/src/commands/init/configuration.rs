@@ -17,7 +17,7 @@ pub(super) fn text(
 ) -> Result<String, Failure> {
     let mut text = format!(
         "# cutover for the Compose project in {}.\n\
-         # Every key is explained in docs/configuration.md. `cutover check` reports every mistake at once.\n\n",
+         # `cutover help configuration` explains every key. `cutover check` reports every mistake at once.\n\n",
         project.directory.display()
     );
     text.push_str(&server(tls)?);

@@ -15,7 +15,7 @@ const SERVICE: &str = "app";
 const IMAGE: &str = "ghcr.io/acme/app";
 
 /// Before it, another thing to do is added to the list.
-const MANUAL: &str = "#\n# docs/github-actions.md explains";
+const MANUAL: &str = "#\n# `cutover help github-actions` explains";
 
 /// What to do with several jobs.
 const CONTEXTS: &str = "\
