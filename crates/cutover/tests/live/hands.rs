@@ -243,8 +243,9 @@ fn a_staged_container_is_not_removed_while_somebody_acts() {
     scene.call_docker("POST", &format!("/containers/{id}/stop"));
     let mut looks = 0;
     let looked = door.hold(Moment::Before, move |call| {
+        // Two until nothing has changed for a while, and then the one that decides.
         looks += u32::from(call.contains("com.docker.compose.service"));
-        looks == 2 || call.starts_with("DELETE")
+        looks == 3 || call.starts_with("DELETE")
     });
     held.pass();
     let held = looked.wait();
