@@ -105,7 +105,7 @@ fn first_half(stage: &mut Stage<'_>) -> Result<()> {
         ending: Ending::Deployment("rolled_back"),
         container: Container::SameStartedAgain,
         serves: Release::Good,
-        says: &["rolled back", "again, and that was verified"],
+        says: &["rolled back", "again (healthy for"],
     })?;
     stage.play(&Act {
         title: "a release that exits at once",
