@@ -297,7 +297,9 @@ impl Scene {
             "{:040x}",
             u64::from(self.pushed) * 0x0001_0001_0001 + u64::from(std::process::id())
         );
-        self.registry.push("shop", &sha, spec).expect("an image");
+        // No other scene has this very image: Docker may remove one that a daemon clears away while another pulls it.
+        let own = spec.clone().label("scene", &self.project);
+        self.registry.push("shop", &sha, &own).expect("an image");
         sha
     }
 
