@@ -27,6 +27,7 @@ mod tests {
         assert_eq!(near("shop-wroker"), Some("shop-worker"));
         assert_eq!(near("bolg"), Some("blog"));
         assert_eq!(near("api"), None);
+        assert_eq!(nearest("worker", ["workers", "worker"]), Some("worker"));
         assert_eq!(near(&"x".repeat(1_000_000)), None);
     }
 }

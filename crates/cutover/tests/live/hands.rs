@@ -181,11 +181,7 @@ fn a_staged_container_that_a_restart_by_hand_started_in_place_of_the_old_one_is_
     let (client, held) = staged(&door, &scene, &next);
     start_in_place_of(&scene, &old);
     held.pass();
-    let ended = Ended::of(&client.wait_with_output().expect("an end"));
-    assert_eq!(ended.outcome(), "rolled_back", "{ended:#?}");
-    assert_eq!(scene.containers().len(), 1);
-    assert_eq!(identity(&scene).0, old);
-    assert_eq!(scene.serves(), "old");
+    expect_gone_back(&scene, client, &old);
 }
 
 /// The same where the daemon is dead by then.
@@ -200,11 +196,7 @@ fn a_staged_container_that_was_started_in_place_of_the_old_one_is_gone_back_from
     held.pass();
     start_in_place_of(&scene, &old);
     scene.start_daemon();
-    let ended = Ended::of(&client.wait_with_output().expect("an end"));
-    assert_eq!(ended.outcome(), "rolled_back", "{ended:#?}");
-    assert_eq!(scene.containers().len(), 1);
-    assert_eq!(identity(&scene).0, old);
-    assert_eq!(scene.serves(), "old");
+    expect_gone_back(&scene, client, &old);
 }
 
 /// The deployment has looked, and then they come.
@@ -225,11 +217,7 @@ fn a_staged_container_that_is_started_while_it_is_being_discarded_is_gone_back_f
     let held = listed.wait();
     start_in_place_of(&scene, &old);
     held.pass();
-    let ended = Ended::of(&client.wait_with_output().expect("an end"));
-    assert_eq!(ended.outcome(), "rolled_back", "{ended:#?}");
-    assert_eq!(scene.containers().len(), 1);
-    assert_eq!(identity(&scene).0, old);
-    assert_eq!(scene.serves(), "old");
+    expect_gone_back(&scene, client, &old);
 }
 
 /// A command that stops one container and starts another is not judged in between.
@@ -252,9 +240,16 @@ fn a_staged_container_is_not_removed_while_somebody_acts() {
     assert!(held.call.starts_with("GET"), "{}", held.call);
     start_in_place_of(&scene, &old);
     held.pass();
+    expect_gone_back(&scene, client, &old);
+}
+
+/// The deployment was rolled back: the container `old` serves again, alone.
+#[track_caller]
+fn expect_gone_back(scene: &Scene, client: Child, old: &Value) {
     let ended = Ended::of(&client.wait_with_output().expect("an end"));
     assert_eq!(ended.outcome(), "rolled_back", "{ended:#?}");
-    assert_eq!(identity(&scene).0, old);
+    assert_eq!(scene.containers().len(), 1);
+    assert_eq!(identity(scene).0, *old);
     assert_eq!(scene.serves(), "old");
 }
 
