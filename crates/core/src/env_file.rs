@@ -11,6 +11,51 @@ use std::ops::Range;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
+/// Where bytes that are no UTF-8 are put in a text: 256 characters of a private use area, which nothing prints.
+const STRAY_FIRST: u32 = 0x0010_FF00;
+
+/// The content of a file as a text in which bytes that are no UTF-8, as Latin-1 has them, keep their places;
+/// [`bytes_of`] gives them back.
+///
+/// To Compose such a byte is neither a space nor part of a name, and so is the character in its place.
+#[must_use]
+pub fn text_of(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match stray_byte(c) {
+                // A character that stands for a byte, written by somebody else: it keeps its own bytes.
+                Some(_) => text.extend(c.encode_utf8(&mut [0; 4]).bytes().map(in_place_of)),
+                None => text.push(c),
+            }
+        }
+        text.extend(chunk.invalid().iter().copied().map(in_place_of));
+    }
+    text
+}
+
+/// The bytes that [`text_of`] made this text of.
+#[must_use]
+pub fn bytes_of(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    for c in text.chars() {
+        match stray_byte(c) {
+            Some(stray) => bytes.push(stray),
+            None => bytes.extend(c.encode_utf8(&mut [0; 4]).bytes()),
+        }
+    }
+    bytes
+}
+
+fn in_place_of(byte: u8) -> char {
+    char::from_u32(STRAY_FIRST + u32::from(byte)).unwrap_or(char::REPLACEMENT_CHARACTER)
+}
+
+fn stray_byte(c: char) -> Option<u8> {
+    let byte = u8::try_from(u32::from(c).checked_sub(STRAY_FIRST)?).ok()?;
+    (!byte.is_ascii()).then_some(byte)
+}
+
 /// The text with `name` set to `value`.
 ///
 /// Changes the last assignment, the one that counts, and adds a line at the end where there is none. A

@@ -11,9 +11,11 @@ use serde::Serialize;
 
 use crate::docker::{Docker, credentials};
 use crate::driver::command::Compose;
+use crate::driver::env_file;
 use crate::driver::project::ServiceModel;
 use crate::driver::{ComposeDriver, Driver, docker_cause};
 use crate::files;
+use crate::files::outside::Way;
 use crate::http::{Identity, why_not};
 use crate::probe::verify::Checks;
 use crate::registry::{self, Cosign};
@@ -363,17 +365,23 @@ async fn look_at_credentials(
 }
 
 fn look_at_env_file(subject: &str, service: &Service, model: &ServiceModel) -> Finding {
-    let path = crate::driver::env_file::env_file(service, model);
-    let directory = path.parent().unwrap_or(&path);
-    match rustix::fs::access(directory, rustix::fs::Access::WRITE_OK) {
-        Ok(()) => Finding::fine(
+    let variable = &model.tag_variable;
+    match env_file::rehearse(service, model) {
+        Ok((path, Way::Replaced)) => Finding::fine(
             subject,
-            format!("{} keeps the tag in {}", model.tag_variable, path.display()),
+            format!("{variable} keeps the tag in {}", path.display()),
+        ),
+        Ok((path, Way::InPlace)) => Finding::fine(
+            subject,
+            format!(
+                "{variable} keeps the tag in {}, which is written in its place (it has other names or is a mount point, or its directory cannot be written): a power cut in that moment can damage it",
+                path.display()
+            ),
         ),
         Err(error) => Finding::mistake(
             subject,
-            format!("{} cannot be replaced: {error}", path.display()),
-            "make its directory writable for the user that runs cutover, so that `docker compose up` by hand keeps the release",
+            error.to_string(),
+            "let the user that runs cutover read and write it, so that `docker compose up` by hand keeps the release",
         ),
     }
 }

@@ -1,12 +1,18 @@
 //! Replaces a file as a whole: after a crash or a power cut it is the old one or the new one, never a part. And makes
 //! directories that are nobody else's.
+//!
+//! [`outside`] reads and changes files that are not cutover's own, in directories of other users.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
-use rustix::fs::{Gid, Uid};
+pub(crate) mod outside;
+mod place;
+mod replacement;
+
+use replacement::{Attributes, Replacement};
 
 /// The mode of a file until its own is set, and of one that holds secrets.
 pub(crate) const OWNER_ONLY: u32 = 0o600;
@@ -63,24 +69,14 @@ pub(crate) fn make_private(directory: &Path) -> io::Result<()> {
 
 /// Makes `content` the content of `path`, which may exist; it is durable when this returns.
 ///
-/// It is written beside, under `.NAME.cutover-PID`. A link at `path` is replaced and not followed. Two threads
-/// must not replace one path at once.
+/// A link at `path` is replaced and not followed. Two threads must not replace one path at once.
 ///
 /// # Errors
 /// What the system said; the file is as it was.
 pub(crate) fn replace(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = directory.join(format!(".{name}.cutover-{}", std::process::id()));
-    let written = write_beside(&temporary, content, access)
-        .and_then(|()| fs::rename(&temporary, path))
-        .and_then(|()| make_durable(directory));
-    if written.is_err()
-        && let Err(error) = fs::remove_file(&temporary)
-    {
-        tracing::debug!(%error, "no temporary file was left behind");
-    }
-    written
+    let directory = File::open(path.parent().unwrap_or(Path::new("/")))?.into();
+    let name = path.file_name().unwrap_or_default();
+    Replacement::begin(&directory, name, content, access, &Attributes::default())?.finish()
 }
 
 /// Makes what was created, renamed or removed in a directory durable.
@@ -91,28 +87,10 @@ pub(crate) fn make_durable(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-fn write_beside(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
-    // A file that a killed daemon left goes; a link that somebody else put there is not followed.
-    drop(fs::remove_file(path));
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(OWNER_ONLY)
-        .open(path)?;
-    file.write_all(content)?;
-    let made = file.metadata()?;
-    if let Some((user, group)) = access.owner
-        && (made.uid(), made.gid()) != (user, group)
-    {
-        let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
-        rustix::fs::fchown(&file, Some(user), Some(group))?;
-    }
-    file.set_permissions(fs::Permissions::from_mode(access.mode))?;
-    file.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

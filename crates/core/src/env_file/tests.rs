@@ -251,3 +251,19 @@ fn every_variable_comes_as_written_and_as_read() {
         ]
     );
 }
+
+#[test]
+fn bytes_that_are_no_utf8_stay_where_they_are() {
+    let private = "\u{10ffe9}".as_bytes();
+    let all: Vec<u8> = (0..=u8::MAX).collect();
+    for before in [
+        b"# caf\xe9\nTAG=1\nNAME=\xc3\xa9\xff\n",
+        all.as_slice(),
+        private,
+    ] {
+        assert_eq!(bytes_of(&text_of(before)), before);
+    }
+    let changed = set_variable(&text_of(b"# caf\xe9\nTAG=1 # \xa0\n"), "TAG", "2");
+    assert_eq!(bytes_of(&changed), b"# caf\xe9\nTAG=2 # \xa0\n");
+    assert_eq!(text_of("caf\u{e9}".as_bytes()), "caf\u{e9}");
+}

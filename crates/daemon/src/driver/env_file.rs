@@ -1,19 +1,14 @@
 //! Writes the committed tag into the project's env file, so that `docker compose up -d` by hand keeps
 //! the release.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
-use cutover_core::env_file::{set_variable, variable};
+use cutover_core::env_file::{bytes_of, set_variable, text_of, variable};
 use cutover_core::names::Tag;
 
 use super::project::ServiceModel;
-use crate::files::{self, Access, OWNER_ONLY};
+use crate::files::outside::{self, Way};
 use crate::settings;
-
-/// Two services of one project may be committed in the same moment, and share the file.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// The env file could not be changed; it is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -27,9 +22,8 @@ pub struct EnvFileError {
 
 /// Sets the service's tag variable to `tag` in the env file that Compose reads last.
 ///
-/// One line is changed or added; the file is replaced atomically and keeps its mode and owner. A new one
-/// belongs to whom its directory belongs to, who could not read it otherwise. Nothing is written if the
-/// variable has this value already.
+/// One line is changed or added, every other byte stays, and so does what belongs to the file ([`outside`]).
+/// Nothing is written if the variable has this value already.
 ///
 /// # Errors
 /// [`EnvFileError`]; the file is as it was.
@@ -38,7 +32,6 @@ pub fn remember_tag(
     model: &ServiceModel,
     tag: &Tag,
 ) -> Result<(), EnvFileError> {
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let path = env_file(service, model);
     replace(&path, |text| {
         (variable(text, &model.tag_variable).as_deref() != Some(tag.as_str()))
@@ -57,7 +50,6 @@ pub fn take_tag_back(
     taken_back: &Tag,
     tag: &Tag,
 ) -> Result<(), EnvFileError> {
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let path = env_file(service, model);
     replace(&path, |text| {
         (variable(text, &model.tag_variable).as_deref() == Some(taken_back.as_str()))
@@ -69,30 +61,30 @@ pub fn take_tag_back(
 /// Which file that is: the configured env file that sets the variable, the last of them, or `.env`.
 pub fn env_file(service: &settings::Service, model: &ServiceModel) -> PathBuf {
     let sets = |path: &&PathBuf| {
-        fs::read_to_string(path).is_ok_and(|text| variable(&text, &model.tag_variable).is_some())
+        outside::text(path).is_some_and(|text| variable(&text, &model.tag_variable).is_some())
     };
     let files = &service.env_files;
     let chosen = files.iter().rev().find(sets).or(files.last()).cloned();
     chosen.unwrap_or_else(|| model.directory.join(".env"))
 }
 
+/// Does what [`remember_tag`] will do, up to the moment before the file is another; says which file and how.
+///
+/// # Errors
+/// [`EnvFileError`]; what every deployment would say after its commit.
+pub(crate) fn rehearse(
+    service: &settings::Service,
+    model: &ServiceModel,
+) -> Result<(PathBuf, Way), EnvFileError> {
+    let path = env_file(service, model);
+    match outside::rehearse(&path) {
+        Ok(way) => Ok((path, way)),
+        Err(source) => Err(EnvFileError { path, source }),
+    }
+}
+
 fn replace(path: &Path, change: impl FnOnce(&str) -> Option<String>) -> std::io::Result<()> {
-    // A symbolic link stays one: what it points to is replaced.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let (text, metadata) = match fs::read_to_string(&target) {
-        Ok(text) => (text, Some(fs::metadata(&target)?)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => (String::new(), None),
-        Err(error) => return Err(error),
-    };
-    let Some(changed) = change(&text) else {
-        return Ok(());
-    };
-    let access = match metadata {
-        Some(present) => Access::like(&present),
-        None => Access {
-            mode: OWNER_ONLY,
-            ..Access::like(&fs::metadata(target.parent().unwrap_or(Path::new("/")))?)
-        },
-    };
-    files::replace(&target, changed.as_bytes(), access)
+    outside::change(path, |bytes| {
+        change(&text_of(bytes)).map(|text| bytes_of(&text))
+    })
 }

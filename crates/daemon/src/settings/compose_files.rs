@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::files;
 use super::table::{Table, Value};
+use crate::files::outside;
 
 /// Compose's names for the file, the preferred ones first.
 const NAMES: [&str; 4] = [
@@ -125,7 +126,7 @@ pub fn find_compose_files(directory: &Path) -> Result<Vec<PathBuf>, NoComposeFil
 /// The project's `.env` file, if it names Compose files of its own.
 fn listed_in_env_file(directory: &Path) -> Option<PathBuf> {
     let path = directory.join(".env");
-    let text = std::fs::read_to_string(&path).ok()?;
+    let text = outside::text(&path)?;
     let sets_files = text.lines().any(|line| {
         let line = line.trim_start();
         let line = line.strip_prefix("export ").unwrap_or(line).trim_start();

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use super::service::Service;
+use crate::files::outside;
 
 /// Whether two services certainly are the same one of the same Compose project.
 pub(super) fn same_container(a: &Service, b: &Service) -> bool {
@@ -61,7 +62,7 @@ fn default_name(directory: &Path) -> String {
 /// Whether a Compose file may have a `name:` of its own. One that cannot be read, or is not written line by
 /// line, may.
 fn may_name(file: &Path) -> bool {
-    let Ok(text) = fs::read_to_string(file) else {
+    let Some(text) = outside::text(file) else {
         return true;
     };
     let written = |line: &str| {
@@ -74,7 +75,7 @@ fn may_name(file: &Path) -> bool {
 
 /// Whether a file with variables may set the project's name.
 fn may_set_name(file: &Path) -> bool {
-    fs::read_to_string(file).is_ok_and(|text| text.contains("COMPOSE_PROJECT_NAME"))
+    outside::text(file).is_some_and(|text| text.contains("COMPOSE_PROJECT_NAME"))
 }
 
 /// Whether Compose is given the same for both, wherever symbolic links lead to it.
