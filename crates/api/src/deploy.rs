@@ -38,6 +38,10 @@ pub struct DeployRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub no_way_back: Option<bool>,
+    /// An operator's decision to make a new container although this release runs already; ignored in a signed request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub force: Option<bool>,
 }
 
 /// The answer of `200` and `202`: the deployment, and the token that reads it later.

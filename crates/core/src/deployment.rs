@@ -29,7 +29,8 @@ use crate::names::DeploymentId;
 
 pub use proof::{Proof, Witness};
 pub use release::{
-    Condition, Failure, Origin, PinnedImage, Recreated, Replica, Request, RestartPolicy, WayBack,
+    Condition, Failure, IfUnchanged, Origin, PinnedImage, Recreated, Replica, Request,
+    RestartPolicy, WayBack,
 };
 pub use status::Status;
 

@@ -90,6 +90,7 @@ mod tests {
             fingerprint: String::new(),
             rollback_to: None,
             way_back: WayBack::Needed,
+            if_unchanged: crate::deployment::IfUnchanged::default(),
         };
         let id = DeploymentId::new("01938f3e-7c1a-7abc-8def-0123456789ab").expect("a UUID");
         let mut deployment = Deployment::requested(id, request, UnixMillis(0));

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{
-    Condition, Deployment, Event, Failure, Origin, PinnedImage, Proof, Recreated, Replica, Request,
-    RestartPolicy, Status, UnixMillis, WayBack, Witness, next_status,
+    Condition, Deployment, Event, Failure, IfUnchanged, Origin, PinnedImage, Proof, Recreated,
+    Replica, Request, RestartPolicy, Status, UnixMillis, WayBack, Witness, next_status,
 };
 use cutover_core::names::{DeploymentId, ServiceName, Tag};
 use cutover_core::recovery::{RECOVERIES_MAX, Recovery, recover};
@@ -255,6 +255,7 @@ fn request() -> Request {
         fingerprint: "f".to_owned(),
         rollback_to: None,
         way_back: WayBack::Needed,
+        if_unchanged: IfUnchanged::default(),
     }
 }
 

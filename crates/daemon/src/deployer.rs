@@ -44,6 +44,7 @@ use tokio_util::task::TaskTracker;
 
 use self::context::Run;
 use self::keep_trying::Trying;
+pub(crate) use self::observe::runs_in_order;
 use self::record::Record;
 use self::turns::{Turn, Underway};
 use self::view::Pinged;

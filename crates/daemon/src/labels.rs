@@ -14,5 +14,7 @@ pub const CONFIG_HASH: &str = "com.docker.compose.config-hash";
 pub const DEPLOYMENT: &str = "cutover.deployment";
 /// Ours: the configured service.
 pub const CONFIGURED_SERVICE: &str = "cutover.service";
+/// Ours: a hash of what the container gets that Compose's hash does not cover.
+pub const CONTENTS: &str = "cutover.contents";
 /// Ours: the deployment that created the container again, in the place of a previous one.
 pub const RECREATED_BY: &str = "cutover.recreated-by";

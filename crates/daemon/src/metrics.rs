@@ -289,6 +289,7 @@ mod tests {
             fingerprint: String::new(),
             rollback_to: None,
             way_back: cutover_core::deployment::WayBack::Needed,
+            if_unchanged: cutover_core::deployment::IfUnchanged::default(),
         };
         let id = DeploymentId::new("01938f3e-7c1a-7abc-8def-0123456789ab").expect("an id");
         Deployment::requested(id, request, UnixMillis(0))

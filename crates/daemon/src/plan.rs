@@ -1,19 +1,25 @@
 //! What a deployment would do, without doing any of it.
 
 use cutover_core::cause::{Cause, Step};
-use cutover_core::names::Tag;
+use cutover_core::deployment::PinnedImage;
+use cutover_core::image::ImageRef;
+use cutover_core::names::{DeploymentId, Tag};
 use cutover_core::strategy::{Strategy, strategy};
 use serde::Serialize;
 
+use crate::deployer::runs_in_order;
 use crate::docker::credentials;
 use crate::docker::pull::PullError;
 use crate::docker::{Container, Docker};
 use crate::driver::project::ServiceModel;
-use crate::driver::{Driver, as_replica, docker_cause, env_file};
+use crate::driver::{Driver, Present, Target, as_replica, docker_cause, env_file};
 use crate::probe::verify::Checks;
 use crate::registry;
 use crate::settings::{Service, Settings};
 use crate::way_back::{self, WayBack};
+
+/// Why a deployment would end as `unchanged`.
+const ALREADY: &str = "this release runs already: the same image, the same configuration, the same files; `cutover deploy --force` makes a new container all the same";
 
 /// What would happen.
 #[derive(Debug, Clone, Serialize)]
@@ -91,29 +97,28 @@ pub async fn plan(
     if let Err(cause) = registry::allowed_repository(&model.image, repository) {
         refused_because.push(format!("{}: {}", cause.code.as_str(), cause.detail));
     }
-    let (image_found, obstacle) = look_for_image(settings, docker, &model).await;
-    refused_because.extend(obstacle);
-    if let Some(container) = current
-        && container.image_ref == model.image
-        && container.condition().is_good()
+    let image = look_for_image(settings, docker, &model).await;
+    refused_because.extend(image.obstacle);
+    if let Some(digest) = image.digest
+        && runs_already(driver, service, &model, tag, &present, digest).await?
     {
         order = "unchanged";
-        because = vec!["this tag runs already; a deployment would only compare the image and the configuration".to_owned()];
+        because = vec![ALREADY.to_owned()];
+    }
+    if !refused_because.is_empty() {
+        // Why another way would be taken is no reason of a refusal.
+        (order, because) = ("refused", Vec::new());
     }
     let checks = current.map(|container| Checks::new(service, model.monitor, container));
     Ok(Plan {
         service: service.name.to_string(),
         project: model.project.clone(),
         image: model.image.clone(),
-        image_found,
+        image_found: image.found,
         tag_variable: model.tag_variable.clone(),
         env_file: env_file::env_file(service, &model).display().to_string(),
         running: current.map(describe),
-        strategy: if refused_because.is_empty() {
-            order
-        } else {
-            "refused"
-        },
+        strategy: order,
         because,
         verified_by: match &checks {
             Some(checks) => checks.to_string(),
@@ -168,29 +173,83 @@ fn describe(container: &Container) -> String {
     )
 }
 
-/// What is known about the image, and what would refuse it.
-async fn look_for_image(
-    settings: &Settings,
-    docker: &Docker,
+/// Whether a deployment would end as `unchanged`: this asks what the deployment asks, and changes nothing. What the
+/// journal says of the container is not asked, so that a plan can be made while the daemon runs.
+async fn runs_already(
+    driver: &Driver,
+    service: &Service,
     model: &ServiceModel,
-) -> (String, Option<String>) {
-    let Ok(reference) = model.image.parse::<cutover_core::image::ImageRef>() else {
-        let text = format!("`{}` is not an image reference", model.image);
-        return (text.clone(), Some(text));
+    tag: &Tag,
+    present: &Present,
+    digest: String,
+) -> Result<bool, Cause> {
+    let Ok(reference) = model.image.parse::<ImageRef>() else {
+        return Ok(false);
+    };
+    let pinned = format!("{}@{digest}", reference.name());
+    let image = driver.docker().image(&pinned).await;
+    let Some(image) = image.map_err(|error| docker_cause(Step::Prepare, &error))? else {
+        return Ok(false);
+    };
+    let image = PinnedImage {
+        reference: model.image.clone(),
+        digest: Some(digest),
+        id: image.id,
+    };
+    let Ok(deployment) = DeploymentId::new(&uuid::Uuid::now_v7().to_string()) else {
+        return Ok(false);
+    };
+    let target = Target {
+        service,
+        model,
+        tag,
+        deployment: &deployment,
+    };
+    runs_in_order(driver, target, present, &image).await
+}
+
+/// What is known about the image.
+struct FoundImage {
+    /// In words.
+    found: String,
+    /// The manifest that the registry has under this tag now.
+    digest: Option<String>,
+    /// What would refuse it.
+    obstacle: Option<String>,
+}
+
+impl FoundImage {
+    fn none(found: &str, obstacle: String) -> Self {
+        Self {
+            found: found.to_owned(),
+            digest: None,
+            obstacle: Some(obstacle),
+        }
+    }
+}
+
+async fn look_for_image(settings: &Settings, docker: &Docker, model: &ServiceModel) -> FoundImage {
+    let Ok(reference) = model.image.parse::<ImageRef>() else {
+        let what = format!("`{}` is not an image reference", model.image);
+        return FoundImage::none("not asked for", what);
     };
     let found =
         credentials::for_registry(&settings.docker.config_directory, reference.registry()).await;
     let credentials = match found {
         Ok(credentials) => credentials,
-        Err(error) => return ("not asked for".to_owned(), Some(error.to_string())),
+        Err(error) => return FoundImage::none("not asked for", error.to_string()),
     };
     match docker.manifest(&model.image, credentials.as_ref()).await {
-        Ok(manifest) => (format!("in the registry, {}", manifest.digest), None),
+        Ok(manifest) => FoundImage {
+            found: format!("in the registry, {}", manifest.digest),
+            digest: Some(manifest.digest),
+            obstacle: None,
+        },
         Err(error) => {
             let cause = PullError::cause(error);
-            (
-                "not to be had from the registry".to_owned(),
-                Some(format!("{}: {}", cause.code.as_str(), cause.detail)),
+            FoundImage::none(
+                "not to be had from the registry",
+                format!("{}: {}", cause.code.as_str(), cause.detail),
             )
         }
     }

@@ -24,6 +24,18 @@ pub struct Request {
     pub rollback_to: Option<DeploymentId>,
     /// Whether a way back must exist.
     pub way_back: WayBack,
+    /// What is done where the release runs already.
+    pub if_unchanged: IfUnchanged,
+}
+
+/// What a deployment does where the requested release runs already and is in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IfUnchanged {
+    /// It ends as `unchanged`.
+    #[default]
+    LeaveAlone,
+    /// An operator decided that a new container is made all the same.
+    DeployAgain,
 }
 
 /// Whether a deployment may switch although the previous release could not be brought back.

@@ -2,8 +2,8 @@
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{
-    Condition, Event, Failure, Origin, PinnedImage, Proof, Recreated, Replica, Request,
-    RestartPolicy, WayBack, Witness, next_status,
+    Condition, Event, Failure, IfUnchanged, Origin, PinnedImage, Proof, Recreated, Replica,
+    Request, RestartPolicy, WayBack, Witness, next_status,
 };
 use cutover_core::names::{DeliveryId, DeploymentId, ServiceName, Tag};
 use proptest::option;
@@ -107,9 +107,20 @@ fn any_request() -> impl Strategy<Value = Request> {
         text(),
         option::of(any::<u32>()),
         select(vec![WayBack::Needed, WayBack::Waived]),
+        select(vec![IfUnchanged::LeaveAlone, IfUnchanged::DeployAgain]),
     )
         .prop_map(
-            |(service, tag, digest, actor, delivery_id, fingerprint, rollback_to, way_back)| {
+            |(
+                service,
+                tag,
+                digest,
+                actor,
+                delivery_id,
+                fingerprint,
+                rollback_to,
+                way_back,
+                if_unchanged,
+            )| {
                 Request {
                     service: ServiceName::new(service).expect("a service"),
                     tag: Tag::new(&format!("{tag:040x}")).expect("a tag"),
@@ -123,6 +134,7 @@ fn any_request() -> impl Strategy<Value = Request> {
                         DeploymentId::new(&uuid).expect("a UUID")
                     }),
                     way_back,
+                    if_unchanged,
                 }
             },
         )

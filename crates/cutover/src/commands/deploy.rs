@@ -43,6 +43,10 @@ pub(crate) struct DeployArgs {
     #[arg(long)]
     no_way_back: bool,
 
+    /// Make a new container also if this release runs already; on the server only
+    #[arg(long)]
+    force: bool,
+
     #[command(flatten)]
     client: ClientArgs,
 
@@ -61,10 +65,8 @@ pub(crate) struct DeployArgs {
 pub(crate) fn run(args: DeployArgs) -> anyhow::Result<ExitCode> {
     let endpoint = Endpoint::from_arguments(&args.client)?;
     let secret = signing_secret(&endpoint, &args)?;
-    if args.no_way_back && matches!(endpoint, Endpoint::Network(_)) {
-        let hint = "run `cutover deploy --no-way-back` on the server itself, over its unix socket";
-        let refused = "a signed request cannot decide that there need be no way back";
-        return Err(Failure::usage(refused, hint).into());
+    if matches!(endpoint, Endpoint::Network(_)) {
+        check_is_for_network(&args)?;
     }
     let client = Client::open(endpoint, None)?;
     let format = Format::of(&args.client);
@@ -81,11 +83,31 @@ pub(crate) fn run(args: DeployArgs) -> anyhow::Result<ExitCode> {
         timestamp: None,
         image_digest: args.digest,
         no_way_back: args.no_way_back.then_some(true),
+        force: args.force.then_some(true),
     };
     let submission = Submission::deploy(request, secret);
     converse(format, async {
         attend::attend(&client, submission, give_up_after, format).await
     })
+}
+
+/// What an operator decides on the server is not decided by a signed request.
+fn check_is_for_network(args: &DeployArgs) -> Result<(), Failure> {
+    let (option, refused) = if args.no_way_back {
+        (
+            "--no-way-back",
+            "a signed request cannot decide that there need be no way back",
+        )
+    } else if args.force {
+        (
+            "--force",
+            "a signed request cannot decide that a release is deployed again",
+        )
+    } else {
+        return Ok(());
+    };
+    let hint = format!("run `cutover deploy {option}` on the server itself, over its unix socket");
+    Err(Failure::usage(refused, hint))
 }
 
 /// The secret that signs the request; the unix socket needs none.

@@ -215,6 +215,65 @@ fn orphans_are_left_alone_also_where_the_env_file_wants_them_removed() {
     }
 }
 
+/// Each is something that the container gets and that its definition does not show.
+#[test]
+fn the_same_release_is_deployed_again_when_the_content_of_a_file_it_gets_is_another() {
+    let compose = format!(
+        "{SERVICE}    secrets: [of_file, of_variable]\n    configs: [inline]\n    volumes: [\"./app.conf:/app.conf:ro\"]\n\
+         secrets:\n  of_file: {{file: ./secret}}\n  of_variable: {{environment: SHOP_TOKEN}}\nconfigs:\n  inline: {{content: \"${{COLOR}}\"}}\n"
+    );
+    let mut scene = Scene::new(
+        CUTOVER,
+        &Wishes {
+            compose: &compose,
+            ..Wishes::default()
+        },
+    );
+    scene.write("project/secret", "one");
+    scene.write("project/app.conf", "one");
+    scene.write("project/.env", "COLOR=red\nSHOP_TOKEN=first-token\n");
+    let one = scene.push(&ImageSpec::new("one"));
+    drop(scene.deploy(&one).expect("succeeded"));
+    let env = |scene: &Scene, color: &str, token: &str| {
+        scene.write(
+            "project/.env",
+            &format!("COLOR={color}\nSHOP_TOKEN={token}\nAPP_IMAGE_TAG={one}\n"),
+        );
+    };
+    type Change<'a> = (&'a str, &'a dyn Fn(&Scene));
+    let changes: [Change<'_>; 4] = [
+        ("a secret's file", &|scene| {
+            scene.write("project/new", "two");
+            let [from, to] = ["new", "secret"].map(|name| scene.project_directory().join(name));
+            std::fs::rename(from, to).expect("renamed");
+        }),
+        ("a secret from the environment", &|scene| {
+            env(scene, "red", "second-token");
+        }),
+        ("an inline config", &|scene| {
+            env(scene, "blue", "second-token");
+        }),
+        ("a mounted file", &|scene| {
+            scene.write("project/app.conf", "two");
+        }),
+    ];
+    for (what, change) in changes {
+        let before = identity(&scene);
+        drop(scene.deploy(&one).expect("unchanged"));
+        assert_eq!(identity(&scene), before, "before {what} was changed");
+        change(&scene);
+        drop(scene.deploy(&one).expect("succeeded"));
+        assert_ne!(identity(&scene), before, "{what} was changed");
+    }
+    let before = identity(&scene);
+    drop(
+        scene
+            .run(&["deploy", "app", &one, "--json", "--force"])
+            .expect("succeeded"),
+    );
+    assert_ne!(identity(&scene), before, "an operator wants a new one");
+}
+
 #[test]
 fn the_same_release_with_an_env_file_is_unchanged_until_that_file_is_changed() {
     let compose = format!("{SERVICE}    env_file: [app.env]\n");

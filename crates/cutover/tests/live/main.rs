@@ -8,6 +8,7 @@ mod secrets;
 mod fidelity;
 mod fidelity_settings;
 mod recovery;
+mod plans;
 mod power;
 mod disk;
 mod turns;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::{Condition, PinnedImage, Replica, Status};
+use cutover_core::deployment::{Condition, IfUnchanged, PinnedImage, Replica, Status};
 use cutover_core::mask;
 use cutover_core::names::DeploymentId;
 use jiff::Timestamp;
@@ -41,19 +41,37 @@ pub(super) async fn unchanged_since(driver: &Driver, old: &[Replica]) -> Result<
     Ok(())
 }
 
-/// Whether what runs is this very release, proven and in order.
+/// Whether what runs is this very release, proven and in order, and is to be left alone.
 pub(super) async fn runs_release(
     run: &Run,
     target: Target<'_>,
     present: &Present,
     image: &PinnedImage,
 ) -> Result<bool, Cause> {
-    let driver = &run.driver;
+    if run.deployment().request.if_unchanged == IfUnchanged::DeployAgain {
+        return Ok(false);
+    }
+    Ok(match present.current.first() {
+        Some(container) => {
+            is_proven(run, container).await?
+                && runs_in_order(&run.driver, target, present, image).await?
+        }
+        None => false,
+    })
+}
+
+/// Whether what runs is this very release and in order, as far as Docker, Compose and the probes say; what the record
+/// says of it is not asked. A plan and a deployment both ask this.
+pub(crate) async fn runs_in_order(
+    driver: &Driver,
+    target: Target<'_>,
+    present: &Present,
+    image: &PinnedImage,
+) -> Result<bool, Cause> {
     Ok(match present.current.first() {
         Some(container) => {
             present.parked.is_empty()
                 && container.condition().is_good()
-                && is_proven(run, container).await?
                 && driver.is_same_release(target, container, image).await?
                 && answers(driver, target.service, container, None).await?
         }

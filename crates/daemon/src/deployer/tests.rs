@@ -3,7 +3,9 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use cutover_core::deployment::{Event, PinnedImage, Replica, Request, UnixMillis, WayBack};
+use cutover_core::deployment::{
+    Event, IfUnchanged, PinnedImage, Replica, Request, UnixMillis, WayBack,
+};
 use cutover_core::names::{DeliveryId, Tag};
 use tempfile::TempDir;
 
@@ -65,6 +67,7 @@ impl Bare {
             fingerprint: "f".to_owned(),
             rollback_to: None,
             way_back: WayBack::Needed,
+            if_unchanged: IfUnchanged::default(),
         };
         let id = DeploymentId::new(&uuid::Uuid::now_v7().to_string()).expect("an id");
         let created = self.journal.create(&id, &request, UnixMillis(1000)).await;

@@ -3,7 +3,7 @@
 use cutover_core::admission::{
     self, Accepting, Admission, Asker, Refusal, Repetition, ServiceState,
 };
-use cutover_core::deployment::{Deployment, Event, Request, Status, WayBack};
+use cutover_core::deployment::{Deployment, Event, IfUnchanged, Request, Status, WayBack};
 use cutover_core::names::{DeploymentId, ServiceName};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -71,6 +71,7 @@ impl Deployer {
             actor,
             asker: Asker::Operator,
             way_back: WayBack::Needed,
+            if_unchanged: IfUnchanged::default(),
             delivery_id: None,
             fingerprint: String::new(),
         };
@@ -215,6 +216,7 @@ impl Deployer {
             fingerprint: new.fingerprint,
             rollback_to,
             way_back: new.way_back,
+            if_unchanged: new.if_unchanged,
         };
         self.journal()
             .create(&id, &request, now())

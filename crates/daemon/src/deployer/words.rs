@@ -2,7 +2,7 @@
 
 use cutover_api::event::{OutputLine, PullProgress};
 use cutover_core::admission::{Asker, Refusal};
-use cutover_core::deployment::{Deployment, WayBack};
+use cutover_core::deployment::{Deployment, IfUnchanged, WayBack};
 use cutover_core::names::{DeliveryId, DeploymentId, ServiceName, Tag};
 
 use crate::journal::JournalError;
@@ -22,6 +22,8 @@ pub struct NewDeployment {
     pub asker: Asker,
     /// Whether a way back must exist.
     pub way_back: WayBack,
+    /// What is done where the release runs already.
+    pub if_unchanged: IfUnchanged,
     /// The idempotency key.
     pub delivery_id: Option<DeliveryId>,
     /// SHA-256 of the request's meaning, in hexadecimal digits.

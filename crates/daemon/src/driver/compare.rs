@@ -1,5 +1,5 @@
-//! Whether the requested release already runs: the same reference, the same image, and a container that
-//! Compose would leave as it is.
+//! Whether the requested release already runs: the same reference, the same image, the same contents of what is
+//! mounted or written in, and a container that Compose would leave as it is.
 //!
 //! `config --hash` says most of the time what Compose would compare. Not for every service: it leaves out
 //! what is in an `env_file`, and older Compose counts in `depends_on`, which `up --no-deps` does not. So
@@ -32,6 +32,11 @@ impl ComposeDriver {
         image: &PinnedImage,
     ) -> Result<bool, Cause> {
         if container.image_ref != image.reference || container.image_id != image.id {
+            return Ok(false);
+        }
+        // A container that Compose made by hand says nothing about it.
+        let contents = container.labels.get(labels::CONTENTS);
+        if contents.is_some_and(|made_with| target.model.contents.as_ref() != Some(made_with)) {
             return Ok(false);
         }
         let hash =

@@ -3,11 +3,12 @@
 //! Compose reads its own files: we ask it for the project as JSON, once without interpolation, to learn
 //! which variable is the image's tag, and once with that variable set to the requested tag.
 
+mod contents;
 mod file;
 mod secrets;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
@@ -43,6 +44,8 @@ pub struct ServiceModel {
     /// Whether Compose writes files into the container when it creates it, which no configuration of the container
     /// shows.
     pub has_written_files: bool,
+    /// A hash of what the container gets that its definition does not show; none where that is nothing.
+    pub contents: Option<String>,
     /// Values that must not be shown: secret-looking variables and Compose secrets.
     pub secrets: Vec<String>,
 }
@@ -96,8 +99,13 @@ async fn render(
         )));
     }
     let secrets = secrets::values(service, &file, described, &variable);
+    let directory: PathBuf = project.directory().map(PathBuf::from).unwrap_or_default();
+    let default = directory.join(".env");
+    let changing = service.env_files.iter().chain([&default]);
+    let changing: Vec<&Path> = changing.map(PathBuf::as_path).collect();
     Ok(ServiceModel {
-        directory: project.directory().map(PathBuf::from).unwrap_or_default(),
+        contents: contents::hash(service, &file, described, &changing),
+        directory,
         compose_service: service.compose_service.clone(),
         tag_variable: variable,
         image,

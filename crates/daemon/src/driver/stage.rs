@@ -135,6 +135,7 @@ impl ComposeDriver {
             service: target.service.name.to_string(),
             project: model.project.clone(),
             compose_service: model.compose_service.clone(),
+            contents: model.contents.clone(),
         };
         let path = self
             .staging_directory

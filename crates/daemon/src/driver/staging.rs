@@ -421,6 +421,7 @@ mod tests {
             service: "web".into(),
             project: "shop".into(),
             compose_service: "app".into(),
+            contents: None,
         };
         let mut view = View::new(None, Vec::new());
         view.created("bbbbbbbbbbbbbbbb", "shop-app-1");

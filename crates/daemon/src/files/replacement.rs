@@ -117,7 +117,7 @@ impl Drop for Replacement<'_> {
             // It has its name.
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => {
-                tracing::warn!(%error, file = %self.temporary.display(), "a temporary file was left behind")
+                tracing::warn!(%error, file = %self.temporary.display(), "a temporary file was left behind");
             }
         }
     }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cutover_core::admission::Asker;
-use cutover_core::deployment::WayBack;
+use cutover_core::deployment::{IfUnchanged, WayBack};
 use cutover_core::names::{DeliveryId, InvalidName, ServiceName, Tag};
 use cutover_core::nearest::nearest;
 use serde_json::Value;
@@ -82,7 +82,14 @@ pub(super) fn new_deployment(
         (None, _) => return Err(missing("service")),
     };
     check_policy(&service, &tag, &asking, services)?;
-    let way_back = way_back(fields, asking.asker)?;
+    let way_back = match operators_wish(fields, "no_way_back", asking.asker)? {
+        true => WayBack::Waived,
+        false => WayBack::Needed,
+    };
+    let if_unchanged = match operators_wish(fields, "force", asking.asker)? {
+        true => IfUnchanged::DeployAgain,
+        false => IfUnchanged::LeaveAlone,
+    };
     Ok(NewDeployment {
         service,
         tag,
@@ -90,21 +97,22 @@ pub(super) fn new_deployment(
         actor: asking.actor,
         asker: asking.asker,
         way_back,
+        if_unchanged,
         delivery_id,
         fingerprint: fields.fingerprint(),
     })
 }
 
-/// Whether a way back must exist. Only an operator may do without one; of anybody else the field is ignored, like
-/// every other that a body may hold.
-fn way_back(fields: &Fields, asker: Asker) -> Result<WayBack, ApiError> {
+/// Whether an operator wants what this field names. Of anybody else it is ignored, like every other that a body may
+/// hold.
+fn operators_wish(fields: &Fields, name: &'static str, asker: Asker) -> Result<bool, ApiError> {
     if asker == Asker::Client {
-        return Ok(WayBack::Needed);
+        return Ok(false);
     }
-    match fields.get("no_way_back") {
-        None | Some(Value::Bool(false)) => Ok(WayBack::Needed),
-        Some(Value::Bool(true)) => Ok(WayBack::Waived),
-        Some(other) => Err(wrong_type("no_way_back", "a boolean", other)),
+    match fields.get(name) {
+        None => Ok(false),
+        Some(Value::Bool(wish)) => Ok(*wish),
+        Some(other) => Err(wrong_type(name, "a boolean", other)),
     }
 }
 

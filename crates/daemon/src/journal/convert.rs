@@ -7,7 +7,8 @@ mod replicas;
 use aws_lc_rs::digest::{SHA256, digest};
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{
-    Condition, Event, Failure, PinnedImage, Proof, Replica, Request, Status, UnixMillis, WayBack,
+    Condition, Event, Failure, IfUnchanged, PinnedImage, Proof, Replica, Request, Status,
+    UnixMillis, WayBack,
 };
 use cutover_core::names::{DeliveryId, DeploymentId, InvalidName, ServiceName, Tag};
 
@@ -186,6 +187,7 @@ impl From<&Request> for RequestRow {
             fingerprint,
             rollback_to,
             way_back,
+            if_unchanged,
         } = request;
         Self {
             service: service.as_str().to_owned(),
@@ -196,6 +198,7 @@ impl From<&Request> for RequestRow {
             fingerprint: fingerprint.clone(),
             rollback_to: rollback_to.as_ref().map(|id| id.as_str().to_owned()),
             no_way_back: *way_back == WayBack::Waived,
+            force: *if_unchanged == IfUnchanged::DeployAgain,
         }
     }
 }
@@ -224,6 +227,11 @@ impl TryFrom<RequestRow> for Request {
                 WayBack::Waived
             } else {
                 WayBack::Needed
+            },
+            if_unchanged: if row.force {
+                IfUnchanged::DeployAgain
+            } else {
+                IfUnchanged::LeaveAlone
             },
         })
     }

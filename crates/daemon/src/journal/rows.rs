@@ -86,6 +86,8 @@ pub(in crate::journal) struct RequestRow {
     pub(in crate::journal) rollback_to: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(in crate::journal) no_way_back: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(in crate::journal) force: bool,
 }
 
 /// A pinned image.

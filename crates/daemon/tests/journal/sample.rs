@@ -5,8 +5,8 @@
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{
-    Condition, Deployment, Event, Failure, Origin, PinnedImage, Recreated, Replica, Request,
-    RestartPolicy, WayBack,
+    Condition, Deployment, Event, Failure, IfUnchanged, Origin, PinnedImage, Recreated, Replica,
+    Request, RestartPolicy, WayBack,
 };
 use cutover_daemon::journal::Journal;
 
@@ -65,6 +65,7 @@ fn since_0_1_0() -> Vec<(Request, Vec<Event>)> {
     };
     let waived = Request {
         way_back: WayBack::Waived,
+        if_unchanged: IfUnchanged::DeployAgain,
         ..request()
     };
     let begun = vec![

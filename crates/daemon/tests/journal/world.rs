@@ -5,7 +5,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::{Deployment, Event, Failure, Request, UnixMillis, WayBack};
+use cutover_core::deployment::{
+    Deployment, Event, Failure, IfUnchanged, Request, UnixMillis, WayBack,
+};
 use cutover_core::names::{DeliveryId, DeploymentId, ServiceName, Tag};
 use cutover_daemon::journal::{Created, Journal, JournalError, Opened};
 use tempfile::TempDir;
@@ -82,6 +84,7 @@ pub(crate) fn request() -> Request {
         fingerprint: "f00d".to_owned(),
         rollback_to: None,
         way_back: WayBack::Needed,
+        if_unchanged: IfUnchanged::default(),
     }
 }
 

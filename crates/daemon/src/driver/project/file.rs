@@ -1,7 +1,7 @@
 //! The part of Compose's JSON that is read.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cutover_core::cause::Cause;
@@ -9,6 +9,7 @@ use cutover_core::duration;
 use cutover_core::strategy::Facts;
 use serde::Deserialize;
 
+use super::contents::MountAccess;
 use super::invalid;
 use crate::settings;
 
@@ -34,7 +35,7 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) secrets: BTreeMap<String, SecretFile>,
     #[serde(default)]
-    configs: BTreeMap<String, SecretFile>,
+    pub(super) configs: BTreeMap<String, SecretFile>,
 }
 
 #[derive(Deserialize)]
@@ -68,15 +69,15 @@ pub(super) struct Service {
     ports: Vec<Port>,
     container_name: Option<String>,
     #[serde(default)]
-    volumes: Vec<Mount>,
+    pub(super) volumes: Vec<Mount>,
     network_mode: Option<String>,
     ipc: Option<String>,
     pid: Option<String>,
     restart: Option<String>,
     #[serde(default)]
-    secrets: Vec<Granted>,
+    pub(super) secrets: Vec<Granted>,
     #[serde(default)]
-    configs: Vec<Granted>,
+    pub(super) configs: Vec<Granted>,
 }
 
 /// A secret or a config that a service gets.
@@ -257,7 +258,24 @@ impl RestartPolicy {
     }
 }
 
+impl Granted {
+    /// The name under which the project has it.
+    pub(super) fn source(&self) -> Option<&str> {
+        self.source.as_deref()
+    }
+}
+
 impl Mount {
+    /// What of the machine is mounted, and what the container may do with it.
+    pub(super) fn bound(&self) -> Option<(&Path, MountAccess)> {
+        let source = self.source.as_ref().filter(|_| self.kind == "bind")?;
+        let access = match self.read_only {
+            true => MountAccess::Read,
+            false => MountAccess::Write,
+        };
+        Some((Path::new(source), access))
+    }
+
     /// What it is, if the container may write to it.
     fn writable(&self) -> Option<String> {
         let source = self.source.as_ref().filter(|_| !self.read_only)?;

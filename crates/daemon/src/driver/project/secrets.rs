@@ -84,7 +84,7 @@ fn secret_looking(variables: impl IntoIterator<Item = (String, String)>) -> Vec<
 }
 
 /// The variables that Compose can take for the service's project, from wherever it takes them.
-fn variables(service: &settings::Service) -> Vec<(String, String)> {
+pub(super) fn variables(service: &settings::Service) -> Vec<(String, String)> {
     let own = service.environment.clone().into_iter();
     let passed = service.pass_environment.iter().filter_map(|name| {
         let value = std::env::var_os(name)?;

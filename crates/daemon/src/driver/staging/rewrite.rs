@@ -18,6 +18,7 @@ pub(crate) struct Mark {
     pub(crate) service: String,
     pub(crate) project: String,
     pub(crate) compose_service: String,
+    pub(crate) contents: Option<String>,
 }
 
 /// What the container is created for.
@@ -76,6 +77,9 @@ pub(super) fn create_body(body: &mut Value, mark: &Mark) -> Result<RestartPolicy
     let policy = restart_policy(&body["HostConfig"]["RestartPolicy"])?;
     body["Labels"][mark.label()] = json!(mark.deployment.as_str());
     body["Labels"][labels::CONFIGURED_SERVICE] = json!(mark.service);
+    if let Some(contents) = &mark.contents {
+        body["Labels"][labels::CONTENTS] = json!(contents);
+    }
     // Until the commit, a power cut must bring the old container back and not this one.
     body["HostConfig"]["RestartPolicy"] = json!({ "Name": "no", "MaximumRetryCount": 0 });
     Ok(policy)
@@ -138,6 +142,7 @@ mod tests {
             service: "web".into(),
             project: "shop".into(),
             compose_service: "app".into(),
+            contents: Some("c0ffee".into()),
         }
     }
 
@@ -153,6 +158,7 @@ mod tests {
         create_body(&mut body, &mark).expect("our service");
         assert_eq!(body["Labels"][labels::RECREATED_BY], ID);
         assert!(body["Labels"][labels::DEPLOYMENT].is_null());
+        assert_eq!(body["Labels"][labels::CONTENTS], "c0ffee");
         assert_eq!(
             mark.name_of("app-1"),
             "app-1_cutover-456789ab-cccccccc-again"

@@ -208,7 +208,7 @@ fn access_list_and_attributes_stay_with_a_file_that_is_replaced() {
     }
     // What its directory gives to new files is not given to one that had no list.
     let default = "system.posix_acl_default";
-    rustix::fs::setxattr(&world.path("site"), default, &list, XattrFlags::empty()).expect("set");
+    rustix::fs::setxattr(world.path("site"), default, &list, XattrFlags::empty()).expect("set");
     let plain = world.write_own("site/plain", "A=1\n");
     rustix::fs::removexattr(&plain, acl).expect("it had the directory's");
     append(&plain).expect("changed");

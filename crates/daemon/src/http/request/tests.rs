@@ -234,3 +234,22 @@ fn who_need_not_be_fresh_may_leave_out_what_proves_it() {
     };
     assert!(new_deployment(&stale, local, &services, NOW).is_ok());
 }
+
+#[test]
+fn what_only_an_operator_may_wish_is_ignored_in_a_signed_request() {
+    let services = services(&["shop"]);
+    let wishes = body(&json!({"no_way_back": true, "force": true}));
+    let asked_by = |asker: Asker| {
+        let asking = Asking {
+            asker,
+            ..client(None)
+        };
+        let new = new_deployment(&wishes, asking, &services, NOW);
+        let new = new.unwrap_or_else(|_| panic!("accepted"));
+        (new.way_back, new.if_unchanged)
+    };
+    let (needed, left_alone) = (WayBack::Needed, IfUnchanged::LeaveAlone);
+    assert_eq!(asked_by(Asker::Client), (needed, left_alone));
+    let (waived, again) = (WayBack::Waived, IfUnchanged::DeployAgain);
+    assert_eq!(asked_by(Asker::Operator), (waived, again));
+}

@@ -2,8 +2,8 @@
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{
-    Condition, Deployment, Event, Failure, Origin, PinnedImage, Recreated, Replica, Request,
-    UnixMillis, WayBack,
+    Condition, Deployment, Event, Failure, IfUnchanged, Origin, PinnedImage, Recreated, Replica,
+    Request, UnixMillis, WayBack,
 };
 use cutover_core::names::{DeliveryId, DeploymentId, ServiceName, Tag};
 
@@ -23,6 +23,7 @@ fn request() -> Request {
         fingerprint: "f".into(),
         rollback_to: None,
         way_back: WayBack::Needed,
+        if_unchanged: IfUnchanged::default(),
     }
 }
 

@@ -1,0 +1,79 @@
+//! What `plan` says is what a deployment does.
+
+use cutover_testkit::images::ImageSpec;
+use cutover_testkit::scene::{SERVICE, Scene, Wishes};
+
+use crate::CUTOVER;
+
+/// The strategy of a plan, and the outcome and the code of the deployment that does it.
+fn expect(scene: &Scene, sha: &str, what: &str, strategy: &str, outcome: &str) {
+    let configuration = scene.configuration().display().to_string();
+    let planned = scene.run(&["plan", "app", sha, "--config", &configuration, "--json"]);
+    let plan: serde_json::Value =
+        serde_json::from_str(&planned.stdout).unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert_eq!(plan["strategy"], strategy, "{what}: {plan:#}");
+    let refused = plan["refused_because"].as_array().expect("a list");
+    let because = plan["because"].as_array().expect("a list");
+    assert_eq!(
+        refused.is_empty(),
+        strategy != "refused",
+        "{what}: {plan:#}"
+    );
+    assert_eq!(
+        because.is_empty(),
+        strategy == "refused",
+        "{what}: {plan:#}"
+    );
+    assert_eq!(planned.exit != 0, strategy == "refused", "{what}");
+    drop(scene.deploy(sha).expect(outcome));
+}
+
+#[test]
+fn a_plan_and_the_deployment_agree() {
+    let compose = format!("{SERVICE}    volumes: [\"./app.conf:/app.conf:ro\"]\n");
+    let mut scene = Scene::new(
+        CUTOVER,
+        &Wishes {
+            compose: &compose,
+            ..Wishes::default()
+        },
+    );
+    scene.write("project/app.conf", "one");
+    let one = scene.push(&ImageSpec::new("one"));
+    let unchanged = |scene: &Scene| expect(scene, &one, "again", "unchanged", "unchanged");
+    let switched = |scene: &Scene, what| expect(scene, &one, what, "stop-first", "succeeded");
+    switched(&scene, "the first deployment");
+    unchanged(&scene);
+
+    let moved = ImageSpec::new("one, moved").label("scene", scene.project());
+    scene.registry.push("shop", &one, &moved).expect("a push");
+    switched(&scene, "a tag that was moved");
+    unchanged(&scene);
+
+    scene.write_compose(&format!("{compose}    environment: {{COLOR: red}}\n"));
+    switched(&scene, "another definition");
+    unchanged(&scene);
+
+    scene.write("project/app.conf", "two");
+    switched(&scene, "another content of a mounted file");
+    unchanged(&scene);
+
+    let id = scene.containers()[0]["Id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let stopped = scene.call_docker("POST", &format!("/containers/{id}/stop"));
+    assert!(stopped.is_some_and(|(status, _)| status == 204));
+    switched(&scene, "a container that was stopped by hand");
+
+    scene.write_compose(&format!("{compose}    scale: 2\n"));
+    expect(&scene, &one, "two replicas", "refused", "failed");
+    scene.write_compose(&compose);
+    expect(
+        &scene,
+        &"e".repeat(40),
+        "an image that nobody pushed",
+        "refused",
+        "failed",
+    );
+}
