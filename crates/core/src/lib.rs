@@ -17,6 +17,7 @@ pub mod image;
 pub mod template;
 pub mod retention;
 pub mod compose_version;
+pub mod compose_warnings;
 pub mod env_file;
 pub mod mask;
 pub mod tail;

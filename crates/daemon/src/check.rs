@@ -291,6 +291,8 @@ async fn look_at_service(settings: &Settings, driver: &Driver, service: &Service
     }
     findings.extend(look_at_credentials(settings, &subject, &model).await);
     findings.push(look_at_env_file(&subject, service, &model));
+    let warnings = model.warnings();
+    findings.extend(warnings.map(|what| Finding::warning(&subject, what, "")));
     let present = driver.present(&model.project, &model.compose_service).await;
     let present = present.map_err(|error| docker_cause(Step::Prepare, &error));
     match present

@@ -124,16 +124,16 @@ pub async fn plan(
             Some(checks) => checks.to_string(),
             None => "the health check of the new container or the configured probe".to_owned(),
         },
-        warnings: warnings(checks.as_ref()),
+        warnings: model.warnings().chain(unchecked(checks.as_ref())).collect(),
         rollback_to,
         refused_because,
     })
 }
 
-fn warnings(checks: Option<&Checks>) -> Vec<String> {
-    let unchecked = checks.and_then(Checks::without_any);
-    let warning = unchecked.map(|(found, advice)| format!("{found}; {advice}"));
-    warning.into_iter().collect()
+/// That the new release could not be asked how it is.
+fn unchecked(checks: Option<&Checks>) -> Option<String> {
+    let (found, advice) = checks.and_then(Checks::without_any)?;
+    Some(format!("{found}; {advice}"))
 }
 
 /// What a failure would lead back to, and what would refuse the deployment because of it.

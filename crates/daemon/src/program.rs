@@ -85,6 +85,13 @@ fn is_executable(path: &Path) -> bool {
         .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
+/// What a program that succeeded has printed.
+#[derive(Debug)]
+pub(crate) struct Printed {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
 /// A program that has been started. Dropping it kills its whole process group.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -124,7 +131,12 @@ impl Running {
 
     /// Waits for the end, at most `bound`; returns what was printed to stdout. The end is that of the output as
     /// well: whoever inherited the pipes may write for as long as it holds them.
-    pub(crate) async fn output(mut self, bound: Duration) -> Result<String, ProgramError> {
+    pub(crate) async fn output(self, bound: Duration) -> Result<String, ProgramError> {
+        Ok(self.printed(bound).await?.stdout)
+    }
+
+    /// As [`Self::output`], with what was printed to stderr.
+    pub(crate) async fn printed(mut self, bound: Duration) -> Result<Printed, ProgramError> {
         let Ok(status) = tokio::time::timeout(bound, self.ended()).await else {
             self.stop().await;
             return Err(ProgramError::TimedOut {
@@ -134,7 +146,11 @@ impl Running {
         };
         let succeeded = status.as_ref().is_ok_and(ExitStatus::success);
         if succeeded {
-            Ok(String::from_utf8_lossy(self.stdout.read().await).into_owned())
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            Ok(Printed {
+                stdout: text(self.stdout.read().await),
+                stderr: text(self.stderr.read().await),
+            })
         } else {
             Err(ProgramError::Failed {
                 what: self.what.clone(),

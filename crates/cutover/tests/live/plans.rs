@@ -3,7 +3,7 @@
 use cutover_testkit::images::ImageSpec;
 use cutover_testkit::scene::{SERVICE, Scene, Wishes};
 
-use crate::CUTOVER;
+use crate::{CUTOVER, said};
 
 /// The strategy of a plan, and the outcome and the code of the deployment that does it.
 fn expect(scene: &Scene, sha: &str, what: &str, strategy: &str, outcome: &str) {
@@ -76,4 +76,33 @@ fn a_plan_and_the_deployment_agree() {
         "refused",
         "failed",
     );
+}
+
+#[test]
+fn what_compose_warns_of_is_told_by_check_plan_and_answer() {
+    let compose = format!(
+        "version: \"3\"\n{SERVICE}    environment: {{DB_PASSWORD: \"${{DB_PASSWORD}}\"}}\n"
+    );
+    let mut scene = Scene::new(
+        CUTOVER,
+        &Wishes {
+            compose: &compose,
+            ..Wishes::default()
+        },
+    );
+    let one = scene.push(&ImageSpec::new("one"));
+    let configuration = scene.configuration().display().to_string();
+    let told = |text: &str| {
+        for words in ["the variable `DB_PASSWORD` is set nowhere", "is obsolete"] {
+            assert_eq!(text.matches(words).count(), 1, "{words}: {text}");
+        }
+    };
+    told(&scene.run(&["check", "--config", &configuration]).stdout);
+    let plan = ["plan", "app", &one, "--config", &configuration];
+    told(&scene.run(&plan).stdout);
+    let deployed = scene.deploy(&one).expect("succeeded");
+    told(&said(deployed.deployment()));
+    scene.write("project/.env", "DB_PASSWORD=long-and-secret\n");
+    let plan = scene.run(&plan).stdout;
+    assert!(!plan.contains("DB_PASSWORD"), "{plan}");
 }

@@ -64,6 +64,9 @@ pub(super) async fn read(run: &mut Run) -> Result<Release, Cause> {
     let present = driver.present(&model.project, &model.compose_service).await;
     let present = present.map_err(|error| docker_cause(Step::Prepare, &error))?;
     present.only()?;
+    for warning in model.warnings() {
+        run.record.warn(warning).await;
+    }
     Ok(Release {
         model,
         present,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use crate::program::{ProgramError, Running, find_executable};
+use crate::program::{Printed, ProgramError, Running, find_executable};
 use crate::settings;
 
 /// Reading a project takes Compose a tenth of a second; a hanging file system must not hold us for ever.
@@ -80,9 +80,18 @@ impl Compose {
         project: &Project<'_>,
         arguments: &[&str],
     ) -> Result<String, ProgramError> {
+        Ok(self.printed(project, arguments).await?.stdout)
+    }
+
+    /// As [`Self::read`], with what it printed to stderr: warnings.
+    pub(super) async fn printed(
+        &self,
+        project: &Project<'_>,
+        arguments: &[&str],
+    ) -> Result<Printed, ProgramError> {
         let command = self.command(project, arguments);
         Running::start(command, &described(arguments))?
-            .output(READ_TIMEOUT)
+            .printed(READ_TIMEOUT)
             .await
     }
 

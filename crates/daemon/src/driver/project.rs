@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
+use cutover_core::compose_warnings::{compose_warnings, unset_variable};
 use cutover_core::names::Tag;
 use cutover_core::strategy::Facts;
 use cutover_core::template::{ImageTemplate, image_template};
@@ -21,6 +22,9 @@ use self::file::{File, WrittenFile};
 use super::command::{Compose, Project};
 use crate::program::ProgramError;
 use crate::settings;
+
+/// Prints the project as JSON.
+const CONFIG: &[&str] = &["config", "--format", "json"];
 
 /// The service as Compose renders it for one tag.
 #[derive(Clone)]
@@ -46,8 +50,22 @@ pub struct ServiceModel {
     pub has_written_files: bool,
     /// A hash of what the container gets that its definition does not show; none where that is nothing.
     pub contents: Option<String>,
+    /// What Compose warned of, in its own words.
+    pub warnings: Vec<String>,
     /// Values that must not be shown: secret-looking variables and Compose secrets.
     pub secrets: Vec<String>,
+}
+
+impl ServiceModel {
+    /// What Compose warned of, with what it means for the service.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        self.warnings.iter().map(|said| match unset_variable(said) {
+            Some(variable) => format!(
+                "the variable `{variable}` is set nowhere, so Compose puts nothing in its place; set it in the env file, or write `${{{variable}:-}}` where it may be empty"
+            ),
+            None => format!("Compose warns: {said}"),
+        })
+    }
 }
 
 impl std::fmt::Debug for ServiceModel {
@@ -87,7 +105,8 @@ async fn render(
 ) -> Result<ServiceModel, Cause> {
     let variables = BTreeMap::from([(variable.clone(), tag.as_str().to_owned())]);
     let project = Project { service, variables };
-    let file: File = config(compose, service, &project, &[]).await?;
+    let (file, warnings): (File, _) =
+        config_and_warnings(compose, service, &project, CONFIG).await?;
     let Some(described) = file.services.get(&service.compose_service) else {
         return Err(missing_service(service, file.services.keys()));
     };
@@ -104,6 +123,7 @@ async fn render(
     let changing = service.env_files.iter().chain([&default]);
     let changing: Vec<&Path> = changing.map(PathBuf::as_path).collect();
     Ok(ServiceModel {
+        warnings,
         contents: contents::hash(service, &file, described, &changing),
         directory,
         compose_service: service.compose_service.clone(),
@@ -189,12 +209,26 @@ async fn config<T: DeserializeOwned>(
     project: &Project<'_>,
     options: &[&str],
 ) -> Result<T, Cause> {
-    let arguments = [&["config", "--format", "json"], options].concat();
-    let json = compose
-        .read(project, &arguments)
+    let arguments = [CONFIG, options].concat();
+    Ok(config_and_warnings(compose, service, project, &arguments)
+        .await?
+        .0)
+}
+
+/// What Compose prints, and what it warns of.
+async fn config_and_warnings<T: DeserializeOwned>(
+    compose: &Compose,
+    service: &settings::Service,
+    project: &Project<'_>,
+    arguments: &[&str],
+) -> Result<(T, Vec<String>), Cause> {
+    let printed = compose
+        .printed(project, arguments)
         .await
         .map_err(|error| compose_cause(service, &error))?;
-    parse(service, &json)
+    let warnings = compose_warnings(&printed.stderr).into_iter();
+    let told = warnings.map(|warning| secrets::shown(service, &warning));
+    Ok((parse(service, &printed.stdout)?, told.collect()))
 }
 
 /// What decides about how a service is switched, as far as its definition before interpolation tells: for
