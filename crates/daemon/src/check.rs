@@ -1,5 +1,7 @@
 //! Looks at the machine as a deployment would find it, and says everything that is wrong at once.
 
+mod certificate;
+
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 
@@ -7,6 +9,7 @@ use cutover_core::cause::Step;
 use cutover_core::compose_version::ComposeVersion;
 use cutover_core::names::Tag;
 use cutover_core::strategy::{Strategy, strategy};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::docker::{Docker, credentials};
@@ -201,7 +204,7 @@ fn look_at_listeners(settings: &Settings) -> Vec<Finding> {
 fn look_at_tls(settings: &Settings) -> Option<Finding> {
     let files = settings.server.tls.as_ref()?;
     Some(match Identity::load(&files.cert, &files.key) {
-        Ok(_) => Finding::fine("tls", files.cert.display().to_string()),
+        Ok(_) => certificate::look(&files.cert, Timestamp::now()),
         Err(error) => Finding::mistake(
             "tls",
             error.to_string(),
