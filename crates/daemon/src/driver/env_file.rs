@@ -22,7 +22,7 @@ pub struct EnvFileError {
 
 /// Sets the service's tag variable to `tag` in the env file that Compose reads last.
 ///
-/// One line is changed or added, every other byte stays, and so does what belongs to the file ([`outside`]).
+/// One line is changed or added, every other byte stays, and so does what belongs to the file (`files::outside`).
 /// Nothing is written if the variable has this value already.
 ///
 /// # Errors
