@@ -10,6 +10,7 @@ use cutover_core::env_file;
 use cutover_core::mask::{self, Mask};
 
 use super::file::{File, Service};
+use crate::files::outside;
 use crate::settings;
 
 /// What Compose says right before it quotes a line of a file.
@@ -36,7 +37,7 @@ pub(super) fn values(
         values.extend(secret.content.clone());
         if let Some(path) = &secret.file {
             // A secret that cannot be read cannot be given to the container either: Compose will say so.
-            values.extend(std::fs::read_to_string(path).ok());
+            values.extend(outside::text(path));
         }
         if let Some(name) = &secret.environment {
             let of_that_name = variables.iter().filter(|(found, _)| found == name);
@@ -93,10 +94,10 @@ pub(super) fn variables(service: &settings::Service) -> Vec<(String, String)> {
     let mut found: Vec<_> = own.chain(passed).collect();
     for file in env_files(service) {
         // Compose says so when a file cannot be read.
-        let Ok(bytes) = std::fs::read(file) else {
+        let Some(text) = outside::text(&file) else {
             continue;
         };
-        for (name, written, value) in env_file::variables(&String::from_utf8_lossy(&bytes)) {
+        for (name, written, value) in env_file::variables(&text) {
             found.push((name.to_owned(), written.to_owned()));
             found.extend(value.map(|value| (name.to_owned(), value)));
         }
@@ -188,6 +189,29 @@ mod tests {
         assert!(!has(&place.values("PATH"), &path));
         place.service.pass_environment.push("PATH".to_owned());
         assert!(has(&place.values("PATH"), &path));
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_an_env_file_or_a_secret_holds_nothing_up() {
+        let place = place();
+        let made = std::process::Command::new("mkfifo")
+            .arg(place.dir.path().join(".env"))
+            .arg(place.dir.path().join("token"))
+            .status();
+        assert!(made.expect("started").success());
+        let (done, ended) = std::sync::mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            let file = serde_json::json!({
+                "name": "shop",
+                "services": {"app": {"image": "shop:1"}},
+                "secrets": {"tok": {"file": place.dir.path().join("token")}},
+            });
+            let file: File = serde_json::from_value(file).expect("a project");
+            let found = values(&place.service, &file, &file.services["app"], "TAG");
+            done.send(found).expect("somebody waits");
+        });
+        let found = ended.recv_timeout(std::time::Duration::from_secs(30));
+        assert_eq!(found.expect("nothing waits for a writer"), [""; 0]);
     }
 
     #[test]
