@@ -138,6 +138,8 @@ codes! {
     Cancelled = "cancelled",
     /// The previous release could not be brought back if the new one failed, so nothing was begun.
     NoWayBack = "no_way_back",
+    /// A variable of the Compose file is set nowhere, and the previous container had a value by it.
+    UnsetVariable = "unset_variable",
 }
 
 impl Code {
@@ -231,6 +233,9 @@ impl Code {
             Self::Cancelled => "no action needed",
             Self::NoWayBack => {
                 "put back what the detail names, or let an operator deploy with `cutover deploy --no-way-back`"
+            }
+            Self::UnsetVariable => {
+                "set the variable in the project's env file, or write `${NAME:-}` in the Compose file where it may be empty, then deploy again"
             }
         }
     }

@@ -15,6 +15,7 @@ pub mod strategy;
 pub mod switch;
 pub mod image;
 pub mod template;
+pub mod unset;
 pub mod retention;
 pub mod compose_version;
 pub mod compose_warnings;

@@ -107,6 +107,23 @@ pub fn image_template(image: &str) -> Result<ImageTemplate, TemplateError> {
     })
 }
 
+/// Whether nothing stands in `text`, a value in the syntax of Compose's interpolation, where `variable` is not set: its
+/// value is used as it is, without a default.
+#[must_use]
+pub fn is_blank_without(text: &str, variable: &str) -> bool {
+    let is_blank = |piece: &Piece<'_>| match piece.kind {
+        Kind::Character(_) => false,
+        Kind::Variable {
+            name, operator: "", ..
+        } => name == variable,
+        // A default is a value again; a message or a replacement is never seen without the variable.
+        Kind::Variable {
+            operator, argument, ..
+        } => operator.ends_with('-') && is_blank_without(argument, variable),
+    };
+    pieces(text).is_ok_and(|pieces| pieces.iter().any(is_blank))
+}
+
 /// Reads an image line; beside a problem, the repository as far as it could be told.
 fn read(image: &str) -> Result<ImageTemplate, (TemplateProblem, Option<&str>)> {
     let pieces = pieces(image).map_err(|part| (TemplateProblem::Syntax(part.to_owned()), None))?;

@@ -84,6 +84,17 @@ impl Driver {
         driver.project_of(service).await
     }
 
+    /// [`ComposeDriver::unset_variables`].
+    pub async fn unset_variables(
+        &self,
+        service: &settings::Service,
+        model: &ServiceModel,
+        current: Option<&Container>,
+    ) -> Result<Vec<String>, DockerError> {
+        let Self::Compose(driver) = self;
+        driver.unset_variables(service, model, current).await
+    }
+
     /// [`ComposeDriver::present`].
     pub async fn present(
         &self,

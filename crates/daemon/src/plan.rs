@@ -83,6 +83,13 @@ pub async fn plan(
         ),
     };
     refused_because.extend(no_way_back);
+    let unset = driver.unset_variables(service, &model, current).await;
+    let unset = unset.map_err(|error| docker_cause(Step::Prepare, &error))?;
+    refused_because.extend(
+        unset
+            .into_iter()
+            .map(|what| format!("unset_variable: {what}")),
+    );
     let (mut order, mut because) = match strategy(&model.facts) {
         Strategy::StopFirst { because } => ("stop-first", because),
         Strategy::Refused { why, hint } => {
@@ -90,13 +97,7 @@ pub async fn plan(
             ("refused", Vec::new())
         }
     };
-    if let Err(allowed) = service.allows_tag(tag) {
-        refused_because.push(format!("invalid_image_sha: the tag must be {allowed}"));
-    }
-    let repository = service.image_repository.as_deref();
-    if let Err(cause) = registry::allowed_repository(&model.image, repository) {
-        refused_because.push(format!("{}: {}", cause.code.as_str(), cause.detail));
-    }
+    refused_because.extend(refused_by_configuration(service, &model, tag));
     let image = look_for_image(settings, docker, &model).await;
     refused_because.extend(image.obstacle);
     if let Some(digest) = image.digest
@@ -128,6 +129,19 @@ pub async fn plan(
         rollback_to,
         refused_because,
     })
+}
+
+/// What the service's configuration does not allow.
+fn refused_by_configuration(service: &Service, model: &ServiceModel, tag: &Tag) -> Vec<String> {
+    let mut refused = Vec::new();
+    if let Err(allowed) = service.allows_tag(tag) {
+        refused.push(format!("invalid_image_sha: the tag must be {allowed}"));
+    }
+    let repository = service.image_repository.as_deref();
+    if let Err(cause) = registry::allowed_repository(&model.image, repository) {
+        refused.push(format!("{}: {}", cause.code.as_str(), cause.detail));
+    }
+    refused
 }
 
 /// That the new release could not be asked how it is.

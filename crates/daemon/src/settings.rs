@@ -42,7 +42,7 @@ pub use keys::known_keys;
 pub use mistakes::{Ink, Mistake, Mistakes};
 pub use secret::Secret;
 pub use server::{Server, TlsFiles};
-pub use service::{ImagePolicy, Order, RevisionLabel, Service, WayBack};
+pub use service::{ImagePolicy, Order, RevisionLabel, Service, UnsetVariables, WayBack};
 pub use signature::{SignaturePolicy, Signer, TransparencyLog};
 
 use surroundings::Surroundings;

@@ -175,3 +175,25 @@ proptest! {
         prop_assert_eq!(template.repository_template, image.split(':').next().expect("a repository"));
     }
 }
+
+#[test]
+fn a_value_is_blank_without_a_variable_that_has_no_default() {
+    for (text, expected) in [
+        ("${DB}", true),
+        ("$DB", true),
+        ("postgres://app:${DB}@db/", true),
+        ("${DATA:-${DB}}", true),
+        ("${DATA-$DB/x}", true),
+        ("${DB:-none}", false),
+        ("${DB-}", false),
+        ("${DB:?set it}", false),
+        ("${DB:+set}", false),
+        ("${DATA:+${DB}}", false),
+        ("$$DB", false),
+        ("${DBX}", false),
+        ("DB", false),
+        ("${DB", false),
+    ] {
+        assert_eq!(is_blank_without(text, "DB"), expected, "{text}");
+    }
+}

@@ -106,3 +106,58 @@ fn what_compose_warns_of_is_told_by_check_plan_and_answer() {
     let plan = scene.run(&plan).stdout;
     assert!(!plan.contains("DB_PASSWORD"), "{plan}");
 }
+
+#[test]
+fn what_the_previous_container_had_by_a_variable_is_not_lost_without_it() {
+    let compose = format!(
+        "{SERVICE}    environment: [\"URL=pg://${{DB_PASSWORD}}@db\", PASSED]\n    volumes: [\"${{DATA_DIR}}/db:/db\"]\n"
+    );
+    let mut scene = Scene::new(
+        CUTOVER,
+        &Wishes {
+            compose: &compose,
+            ..Wishes::default()
+        },
+    );
+    let one = scene.push(&ImageSpec::new("one"));
+    let data = scene.project_directory().join("data");
+    std::fs::create_dir_all(data.join("db")).expect("a directory");
+    let set = format!(
+        "DB_PASSWORD=long-and-secret\nPASSED=as-secret\nDATA_DIR={}\n",
+        data.display()
+    );
+    scene.write("project/.env", &set);
+    expect(&scene, &one, "everything is set", "stop-first", "succeeded");
+    let before = scene.container();
+
+    let two = scene.push(&ImageSpec::new("two"));
+    for (left, lost) in [
+        ("DB_PASSWORD", "environment variable URL"),
+        ("PASSED", "environment variable PASSED"),
+        ("DATA_DIR", "mount at /db"),
+    ] {
+        let without: String = set
+            .lines()
+            .filter(|line| !line.starts_with(left))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        scene.write("project/.env", &without);
+        expect(&scene, &two, left, "refused", "failed");
+        let refused = scene.history().remove(0);
+        assert_eq!(refused["cause"]["code"], "unset_variable", "{refused:#}");
+        let detail = refused["cause"]["detail"].to_string();
+        assert!(
+            detail.contains(left) && detail.contains(lost) && !detail.contains("secret"),
+            "{detail}"
+        );
+        assert_eq!(scene.container()["Id"], before["Id"], "{left}");
+    }
+    scene.write("project/.env", &set);
+    expect(
+        &scene,
+        &two,
+        "everything is set again",
+        "stop-first",
+        "succeeded",
+    );
+}

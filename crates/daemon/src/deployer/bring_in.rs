@@ -63,7 +63,8 @@ pub(super) async fn read(run: &mut Run) -> Result<Release, Cause> {
         .await?;
     let present = driver.present(&model.project, &model.compose_service).await;
     let present = present.map_err(|error| docker_cause(Step::Prepare, &error))?;
-    present.only()?;
+    let current = present.only()?;
+    refuse_unset(run, &model, current).await?;
     for warning in model.warnings() {
         run.record.warn(warning).await;
     }
@@ -254,6 +255,27 @@ async fn prepare(
     sendable.map_err(|why| Cause::new(Code::StageFailed, Step::Stage, why.to_string()))?;
     find_way_back(run, model).await?;
     Ok((checks, mask))
+}
+
+/// A variable that is set nowhere, and would be missing where the previous container has a value by it.
+async fn refuse_unset(
+    run: &Run,
+    model: &ServiceModel,
+    current: Option<&Container>,
+) -> Result<(), Cause> {
+    let unset = run
+        .driver
+        .unset_variables(&run.service, model, current)
+        .await;
+    let unset = unset.map_err(|error| docker_cause(Step::Prepare, &error))?;
+    match unset.is_empty() {
+        true => Ok(()),
+        false => Err(Cause::new(
+            Code::UnsetVariable,
+            Step::Prepare,
+            unset.join("; "),
+        )),
+    }
 }
 
 fn refuse_unsupported(model: &ServiceModel) -> Result<(), Cause> {

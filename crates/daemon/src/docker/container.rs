@@ -1,5 +1,7 @@
 //! A container as Docker describes it, reduced to what decisions are made by.
 
+mod definition;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -11,6 +13,8 @@ use bollard::models::{
 use cutover_core::deployment::{Condition, RestartPolicy};
 use cutover_core::mask::beginning;
 use jiff::Timestamp;
+
+pub use self::definition::Definition;
 
 /// What is kept of the output of a health check, in characters; Docker keeps 4096 bytes.
 const HEALTH_OUTPUT_LEN_MAX: usize = 1000;
@@ -56,6 +60,8 @@ pub struct Container {
     pub exposed_ports: Vec<u16>,
     /// Its environment, which often holds secrets.
     pub env: Vec<EnvVar>,
+    /// What else it was created with.
+    pub definition: Definition,
     /// Whether it has a terminal, so that its output is one stream.
     pub tty: bool,
 }
@@ -217,7 +223,9 @@ impl Container {
             .map(str::trim)
             .filter(|output| !output.is_empty())
             .map(|output| beginning(output, HEALTH_OUTPUT_LEN_MAX));
+        let definition = Definition::from_docker(&config, &host, answer.mounts.as_deref());
         Some(Self {
+            definition,
             name: answer
                 .name
                 .unwrap_or_default()

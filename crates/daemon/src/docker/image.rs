@@ -26,6 +26,8 @@ pub struct Image {
     pub size_bytes: u64,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// The environment that it gives to its containers, each as `NAME=value`.
+    pub env: Vec<String>,
     /// Whether it brings a health check of its own.
     pub has_health_check: bool,
 }
@@ -66,6 +68,7 @@ impl Image {
                 .and_then(|size| u64::try_from(size).ok())
                 .unwrap_or(0),
             labels: config.labels.unwrap_or_default().into_iter().collect(),
+            env: config.env.unwrap_or_default(),
             has_health_check: config
                 .healthcheck
                 .and_then(|check| check.test)

@@ -14,7 +14,7 @@ use super::docker_cause;
 use super::project::{self, ServiceModel};
 use crate::docker::{AnonymousVolumes, Container, Docker, DockerError};
 use crate::labels;
-use crate::settings;
+use crate::settings::{self, UnsetVariables};
 
 /// Deploys services of Compose projects.
 #[derive(Debug, Clone)]
@@ -87,6 +87,33 @@ impl ComposeDriver {
         self.projects()
             .insert(service.name.clone(), model.project.clone());
         Ok(model)
+    }
+
+    /// Why the project may not be deployed as long as a variable of it is set nowhere, a sentence each; `current` is the
+    /// container that the service runs in.
+    ///
+    /// # Errors
+    /// Whatever kept Docker from answering.
+    pub async fn unset_variables(
+        &self,
+        service: &settings::Service,
+        model: &ServiceModel,
+        current: Option<&Container>,
+    ) -> Result<Vec<String>, DockerError> {
+        if service.unset_variables == UnsetVariables::Refuse {
+            let told = model.unset_variables().map(|variable| {
+                format!(
+                    "the variable `{variable}` is set nowhere, and `unset_variables` is \"refuse\""
+                )
+            });
+            return Ok(told.collect());
+        }
+        let Some(container) = current else {
+            return Ok(Vec::new());
+        };
+        let image = self.docker.image(&container.image_id).await?;
+        let of_image = image.map(|image| image.env).unwrap_or_default();
+        Ok(project::losses(&self.compose, service, model, container, &of_image).await)
     }
 
     fn projects(&self) -> std::sync::MutexGuard<'_, BTreeMap<ServiceName, String>> {

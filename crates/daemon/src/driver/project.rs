@@ -6,6 +6,7 @@
 mod contents;
 mod file;
 mod secrets;
+mod unset;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use serde::de::DeserializeOwned;
 
 use self::file::{File, WrittenFile};
 use super::command::{Compose, Project};
+use crate::docker::Container;
 use crate::program::ProgramError;
 use crate::settings;
 
@@ -52,11 +54,20 @@ pub struct ServiceModel {
     pub contents: Option<String>,
     /// What Compose warned of, in its own words.
     pub warnings: Vec<String>,
+    /// The variables that Compose would pass through to the container and that are set nowhere.
+    not_passed: Vec<String>,
+    /// The settings that a variable may be part of, as rendered.
+    settings: unset::Settings,
     /// Values that must not be shown: secret-looking variables and Compose secrets.
     pub secrets: Vec<String>,
 }
 
 impl ServiceModel {
+    /// The variables that are set nowhere, as Compose warns.
+    pub fn unset_variables(&self) -> impl Iterator<Item = &str> {
+        unset::warned_of(self)
+    }
+
     /// What Compose warned of, with what it means for the service.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
         self.warnings.iter().map(|said| match unset_variable(said) {
@@ -132,6 +143,8 @@ async fn render(
         platform: described.platform.clone(),
         facts: file.facts(service, described),
         monitor: described.monitor()?,
+        not_passed: File::not_passed(described),
+        settings: unset::rendered_settings(&file, described),
         has_written_files: file.has_written_files(described),
         secrets,
         project: file.name,
@@ -164,6 +177,27 @@ async fn tag_variable(compose: &Compose, service: &settings::Service) -> Result<
         ))
     })?;
     Ok(tag_variable)
+}
+
+/// What the service would lose that `container` has, because a variable is set nowhere; a sentence each. `of_image` is
+/// the environment that the container has from its image, each as `NAME=value`.
+pub async fn losses(
+    compose: &Compose,
+    service: &settings::Service,
+    model: &ServiceModel,
+    container: &Container,
+    of_image: &[String],
+) -> Vec<String> {
+    if unset::not_found(model).is_empty() {
+        return Vec::new();
+    }
+    // A project that can only be read with its variables filled in tells less; what is empty then is lost all the same.
+    let written = as_written(compose, service).await.ok();
+    let written = written.as_ref().and_then(|file| {
+        let described = file.services.get(&service.compose_service)?;
+        Some(&described.rest)
+    });
+    unset::losses(model, written, container, of_image)
 }
 
 /// The name of the Compose project, with its variables filled in: before that, `name: ${STACK}` reads as the name of

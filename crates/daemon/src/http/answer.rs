@@ -97,7 +97,8 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::UnsupportedStrategy
         | Code::StageFailed
         | Code::OutsideChange
-        | Code::NoWayBack => StatusCode::UNPROCESSABLE_ENTITY,
+        | Code::NoWayBack
+        | Code::UnsetVariable => StatusCode::UNPROCESSABLE_ENTITY,
         Code::RegistryDenied
         | Code::RegistryUnavailable
         | Code::DeadlineExceeded

@@ -39,6 +39,7 @@ pub(super) const KEYS: &[&str] = &[
     "order",
     "when_busy",
     "way_back",
+    "unset_variables",
     "image_mib_max",
     "require_revision_label",
     "signature",
@@ -111,6 +112,8 @@ pub struct Service {
     pub when_busy: WhenBusy,
     /// What a failed release may be followed by.
     pub way_back: WayBack,
+    /// What a variable of the Compose file that is set nowhere means.
+    pub unset_variables: UnsetVariables,
     /// What an image must be like before it is run.
     pub image: ImagePolicy,
 }
@@ -145,6 +148,16 @@ pub enum WayBack {
     PreviousImage,
     /// The very same container only.
     SameContainer,
+}
+
+/// What a variable of the Compose file that is set nowhere means for a deployment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UnsetVariables {
+    /// A warning, unless the previous container had a value by it: then the deployment is refused.
+    #[default]
+    Warn,
+    /// The deployment is refused.
+    Refuse,
 }
 
 /// Which container goes first in a switch.
@@ -182,6 +195,7 @@ impl Service {
             order: None,
             when_busy: WhenBusy::default(),
             way_back: WayBack::default(),
+            unset_variables: UnsetVariables::default(),
             image: ImagePolicy::default(),
         }
     }
@@ -306,6 +320,13 @@ fn read_one(value: &Value<'_>, name: Option<&ServiceName>) -> Option<Service> {
         ])
     });
     service.way_back = way_back.unwrap_or_default();
+    let unset = table.get("unset_variables").and_then(|value| {
+        value.choice(&[
+            ("warn", UnsetVariables::Warn),
+            ("refuse", UnsetVariables::Refuse),
+        ])
+    });
+    service.unset_variables = unset.unwrap_or_default();
     service.image = read_image_policy(&table);
     compose_files.map(|_| service)
 }

@@ -144,6 +144,7 @@ keep_releases = 5
 order = "start-first"
 when_busy = "refuse"
 way_back = "same-container"
+unset_variables = "refuse"
 image_mib_max = 2048
 require_revision_label = true
 

@@ -105,6 +105,10 @@ fn since_0_1_0() -> Vec<(Request, Vec<Event>)> {
             request(),
             vec![Event::Failed(failure(Code::NoWayBack, Step::Stage))],
         ),
+        (
+            request(),
+            vec![Event::Failed(failure(Code::UnsetVariable, Step::Prepare))],
+        ),
     ]
 }
 

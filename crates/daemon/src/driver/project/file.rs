@@ -24,10 +24,13 @@ pub(super) struct WrittenFile {
 #[derive(Debug, Deserialize)]
 pub(super) struct WrittenService {
     pub(super) image: Option<String>,
+    /// Everything else.
+    #[serde(flatten)]
+    pub(super) rest: serde_json::Map<String, serde_json::Value>,
 }
 
 /// The project as rendered.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub(super) struct File {
     pub(super) name: String,
     #[serde(default)]
@@ -36,6 +39,15 @@ pub(super) struct File {
     pub(super) secrets: BTreeMap<String, SecretFile>,
     #[serde(default)]
     pub(super) configs: BTreeMap<String, SecretFile>,
+    #[serde(default)]
+    pub(super) volumes: BTreeMap<String, Volume>,
+}
+
+/// A volume of the project.
+#[derive(Debug, Deserialize)]
+pub(super) struct Volume {
+    /// Docker's name of it.
+    pub(super) name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -53,7 +65,7 @@ impl std::fmt::Debug for SecretFile {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub(super) struct Service {
     pub(super) image: Option<String>,
     pub(super) platform: Option<String>,
@@ -66,7 +78,7 @@ pub(super) struct Service {
     #[serde(default)]
     pre_stop: Vec<serde_json::Value>,
     #[serde(default)]
-    ports: Vec<Port>,
+    pub(super) ports: Vec<Port>,
     container_name: Option<String>,
     #[serde(default)]
     pub(super) volumes: Vec<Mount>,
@@ -78,6 +90,9 @@ pub(super) struct Service {
     pub(super) secrets: Vec<Granted>,
     #[serde(default)]
     pub(super) configs: Vec<Granted>,
+    /// What is read by its name only where it is needed: labels, command, user.
+    #[serde(flatten)]
+    pub(super) plain: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A secret or a config that a service gets.
@@ -88,7 +103,9 @@ pub(super) struct Granted {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Port {
+    target: Option<u32>,
     published: Option<String>,
+    protocol: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -96,6 +113,7 @@ pub(super) struct Mount {
     #[serde(rename = "type")]
     kind: String,
     source: Option<String>,
+    target: Option<String>,
     #[serde(default)]
     read_only: bool,
 }
@@ -126,6 +144,13 @@ impl File {
             sharers: self.sharers(&service.compose_service, described),
             ..described.facts(service.order)
         }
+    }
+
+    /// The variables that Compose would pass through to the container of `described` and that are set nowhere.
+    pub(super) fn not_passed(described: &Service) -> Vec<String> {
+        let environment = described.environment.iter();
+        let absent = environment.filter(|(_, value)| value.is_none());
+        absent.map(|(name, _)| name.clone()).collect()
     }
 
     /// Whether Compose writes files into the container of `described` when it creates it: secrets and configs that
@@ -265,7 +290,25 @@ impl Granted {
     }
 }
 
+impl Port {
+    /// The container's port as Docker writes it, and the machine's; empty where Docker chooses.
+    pub(super) fn container_and_machine(&self) -> Option<(String, String)> {
+        let protocol = self.protocol.as_deref().unwrap_or("tcp");
+        let container = format!("{}/{protocol}", self.target?);
+        Some((container, self.published.clone().unwrap_or_default()))
+    }
+}
+
 impl Mount {
+    pub(super) fn source(&self) -> Option<&str> {
+        self.source.as_deref()
+    }
+
+    /// The path in the container, and what is mounted there; none for an anonymous volume.
+    pub(super) fn target_and_source(&self) -> Option<(&str, &str)> {
+        Some((self.target.as_deref()?, self.source.as_deref()?))
+    }
+
     /// What of the machine is mounted, and what the container may do with it.
     pub(super) fn bound(&self) -> Option<(&Path, MountAccess)> {
         let source = self.source.as_ref().filter(|_| self.kind == "bind")?;

@@ -113,6 +113,7 @@ fn what_the_example_shows_as_a_default_is_one() {
         "#require_revision_label = false",
         "#when_busy = \"wait\"",
         "#way_back = \"previous-image\"",
+        "#unset_variables = \"warn\"",
     ] {
         assert!(text.contains(&format!("\n{default}\n")), "{default}");
     }

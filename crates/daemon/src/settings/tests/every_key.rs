@@ -236,6 +236,11 @@ const WRONG: &[(&str, &str, &str)] = &[
         "`services.shop.way_back` must be \"previous-image\" or \"same-container\", not \"same\"",
     ),
     (
+        "services.NAME.unset_variables",
+        r#""allow""#,
+        "`services.shop.unset_variables` must be \"warn\" or \"refuse\", not \"allow\"",
+    ),
+    (
         "services.NAME.image_mib_max",
         "0",
         "`services.shop.image_mib_max` must be from 1 to 1048576, not 0",
