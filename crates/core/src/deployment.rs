@@ -30,7 +30,7 @@ use crate::names::DeploymentId;
 pub use proof::{Proof, Witness};
 pub use release::{
     Condition, Failure, IfUnchanged, Origin, PinnedImage, Recreated, Replica, Request,
-    RestartPolicy, WayBack,
+    RestartPolicy, TagBefore, TagLine, WayBack,
 };
 pub use status::Status;
 
@@ -69,6 +69,8 @@ pub enum Event {
     StageStarted {
         /// The containers that ran before; empty for the first deployment.
         old: Vec<Replica>,
+        /// What the tag is about to take the place of in the env file; none where that could not be read.
+        tag_line: Option<TagLine>,
     },
     /// The new containers exist and are not started.
     Staged {
@@ -245,6 +247,8 @@ pub struct Deployment {
     pub image: Option<PinnedImage>,
     /// The containers that ran before, once looked at.
     pub old: Vec<Replica>,
+    /// What stood in the env file in the tag's place, once looked at.
+    pub tag_line: Option<TagLine>,
     /// The new containers, once they exist.
     pub new: Vec<Replica>,
     /// Previous containers in whose place others were created: they go, like the new ones.
@@ -287,6 +291,7 @@ impl Deployment {
             reference: None,
             image: None,
             old: Vec::new(),
+            tag_line: None,
             new: Vec::new(),
             given_up: Vec::new(),
             outage_ms: None,
@@ -355,7 +360,10 @@ impl Deployment {
                 self.reference = Some(reference.clone());
             }
             Event::ImagePinned(image) => self.image = Some(image.clone()),
-            Event::StageStarted { old } => self.old.clone_from(old),
+            Event::StageStarted { old, tag_line } => {
+                self.old.clone_from(old);
+                self.tag_line.clone_from(tag_line);
+            }
             Event::Staged { new } => self.new.clone_from(new),
             Event::Recreated(recreated) => self.replace_old(recreated),
             Event::SwitchStarted => self.switch_started = true,

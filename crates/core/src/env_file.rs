@@ -63,10 +63,7 @@ fn stray_byte(c: char) -> Option<u8> {
 /// is written in double quotes.
 #[must_use]
 pub fn set_variable(text: &str, name: &str, value: &str) -> String {
-    let found = assignments(text)
-        .filter(|assignment| assignment.name == name)
-        .last();
-    let Some(Assignment { raw, slot, .. }) = found else {
+    let Some(Assignment { raw, slot, .. }) = last_assignment(text, name) else {
         return appended(text, name, value);
     };
     let (place, written) = match &raw {
@@ -84,11 +81,53 @@ pub fn set_variable(text: &str, name: &str, value: &str) -> String {
 /// `None` as well where the value refers to other variables: it is not known from this text alone.
 #[must_use]
 pub fn variable(text: &str, name: &str) -> Option<String> {
+    last_assignment(text, name)?.raw.value()
+}
+
+/// The value of `name` as it is written, with its quotes, if the text sets it.
+#[must_use]
+pub fn written_value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    Some(&text[last_assignment(text, name)?.slot])
+}
+
+/// The text as it was before [`set_variable`] set `name` to `value`, with `before` as the value that was written; none
+/// means that nothing set it.
+///
+/// `None` if the text sets it to another value by now, or to the same one before: then there is nothing to take back.
+#[must_use]
+pub fn take_back(text: &str, name: &str, value: &str, before: Option<&str>) -> Option<String> {
+    let Assignment { raw, slot, .. } = last_assignment(text, name)?;
+    if raw.value().as_deref() != Some(value) {
+        return None;
+    }
+    let (place, written) = match before {
+        Some(before) => (slot, before),
+        None => (line_at(text, slot), ""),
+    };
+    let taken = format!("{}{written}{}", &text[..place.start], &text[place.end..]);
+    (taken != text).then_some(taken)
+}
+
+/// The whole line of a value, as [`set_variable`] adds it: with the line end behind it, or, where it is the last and has
+/// none, with the one before it.
+fn line_at(text: &str, slot: Range<usize>) -> Range<usize> {
+    let start = text[..slot.start]
+        .rfind('\n')
+        .map_or_else(|| first_line(text), |at| at + 1);
+    match text[slot.end..].find('\n') {
+        Some(len) => start..slot.end + len + 1,
+        None => {
+            let before = &text[..start];
+            let before = before.strip_suffix('\n').unwrap_or(before);
+            before.strip_suffix('\r').unwrap_or(before).len()..text.len()
+        }
+    }
+}
+
+fn last_assignment<'a>(text: &'a str, name: &str) -> Option<Assignment<'a>> {
     assignments(text)
         .filter(|assignment| assignment.name == name)
-        .last()?
-        .raw
-        .value()
+        .last()
 }
 
 /// Every variable that the text sets, with its value as written, without its quotes, and as [`variable`]
@@ -223,11 +262,7 @@ impl<'a> Raw<'a> {
 
 /// All assignments in the order of the text.
 fn assignments(text: &str) -> impl Iterator<Item = Assignment<'_>> {
-    let mut at = if text.starts_with(BYTE_ORDER_MARK) {
-        BYTE_ORDER_MARK.len_utf8()
-    } else {
-        0
-    };
+    let mut at = first_line(text);
     std::iter::from_fn(move || {
         while at < text.len() {
             let (statement, end) = statement(text, at);
@@ -238,6 +273,14 @@ fn assignments(text: &str) -> impl Iterator<Item = Assignment<'_>> {
         }
         None
     })
+}
+
+/// Where the first line begins.
+fn first_line(text: &str) -> usize {
+    match text.starts_with(BYTE_ORDER_MARK) {
+        true => BYTE_ORDER_MARK.len_utf8(),
+        false => 0,
+    }
 }
 
 /// Reads one blank, comment, assignment or unreadable line at `start`, and says where the next begins.

@@ -115,7 +115,10 @@ mod tests {
             Event::PullStarted {
                 reference: "shop:v1".to_owned(),
             },
-            Event::StageStarted { old: vec![] },
+            Event::StageStarted {
+                old: vec![],
+                tag_line: None,
+            },
             Event::SwitchStarted,
             Event::VerifyStarted {
                 checks: "running".to_owned(),

@@ -240,7 +240,10 @@ fn every_kind_of_event_can_follow_something_and_only_a_request_can_be_first() {
 fn up_to_the_switch() -> Vec<Event> {
     vec![
         pull_started(),
-        Event::StageStarted { old: vec![] },
+        Event::StageStarted {
+            old: vec![],
+            tag_line: None,
+        },
         Event::SwitchStarted,
     ]
 }
@@ -308,7 +311,10 @@ fn one_of_each() -> Vec<Event> {
             container: word(),
             proof: None,
         },
-        Event::StageStarted { old: vec![] },
+        Event::StageStarted {
+            old: vec![],
+            tag_line: None,
+        },
         Event::Staged {
             new: vec![replica()],
         },
@@ -352,6 +358,7 @@ fn the_outage_ends_when_what_runs_answers() {
         Event::Requested(request()),
         pull_started(),
         Event::StageStarted {
+            tag_line: None,
             old: vec![replica()],
         },
         Event::SwitchStarted,

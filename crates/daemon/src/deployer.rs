@@ -14,6 +14,7 @@ mod way_back;
 mod kept;
 mod reach;
 mod survey;
+mod tag_line;
 mod journey;
 mod prove;
 mod recreate;

@@ -336,6 +336,7 @@ mod tests {
             for event in until_switched() {
                 let event = match event {
                     Event::StageStarted { .. } => Event::StageStarted {
+                        tag_line: None,
                         old: condition
                             .map(|condition| Replica {
                                 condition,

@@ -158,6 +158,28 @@ pub enum Origin {
     PreviousImage,
 }
 
+/// What stood in the env file in the place that the tag of the new release takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagLine {
+    /// The path of the file.
+    pub file: String,
+    /// The variable that is the tag.
+    pub variable: String,
+    /// What was there.
+    pub before: TagBefore,
+}
+
+/// What was in the env file before the tag of the new release was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TagBefore {
+    /// A value, as it was written.
+    Value(String),
+    /// Nothing sets the variable.
+    NoLine,
+    /// There was no file.
+    NoFile,
+}
+
 /// Why the new release failed, with what its container wrote last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {

@@ -10,6 +10,9 @@ fn check(before: &str, after: &str) {
     assert_eq!(set, after);
     assert_eq!(variable(&set, "TAG").as_deref(), Some("new"), "{after:?}");
     assert_eq!(set_variable(&set, "TAG", "new"), set, "not idempotent");
+    let written = written_value(before, "TAG");
+    let back = take_back(&set, "TAG", "new", written);
+    assert_eq!(back.as_deref(), Some(before), "{after:?} taken back");
 }
 
 #[test]
@@ -25,6 +28,18 @@ fn only_the_value_changes() {
     check("\u{feff}TAG=old\n", "\u{feff}TAG=new\n");
     check("TAG=a:b=c\n", "TAG=new\n");
     check("TAG=$OTHER\n", "TAG=new\n");
+}
+
+#[test]
+fn what_somebody_changed_since_is_not_taken_back() {
+    for text in ["TAG=newer\n", "A=1\n", "TAG=$OTHER\n", ""] {
+        assert_eq!(take_back(text, "TAG", "new", Some("old")), None, "{text}");
+        assert_eq!(take_back(text, "TAG", "new", None), None, "{text}");
+    }
+    // It was the same before.
+    assert_eq!(take_back("TAG=new\n", "TAG", "new", Some("new")), None);
+    let added_since = take_back("A=1\nTAG=new\nB=2\n", "TAG", "new", None);
+    assert_eq!(added_since.as_deref(), Some("A=1\nB=2\n"));
 }
 
 #[test]

@@ -38,7 +38,10 @@ pub(crate) fn any_event() -> impl Strategy<Value = Event> {
     let goes_on = prop_oneof![
         text().prop_map(|reference| Event::PullStarted { reference }),
         any_image().prop_map(Event::ImagePinned),
-        any_replicas().prop_map(|old| Event::StageStarted { old }),
+        any_replicas().prop_map(|old| Event::StageStarted {
+            old,
+            tag_line: None
+        }),
         any_replicas().prop_map(|new| Event::Staged { new }),
         any_recreated().prop_map(Event::Recreated),
         Just(Event::SwitchStarted),

@@ -7,6 +7,7 @@ mod probes;
 mod secrets;
 mod fidelity;
 mod fidelity_settings;
+mod env_files;
 mod recovery;
 mod plans;
 mod power;

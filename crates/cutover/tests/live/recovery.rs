@@ -89,6 +89,17 @@ impl Stage {
             "{context}"
         );
         assert_eq!(container["State"]["Running"], true, "{context}");
+        let env_file = std::fs::read_to_string(self.scene.project_directory().join(".env"));
+        let tag = if expected == "new" {
+            &self.new
+        } else {
+            &self.old
+        };
+        assert_eq!(
+            env_file.expect("an env file"),
+            format!("APP_IMAGE_TAG={tag}\n"),
+            "{context}: {outcome}"
+        );
         if outcome != "succeeded" {
             assert_eq!(
                 container["Id"], *before,

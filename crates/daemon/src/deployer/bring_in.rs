@@ -16,6 +16,7 @@ use super::context::Run;
 use super::ended::Ended;
 use super::kept::keep_configurations;
 use super::observe::{found, runs_release, secret_values, unchanged_since};
+use super::tag_line::{look_at_tag_line, put_tag_in_place};
 use super::way_back::find_way_back;
 use super::words::Live;
 use crate::docker::Container;
@@ -186,8 +187,12 @@ pub(super) async fn stage(
         old.push(found(run, container).await?);
     }
     keep_configurations(run, &old, &release.model).await?;
-    run.forward(Step::Stage, Event::StageStarted { old: old.clone() })
-        .await?;
+    let begun = Event::StageStarted {
+        old: old.clone(),
+        tag_line: look_at_tag_line(run, &release.model).await,
+    };
+    run.forward(Step::Stage, begun).await?;
+    put_tag_in_place(run, &release.model).await;
     let driver = run.driver.clone();
     unchanged_since(&driver, &old).await?;
     driver.clear(&release.present.leftovers).await?;

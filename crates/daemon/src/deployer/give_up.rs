@@ -13,6 +13,7 @@ use super::context::Run;
 use super::observe::what_runs;
 use super::rest::Rest;
 use super::roll_back::roll_back;
+use super::tag_line::take_tag_back;
 use crate::docker::Container;
 use crate::labels;
 
@@ -55,6 +56,7 @@ pub(super) async fn give_up(run: &mut Run, cause: Cause) -> Option<Rest> {
         );
         run.record.warn(what).await;
     }
+    take_tag_back(run).await;
     let event = match cause.code {
         Code::Cancelled => Event::Cancelled { why: cause.detail },
         _ => {

@@ -12,6 +12,7 @@ use super::journey::{Doubt, Journey};
 use super::observe::what_runs;
 use super::reach::{Budget, Reached, reach};
 use super::rest::Rest;
+use super::tag_line::take_tag_back;
 use super::way_back::give_references_back;
 use crate::driver::project::ServiceModel;
 
@@ -27,6 +28,8 @@ pub(super) async fn roll_back(
     if run.deployment().status() != Status::RollingBack {
         run.record.anyway(Event::RollbackStarted(failure)).await;
     }
+    // A previous container that must be created again is created as the project was.
+    take_tag_back(run).await;
     let mut journey = Journey::new(Goal::Old, Doubt::Stopping, model.cloned());
     let (cause, rest) = match reach(run, &mut journey, &Budget::answer()).await {
         Reached::Goal => {
@@ -47,6 +50,7 @@ pub(super) async fn roll_back(
 
 /// The previous release is in its place again.
 pub(super) async fn end_rolled_back(run: &mut Run, journey: &Journey, why: &str) {
+    take_tag_back(run).await;
     let deployment = run.deployment().clone();
     if deployment.old.is_empty() {
         if deployment.status() == Status::RollbackFailed {

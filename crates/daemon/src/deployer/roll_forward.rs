@@ -3,12 +3,8 @@
 //! The previous container is what is left if the new one fails after all, so it goes last: when the new one is
 //! seen to run, and has proven itself anew if it did not run all along.
 
-use std::sync::Arc;
-
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::Event;
-use cutover_core::image::ImageRef;
-use cutover_core::names::Tag;
 use cutover_core::switch::Goal;
 
 use super::context::Run;
@@ -17,7 +13,7 @@ use super::journey::{Doubt, Journey};
 use super::reach::{Budget, Reached, Rounds, reach};
 use super::rest::Rest;
 use super::roll_back::ask_operator;
-use crate::driver::env_file;
+use super::tag_line::{remember_tag, take_tag_back};
 use crate::driver::project::ServiceModel;
 
 /// What is known of the new container when going forward begins.
@@ -107,7 +103,7 @@ async fn fall_back(run: &mut Run, journey: Journey, cause: Cause) -> Option<Rest
     let mut journey = journey.turned(goal);
     let reached = reach(run, &mut journey, &Budget::answer()).await;
     if goal == Goal::Old && matches!(reached, Reached::Goal | Reached::NotYet(_)) {
-        take_tag_back(run, journey.model.as_ref()).await;
+        take_tag_back(run).await;
     }
     let rest = match reached {
         Reached::Goal | Reached::Rests(_) | Reached::CalledOff => None,
@@ -115,27 +111,6 @@ async fn fall_back(run: &mut Run, journey: Journey, cause: Cause) -> Option<Rest
     };
     ask_operator(run, cause, rest.as_ref()).await;
     rest
-}
-
-/// The env file may name the release that was committed already: it names the one before again.
-async fn take_tag_back(run: &mut Run, model: Option<&ServiceModel>) {
-    let before = run.deployment().old.first().map(|old| old.image.clone());
-    let before = before.and_then(|image| image.parse::<ImageRef>().ok());
-    let before = before.and_then(|image| Tag::new(image.tag()?).ok());
-    let (Some(model), Some(before)) = (model.cloned(), before) else {
-        return;
-    };
-    let (service, tag) = (
-        Arc::clone(&run.service),
-        run.deployment().request.tag.clone(),
-    );
-    let taken = tokio::task::spawn_blocking(move || {
-        env_file::take_tag_back(&service, &model, &tag, &before)
-    });
-    if let Ok(Err(error)) = taken.await {
-        let what = format!("the env file still names the release that does not run: {error}");
-        run.record.warn(what).await;
-    }
 }
 
 /// The service as Compose renders it, after a restart of the daemon.
@@ -158,9 +133,7 @@ async fn read_again(run: &mut Run) -> Option<ServiceModel> {
 /// What a `docker compose up` by hand finds from now on: the tag, and none of what earlier deployments left.
 async fn remember(run: &mut Run, model: Option<&ServiceModel>) {
     let Some(model) = model else { return };
-    if let Err(what) = remember_tag(run, model).await {
-        run.record.warn(what).await;
-    }
+    remember_tag(run, model).await;
     if let Err(what) = clear_parked(run, model).await {
         run.record.warn(what).await;
     }
@@ -181,19 +154,4 @@ async fn clear_parked(run: &Run, model: &ServiceModel) -> Result<(), String> {
             cause.detail
         )
     })
-}
-
-/// Writes the tag into the env file, where a `docker compose up` by hand finds it.
-async fn remember_tag(run: &Run, model: &ServiceModel) -> Result<(), String> {
-    let (service, model) = (Arc::clone(&run.service), model.clone());
-    let tag = run.deployment().request.tag.clone();
-    let written =
-        tokio::task::spawn_blocking(move || env_file::remember_tag(&service, &model, &tag)).await;
-    match written {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(format!(
-            "{error}; `docker compose up` by hand would bring an earlier release back"
-        )),
-        Err(error) => Err(error.to_string()),
-    }
 }

@@ -119,7 +119,10 @@ pub(crate) fn until_switched() -> Vec<Event> {
             digest: None,
             id: "sha256:i".to_owned(),
         }),
-        Event::StageStarted { old: vec![] },
+        Event::StageStarted {
+            old: vec![],
+            tag_line: None,
+        },
         Event::Staged {
             new: vec![Replica {
                 container: "bbbb".to_owned(),

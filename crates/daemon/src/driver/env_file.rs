@@ -1,14 +1,18 @@
-//! Writes the committed tag into the project's env file, so that `docker compose up -d` by hand keeps
-//! the release.
+//! Writes the tag into the project's env file, so that `docker compose up -d` by hand keeps the release, and so that
+//! Compose and the containers see the project as it will stand: a service may read that very file.
 
 use std::path::{Path, PathBuf};
 
-use cutover_core::env_file::{bytes_of, set_variable, text_of, variable};
+use cutover_core::deployment::{TagBefore, TagLine};
+use cutover_core::env_file::{bytes_of, set_variable, take_back, text_of, variable, written_value};
 use cutover_core::names::Tag;
 
 use super::project::ServiceModel;
 use crate::files::outside::{self, Way};
 use crate::settings;
+
+/// The longest value that is recorded to be put back; a tag has at most 128 characters.
+const VALUE_LEN_MAX: usize = 1024;
 
 /// The env file could not be changed; it is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -40,22 +44,49 @@ pub fn remember_tag(
     .map_err(|source| EnvFileError { path, source })
 }
 
-/// Sets the service's tag variable to `tag` again if it is `taken_back` there now.
+/// What the tag would take the place of; none where that cannot be recorded: the file cannot be read, or its name or the
+/// value is none that anybody would write.
+#[must_use]
+pub fn tag_line(service: &settings::Service, model: &ServiceModel) -> Option<TagLine> {
+    let path = env_file(service, model);
+    let before = match outside::read(&path).ok()? {
+        None => TagBefore::NoFile,
+        Some(bytes) => match written_value(&text_of(&bytes), &model.tag_variable) {
+            None => TagBefore::NoLine,
+            Some(value) if value.len() > VALUE_LEN_MAX => return None,
+            Some(value) => TagBefore::Value(value.to_owned()),
+        },
+    };
+    Some(TagLine {
+        file: path.to_str()?.to_owned(),
+        variable: model.tag_variable.clone(),
+        before,
+    })
+}
+
+/// Puts back what stood in the file before the `tag` did, unless somebody has changed it since.
 ///
 /// # Errors
 /// [`EnvFileError`]; the file is as it was.
-pub fn take_tag_back(
-    service: &settings::Service,
-    model: &ServiceModel,
-    taken_back: &Tag,
-    tag: &Tag,
-) -> Result<(), EnvFileError> {
-    let path = env_file(service, model);
-    replace(&path, |text| {
-        (variable(text, &model.tag_variable).as_deref() == Some(taken_back.as_str()))
-            .then(|| set_variable(text, &model.tag_variable, tag.as_str()))
-    })
-    .map_err(|source| EnvFileError { path, source })
+pub fn take_tag_back(line: &TagLine, tag: &Tag) -> Result<(), EnvFileError> {
+    let path = PathBuf::from(&line.file);
+    let before = match &line.before {
+        TagBefore::Value(value) => Some(value.as_str()),
+        TagBefore::NoLine | TagBefore::NoFile => None,
+    };
+    let mut is_left_empty = false;
+    let taken = replace(&path, |text| {
+        let taken = take_back(text, &line.variable, tag.as_str(), before)?;
+        is_left_empty = taken.is_empty();
+        Some(taken)
+    });
+    let is_made_by_us = line.before == TagBefore::NoFile && is_left_empty;
+    taken
+        .and_then(|()| match is_made_by_us {
+            true => outside::remove(&path),
+            false => Ok(()),
+        })
+        .map_err(|source| EnvFileError { path, source })
 }
 
 /// Which file that is: the configured env file that sets the variable, the last of them, or `.env`.

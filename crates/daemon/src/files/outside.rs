@@ -12,7 +12,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 
 use super::place::Place;
@@ -89,6 +89,18 @@ pub(crate) fn change(path: &Path, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>)
     match replaced {
         Err(error) if leaves_room_to_write(&error) => write_in_place(&place, &changed),
         other => other,
+    }
+}
+
+/// Removes the file, if there is one.
+///
+/// # Errors
+/// What the system said; it is still there.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    let place = Place::of(path)?;
+    match rustix::fs::unlinkat(&place.directory, &place.name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

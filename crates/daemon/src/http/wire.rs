@@ -200,7 +200,7 @@ fn message(event: &Event) -> String {
             short(container),
             seen(*proof)
         ),
-        Event::StageStarted { old } => stage_started(old),
+        Event::StageStarted { old, .. } => stage_started(old),
         Event::Staged { new } => {
             let ids: Vec<_> = new.iter().map(|new| short(&new.container)).collect();
             format!(

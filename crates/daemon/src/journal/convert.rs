@@ -7,7 +7,7 @@ mod replicas;
 use aws_lc_rs::digest::{SHA256, digest};
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{
-    Condition, Event, Failure, IfUnchanged, PinnedImage, Proof, Replica, Request, Status,
+    Condition, Event, Failure, IfUnchanged, PinnedImage, Proof, Replica, Request, Status, TagLine,
     UnixMillis, WayBack,
 };
 use cutover_core::names::{DeliveryId, DeploymentId, InvalidName, ServiceName, Tag};
@@ -15,7 +15,7 @@ use cutover_core::names::{DeliveryId, DeploymentId, InvalidName, ServiceName, Ta
 use super::error::JournalError;
 use super::rows::{
     CauseRow, ConditionRow, EVENT_BYTES_MAX, EventRow, FailureRow, ImageRow, ProofRow, ReplicaRow,
-    RequestRow, StageStartedRow, StagedRow,
+    RequestRow, StageStartedRow, StagedRow, TagLineRow,
 };
 
 /// The JSON of an event.
@@ -92,8 +92,9 @@ impl From<&Event> for EventRow {
                 container: container.clone(),
                 proof: proof.map(ProofRow::from),
             },
-            Event::StageStarted { old } => Self::StageStarted(StageStartedRow {
+            Event::StageStarted { old, tag_line } => Self::StageStarted(StageStartedRow {
                 old: old.iter().map(ReplicaRow::from).collect(),
+                tag_line: tag_line.as_ref().map(TagLineRow::from),
                 previous: None,
             }),
             Event::Staged { new } => Self::Staged(StagedRow {
@@ -146,8 +147,13 @@ impl TryFrom<EventRow> for Event {
                 container,
                 proof: proof.map(Proof::from),
             },
-            EventRow::StageStarted(StageStartedRow { old, previous }) => Self::StageStarted {
+            EventRow::StageStarted(StageStartedRow {
+                old,
+                tag_line,
+                previous,
+            }) => Self::StageStarted {
                 old: old.into_iter().chain(previous).map(Replica::from).collect(),
+                tag_line: tag_line.map(TagLine::from),
             },
             EventRow::Staged(staged) => Self::Staged { new: staged.into() },
             EventRow::SwitchStarted => Self::SwitchStarted,

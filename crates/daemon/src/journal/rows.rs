@@ -103,9 +103,28 @@ pub(in crate::journal) struct ImageRow {
 pub(in crate::journal) struct StageStartedRow {
     #[serde(default)]
     pub(in crate::journal) old: Vec<ReplicaRow>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::journal) tag_line: Option<TagLineRow>,
     /// The only one, as 0.1.0 wrote it.
     #[serde(default, skip_serializing)]
     pub(in crate::journal) previous: Option<ReplicaRow>,
+}
+
+/// What stood in the env file in the tag's place.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::journal) struct TagLineRow {
+    pub(in crate::journal) file: String,
+    pub(in crate::journal) variable: String,
+    pub(in crate::journal) before: TagBeforeRow,
+}
+
+/// A value as it was written, or that there was none.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::journal) enum TagBeforeRow {
+    Value(String),
+    NoLine,
+    NoFile,
 }
 
 /// The new containers.

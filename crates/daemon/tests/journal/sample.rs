@@ -6,7 +6,7 @@
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{
     Condition, Deployment, Event, Failure, IfUnchanged, Origin, PinnedImage, Recreated, Replica,
-    Request, RestartPolicy, WayBack,
+    Request, RestartPolicy, TagBefore, TagLine, WayBack,
 };
 use cutover_daemon::journal::Journal;
 
@@ -72,6 +72,7 @@ fn since_0_1_0() -> Vec<(Request, Vec<Event>)> {
         pull_started(),
         Event::StageStarted {
             old: set("old", Condition::Restarting),
+            tag_line: None,
         },
         Event::Staged {
             new: set("new", Condition::Stopped),
@@ -109,7 +110,21 @@ fn since_0_1_0() -> Vec<(Request, Vec<Event>)> {
             request(),
             vec![Event::Failed(failure(Code::UnsetVariable, Step::Prepare))],
         ),
+        (request(), stages(TagBefore::Value("'v1'".to_owned()))),
+        (request(), stages(TagBefore::NoLine)),
+        (request(), stages(TagBefore::NoFile)),
     ]
+}
+
+/// A deployment that has put its tag in the place of `before`.
+fn stages(before: TagBefore) -> Vec<Event> {
+    let tag_line = Some(TagLine {
+        file: "/srv/shop/.env".to_owned(),
+        variable: "TAG".to_owned(),
+        before,
+    });
+    let old = Vec::new();
+    vec![pull_started(), Event::StageStarted { old, tag_line }]
 }
 
 fn replica(side: &str, number: u32, condition: Condition) -> Replica {
@@ -186,6 +201,7 @@ fn image_pinned() -> Event {
 
 fn stage_started(condition: Condition) -> Event {
     Event::StageStarted {
+        tag_line: None,
         old: vec![Replica {
             number: 1,
             container: "c0".repeat(32),

@@ -115,7 +115,13 @@ pub(crate) fn warned() -> Event {
 
 /// The shortest run of each kind, without its request.
 pub(crate) fn up_to_the_stage() -> Vec<Event> {
-    vec![pull_started(), Event::StageStarted { old: vec![] }]
+    vec![
+        pull_started(),
+        Event::StageStarted {
+            old: vec![],
+            tag_line: None,
+        },
+    ]
 }
 
 pub(crate) fn up_to_the_switch() -> Vec<Event> {

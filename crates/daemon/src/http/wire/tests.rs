@@ -52,6 +52,7 @@ fn until_verified() -> Vec<Event> {
             id: "sha256:i".into(),
         }),
         Event::StageStarted {
+            tag_line: None,
             old: vec![previous()],
         },
         Event::Staged {
@@ -300,7 +301,10 @@ fn deployments_that_change_nothing_or_are_the_first_have_words() {
     ];
     let first = vec![
         until_verified().remove(0),
-        Event::StageStarted { old: vec![] },
+        Event::StageStarted {
+            old: vec![],
+            tag_line: None,
+        },
         Event::Failed(failure()),
     ];
     let again = Request {

@@ -1,12 +1,46 @@
 //! The containers of a deployment and what was seen of them: as this version records them, and as 0.1.0 did, which knew one of each side.
 
 use cutover_core::deployment::{
-    Condition, Origin, Proof, Recreated, Replica, RestartPolicy, Witness,
+    Condition, Origin, Proof, Recreated, Replica, RestartPolicy, TagBefore, TagLine, Witness,
 };
 
 use crate::journal::rows::{
     ConditionRow, OriginRow, ProofRow, RecreatedRow, ReplicaRow, RestartPolicyRow, StagedRow,
+    TagBeforeRow, TagLineRow,
 };
+
+impl From<&TagLine> for TagLineRow {
+    fn from(line: &TagLine) -> Self {
+        let TagLine {
+            file,
+            variable,
+            before,
+        } = line;
+        Self {
+            file: file.clone(),
+            variable: variable.clone(),
+            before: match before {
+                TagBefore::Value(value) => TagBeforeRow::Value(value.clone()),
+                TagBefore::NoLine => TagBeforeRow::NoLine,
+                TagBefore::NoFile => TagBeforeRow::NoFile,
+            },
+        }
+    }
+}
+
+impl From<TagLineRow> for TagLine {
+    fn from(row: TagLineRow) -> Self {
+        Self {
+            file: row.file,
+            variable: row.variable,
+            before: match row.before {
+                TagBeforeRow::Value(value) => TagBefore::Value(value),
+                TagBeforeRow::NoLine => TagBefore::NoLine,
+                TagBeforeRow::NoFile => TagBefore::NoFile,
+            },
+        }
+    }
+}
 
 impl From<&Replica> for ReplicaRow {
     fn from(replica: &Replica) -> Self {

@@ -1,0 +1,71 @@
+//! The tag in the project's env file.
+//!
+//! It is put there before the new container is created: where a service reads that very file (`env_file: .env`) or
+//! mounts it, Compose and the container then see the project as it will stand after the commit, and `docker compose up
+//! -d` by hand finds nothing to change. What it takes the place of is recorded, and every end but a success puts it back.
+//! A container that runs does not read the file again.
+
+use std::sync::Arc;
+
+use cutover_core::deployment::TagLine;
+
+use super::context::Run;
+use crate::driver::env_file::{self, EnvFileError};
+use crate::driver::project::ServiceModel;
+
+/// What the tag is about to take the place of.
+pub(super) async fn look_at_tag_line(run: &Run, model: &ServiceModel) -> Option<TagLine> {
+    let (service, model) = (Arc::clone(&run.service), model.clone());
+    let line = tokio::task::spawn_blocking(move || env_file::tag_line(&service, &model));
+    line.await.ok().flatten()
+}
+
+/// Puts the tag into the env file, if what it takes the place of is recorded. Where it cannot be written, the deployment
+/// goes on: the commit tries again, and tells it.
+pub(super) async fn put_tag_in_place(run: &Run, model: &ServiceModel) {
+    if run.deployment().tag_line.is_some()
+        && let Err(why) = write_tag(run, model).await
+    {
+        tracing::warn!(deployment.id = %run.deployment().id, %why, "the tag is not in the env file yet");
+    }
+}
+
+/// Puts the tag into the env file, where a `docker compose up` by hand finds it; after the commit.
+pub(super) async fn remember_tag(run: &mut Run, model: &ServiceModel) {
+    if let Err(what) = write_tag(run, model).await {
+        let what =
+            format!("{what}; `docker compose up` by hand would bring an earlier release back");
+        run.record.warn(what).await;
+    }
+}
+
+/// Puts back what stood in the env file before, unless somebody has changed it since.
+pub(super) async fn take_tag_back(run: &mut Run) {
+    let Some(line) = run.deployment().tag_line.clone() else {
+        return;
+    };
+    let tag = run.deployment().request.tag.clone();
+    let taken = tokio::task::spawn_blocking(move || env_file::take_tag_back(&line, &tag)).await;
+    if let Err(what) = flattened(taken) {
+        let what = format!(
+            "the env file still names the release that does not run, and `docker compose up` by hand would start it: {what}"
+        );
+        run.record.warn(what).await;
+    }
+}
+
+async fn write_tag(run: &Run, model: &ServiceModel) -> Result<(), String> {
+    let (service, model) = (Arc::clone(&run.service), model.clone());
+    let tag = run.deployment().request.tag.clone();
+    flattened(
+        tokio::task::spawn_blocking(move || env_file::remember_tag(&service, &model, &tag)).await,
+    )
+}
+
+fn flattened(done: Result<Result<(), EnvFileError>, tokio::task::JoinError>) -> Result<(), String> {
+    match done {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
