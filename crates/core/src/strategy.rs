@@ -21,6 +21,8 @@ pub struct Facts {
     pub pre_stop_hooks: bool,
     /// Services of the project that run in a namespace of its container.
     pub sharers: Vec<String>,
+    /// Services of the project that wait for it to end well (`service_completed_successfully`).
+    pub waits_for_its_end: Vec<String>,
     /// Its restart policy as written, if one is: `deploy.restart_policy` in the form of `restart`, or
     /// `restart`.
     pub restart: Option<String>,
@@ -59,6 +61,15 @@ pub enum Strategy {
 
 /// Why it would be refused, and what to change.
 fn refusal(facts: &Facts) -> Option<(String, &'static str)> {
+    if !facts.waits_for_its_end.is_empty() {
+        return Some((
+            format!(
+                "it is a job: {} waits for it to end (`service_completed_successfully`), so it never stays up",
+                facts.waits_for_its_end.join(", ")
+            ),
+            "deploy the service that waits, and leave the job out of the configuration of cutover",
+        ));
+    }
     if facts.replicas != 1 {
         return Some((
             format!(
@@ -221,6 +232,13 @@ mod tests {
                     ..one()
                 },
                 "shared by service `sidecar`",
+            ),
+            (
+                Facts {
+                    waits_for_its_end: vec!["service `web`".into()],
+                    ..one()
+                },
+                "it is a job: service `web` waits",
             ),
             (
                 Facts {

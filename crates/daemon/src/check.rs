@@ -1,28 +1,22 @@
 //! Looks at the machine as a deployment would find it, and says everything that is wrong at once.
 
 mod certificate;
+mod service;
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 
-use cutover_core::cause::Step;
 use cutover_core::compose_version::ComposeVersion;
-use cutover_core::names::Tag;
-use cutover_core::strategy::{Strategy, strategy};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::docker::{Docker, credentials};
+use crate::docker::Docker;
 use crate::driver::command::Compose;
-use crate::driver::env_file;
-use crate::driver::project::ServiceModel;
-use crate::driver::{ComposeDriver, Driver, docker_cause};
+use crate::driver::{ComposeDriver, Driver};
 use crate::files;
-use crate::files::outside::Way;
 use crate::http::{Identity, why_not};
-use crate::probe::verify::Checks;
-use crate::registry::{self, Cosign};
-use crate::settings::{Mistake, Mistakes, Service, Settings};
+use crate::registry::Cosign;
+use crate::settings::{Mistake, Mistakes, Settings};
 
 /// Less free disk than this is worth a word before it is too little for a pull.
 const DISK_WARNING_BYTES: u64 = 2 << 30;
@@ -120,7 +114,7 @@ pub async fn check(settings: &Settings) -> Vec<Finding> {
     let Ok(driver) = driver else { return findings };
     let driver = Driver::Compose(driver);
     for service in settings.services.values() {
-        findings.extend(look_at_service(settings, &driver, service).await);
+        findings.extend(service::look(settings, &driver, service).await);
     }
     findings
 }
@@ -267,126 +261,6 @@ async fn look_at_compose(settings: &Settings) -> (Option<Compose>, Finding) {
                 error,
                 "install docker-compose-plugin 2.20 or newer",
             ),
-        ),
-    }
-}
-
-async fn look_at_service(settings: &Settings, driver: &Driver, service: &Service) -> Vec<Finding> {
-    let subject = format!("service {}", service.name);
-    // Any sha will do: only the file is read.
-    let Ok(tag) = Tag::new(&"0".repeat(40)) else {
-        return Vec::new();
-    };
-    let model = match driver.read(service, &tag).await {
-        Ok(model) => model,
-        Err(cause) => {
-            return vec![Finding::mistake(
-                &subject,
-                cause.detail,
-                "change the Compose file or the configuration, then run `cutover check` again",
-            )];
-        }
-    };
-    let mut findings = vec![look_at_strategy(&subject, &model)];
-    let repository = service.image_repository.as_deref();
-    if let Err(cause) = registry::allowed_repository(&model.image, repository) {
-        findings.push(Finding::mistake(&subject, cause.detail, cause.code.hint()));
-    }
-    findings.extend(look_at_credentials(settings, &subject, &model).await);
-    findings.push(look_at_env_file(&subject, service, &model));
-    let warnings = model.warnings();
-    findings.extend(warnings.map(|what| Finding::warning(&subject, what, "")));
-    let present = driver.present(&model.project, &model.compose_service).await;
-    let present = present.map_err(|error| docker_cause(Step::Prepare, &error));
-    match present
-        .as_ref()
-        .map_err(Clone::clone)
-        .and_then(|present| present.only())
-    {
-        Ok(Some(container)) => {
-            let checks = Checks::new(service, model.monitor, container);
-            if let Some((found, advice)) = checks.without_any() {
-                findings.push(Finding::warning(&subject, found, advice));
-            }
-            findings.push(Finding::fine(
-                &subject,
-                format!(
-                    "runs {} ({})",
-                    container.image_ref,
-                    container.condition().as_str()
-                ),
-            ));
-        }
-        Ok(None) => findings.push(Finding::fine(
-            &subject,
-            "has no container yet: the first deployment creates it",
-        )),
-        Err(cause) => findings.push(Finding::mistake(&subject, cause.detail, cause.code.hint())),
-    }
-    findings
-}
-
-fn look_at_strategy(subject: &str, model: &ServiceModel) -> Finding {
-    match strategy(&model.facts) {
-        Strategy::StopFirst { because } => Finding::fine(
-            subject,
-            format!(
-                "project {}, image by {}, stop-first: {}",
-                model.project,
-                model.tag_variable,
-                because.join("; ")
-            ),
-        ),
-        Strategy::Refused { why, hint } => Finding::mistake(subject, why, hint),
-    }
-}
-
-async fn look_at_credentials(
-    settings: &Settings,
-    subject: &str,
-    model: &ServiceModel,
-) -> Option<Finding> {
-    let registry = model
-        .image
-        .parse::<cutover_core::image::ImageRef>()
-        .ok()?
-        .registry()
-        .to_owned();
-    match credentials::for_registry(&settings.docker.config_directory, &registry).await {
-        Ok(Some(_)) => Some(Finding::fine(
-            subject,
-            format!("credentials for {registry}"),
-        )),
-        Ok(None) => Some(Finding::fine(
-            subject,
-            format!("no credentials for {registry}: pulls are anonymous"),
-        )),
-        Err(error) => Some(Finding::mistake(
-            subject,
-            error.to_string(),
-            format!("run `docker login {registry}` as the user that runs cutover"),
-        )),
-    }
-}
-
-fn look_at_env_file(subject: &str, service: &Service, model: &ServiceModel) -> Finding {
-    let variable = &model.tag_variable;
-    match env_file::rehearse(service, model) {
-        Ok((path, Way::Replaced)) => Finding::fine(
-            subject,
-            format!("{variable} keeps the tag in {}", path.display()),
-        ),
-        Ok((path, Way::InPlace)) => Finding::fine(
-            subject,
-            format!(
-                "{variable} keeps the tag in {}, which is written in its place (it has other names or is a mount point, or its directory cannot be written): a power cut in that moment can damage it",
-                path.display()
-            ),
-        ),
-        Err(error) => Finding::mistake(
-            subject,
-            error.to_string(),
-            "let the user that runs cutover read and write it, so that `docker compose up` by hand keeps the release",
         ),
     }
 }

@@ -28,7 +28,7 @@ use self::command::Compose;
 pub use self::compose::ComposeDriver;
 pub use self::moves::{Found, Look, millis_between};
 pub use self::present::Present;
-use self::project::ServiceModel;
+use self::project::{Neighbour, ServiceModel};
 use self::stage::Staging;
 use crate::docker::{Container, Docker, DockerError};
 use crate::settings;
@@ -95,6 +95,16 @@ impl Driver {
         driver.unset_variables(service, model, current).await
     }
 
+    /// [`ComposeDriver::neighbours`].
+    pub async fn neighbours(
+        &self,
+        service: &settings::Service,
+        model: &ServiceModel,
+    ) -> Result<Vec<Neighbour>, Cause> {
+        let Self::Compose(driver) = self;
+        driver.neighbours(service, model).await
+    }
+
     /// [`ComposeDriver::present`].
     pub async fn present(
         &self,
@@ -150,8 +160,7 @@ impl Driver {
         project: &str,
         compose_service: &str,
     ) -> Result<Vec<Container>, DockerError> {
-        let present = self.present(project, compose_service).await?;
-        Ok([present.current, present.parked, present.leftovers].concat())
+        Ok(self.present(project, compose_service).await?.all())
     }
 
     /// [`ComposeDriver::clear`].

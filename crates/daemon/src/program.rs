@@ -104,10 +104,19 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts it; `what` is what messages call it.
-    pub(crate) fn start(mut command: Command, what: &str) -> Result<Self, ProgramError> {
+    pub(crate) fn start(command: Command, what: &str) -> Result<Self, ProgramError> {
+        Self::start_with_input(command, what, Stdio::null())
+    }
+
+    /// As [`Self::start`], with what it reads from stdin.
+    pub(crate) fn start_with_input(
+        mut command: Command,
+        what: &str,
+        input: Stdio,
+    ) -> Result<Self, ProgramError> {
         let program = PathBuf::from(command.as_std().get_program());
         command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)

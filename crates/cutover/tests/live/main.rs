@@ -28,6 +28,7 @@ mod hands;
 mod worse;
 mod tags;
 mod way_back;
+mod whose;
 mod way_back_lost;
 mod hooks;
 

@@ -118,3 +118,31 @@ fn what_a_failed_rollback_left_running_is_deployed_anew() {
     let ended = scene.deploy(&late);
     assert_ne!(ended.outcome(), "unchanged", "{ended:#?}");
 }
+
+/// What ran before cutover came is a release, and so is what somebody started by hand.
+#[test]
+fn what_ran_before_the_first_deployment_can_be_gone_back_to() {
+    let mut scene = Scene::usual(CUTOVER);
+    let (zero, one) = (
+        scene.push(&ImageSpec::new("zero")),
+        scene.push(&ImageSpec::new("one")),
+    );
+    scene.write("project/.env", &format!("APP_IMAGE_TAG={zero}\n"));
+    scene.compose(&["up", "-d"]);
+    let before = scene.container()["Image"].clone();
+    drop(scene.deploy(&one).expect("succeeded"));
+    drop(
+        scene
+            .run(&["rollback", "app", "--json"])
+            .expect("succeeded"),
+    );
+    scene.wait_until("the first release answers", || scene.serves() == "zero");
+    assert_eq!(scene.container()["Image"], before);
+    // A second one returns.
+    drop(
+        scene
+            .run(&["rollback", "app", "--json"])
+            .expect("succeeded"),
+    );
+    scene.wait_until("the second release answers", || scene.serves() == "one");
+}

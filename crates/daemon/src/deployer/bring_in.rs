@@ -7,6 +7,7 @@ use std::time::Duration;
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{Event, PinnedImage, Proof, Replica, Witness};
 use cutover_core::mask::Mask;
+use cutover_core::releases::release_with_tag;
 use cutover_core::strategy::{Strategy, strategy};
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -102,7 +103,8 @@ async fn bring_image(run: &mut Run, release: &Release) -> Result<PinnedImage, Ca
             .deployment(earlier)
             .await
             .map_err(|error| journal_cause(Step::Pull, &error))?;
-        let image = earlier.and_then(|earlier| earlier.image);
+        let release = earlier.and_then(|earlier| release_with_tag(&earlier, &request.tag));
+        let image = release.and_then(|release| release.image);
         return registry::from_local(run.driver.docker(), model, image).await;
     }
     let live = run.record.live().clone();
@@ -229,9 +231,8 @@ async fn create(
         tag: &run.deployment().request.tag,
         deployment: &run.deployment().id,
     };
-    let stage = run
-        .driver
-        .stage(target, image, old, &release.present.parked);
+    let hidden: Vec<Container> = release.present.hidden().cloned().collect();
+    let stage = run.driver.stage(target, image, old, &hidden);
     let staged = run
         .unless_given_up(release.deadline, Step::Stage, stage)
         .await;

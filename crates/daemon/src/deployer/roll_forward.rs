@@ -14,6 +14,7 @@ use super::reach::{Budget, Reached, Rounds, reach};
 use super::rest::Rest;
 use super::roll_back::ask_operator;
 use super::tag_line::{remember_tag, take_tag_back};
+use crate::docker::Container;
 use crate::driver::project::ServiceModel;
 
 /// What is known of the new container when going forward begins.
@@ -78,9 +79,7 @@ async fn new_runs(run: &Run, journey: &Journey) -> bool {
     let Ok(look) = run.driver.look(run.deployment()).await else {
         return false;
     };
-    let runs = |container: &crate::docker::Container| {
-        container.state.running && journey.is_proven(container)
-    };
+    let runs = |container: &Container| container.state.running && journey.is_proven(container);
     let mut new = look.new.iter();
     new.all(|found| found.container.as_ref().is_some_and(runs))
         && !look.old.iter().any(|found| {
@@ -139,18 +138,19 @@ async fn remember(run: &mut Run, model: Option<&ServiceModel>) {
     }
 }
 
-/// Removes what a failed rollback had put aside: now something newer is proven, and `docker compose` by hand
-/// would take it for a second container of the service.
+/// Removes what a failed rollback had put aside, and what an earlier `--scale` left: now something newer is proven, and
+/// `docker compose` by hand would take it for a second container of the service.
 async fn clear_parked(run: &Run, model: &ServiceModel) -> Result<(), String> {
     let present = run
         .driver
         .present(&model.project, &model.compose_service)
         .await;
     let present = present.map_err(|error| error.to_string())?;
-    let cleared = run.driver.clear(&present.parked).await;
+    let beside: Vec<Container> = present.hidden().cloned().collect();
+    let cleared = run.driver.clear(&beside).await;
     cleared.map_err(|cause| {
         format!(
-            "a container that was put aside before could not be removed: {}",
+            "a container beside the one that runs could not be removed: {}",
             cause.detail
         )
     })

@@ -5,6 +5,7 @@ use cutover_core::admission::{
 };
 use cutover_core::deployment::{Deployment, Event, IfUnchanged, Request, Status, WayBack};
 use cutover_core::names::{DeploymentId, ServiceName};
+use cutover_core::releases::{Release, releases};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -66,7 +67,7 @@ impl Deployer {
         let release = self.release_to_go_back_to(service, to).await?;
         let new = NewDeployment {
             service: service.clone(),
-            tag: release.request.tag.clone(),
+            tag: release.tag,
             digest: None,
             actor,
             asker: Asker::Operator,
@@ -76,7 +77,7 @@ impl Deployer {
             fingerprint: String::new(),
         };
         let deployer = self.clone();
-        self.to_the_end(async move { deployer.admit(new, Some(release.id)).await })
+        self.to_the_end(async move { deployer.admit(new, Some(release.deployment)).await })
             .await
     }
 
@@ -84,23 +85,26 @@ impl Deployer {
         &self,
         service: &ServiceName,
         to: Option<DeploymentId>,
-    ) -> Result<Deployment, Refused> {
+    ) -> Result<Release, Refused> {
         self.turn(service)?;
-        let releases = self
+        let committed = self
             .journal()
             .committed(service, super::RELEASES_MAX)
             .await
             .map_err(journal_refused)?;
+        let releases = releases(&committed);
         let none = |why: String| Refused::NoRelease { why };
         if let Some(id) = to {
-            let found = releases.into_iter().find(|release| release.id == id);
+            let found = releases
+                .into_iter()
+                .find(|release| release.deployment == id);
             return found.ok_or_else(|| {
                 none(format!(
                     "deployment {id} did not succeed for service `{service}`"
                 ))
             });
         }
-        let present = self.present_image(service, releases.first()).await?;
+        let present = self.present_image(service, committed.first()).await?;
         releases
             .into_iter()
             .find(|release| release.image.as_ref().map(|image| &image.id) != present.as_ref())

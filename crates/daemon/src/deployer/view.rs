@@ -159,7 +159,7 @@ impl Deployer {
             .await
             .map_err(|error| error.to_string())?;
         // In the middle of a switch there are two of one number, of which one runs, or none.
-        let all = [present.current, present.parked, present.leftovers].concat();
+        let all = present.all();
         let running = all.iter().find(|container| container.state.running);
         Ok(running.or(all.first()).cloned())
     }

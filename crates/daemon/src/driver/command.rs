@@ -6,8 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
+
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use tokio::process::Command;
 
@@ -90,7 +95,14 @@ impl Compose {
         arguments: &[&str],
     ) -> Result<Printed, ProgramError> {
         let command = self.command(project, arguments);
-        Running::start(command, &described(arguments))?
+        let input = match &project.laid_over {
+            Some(text) => in_memory(text).map_err(|source| ProgramError::Start {
+                program: self.program.clone(),
+                source,
+            })?,
+            None => Stdio::null(),
+        };
+        Running::start_with_input(command, &described(arguments), input)?
             .printed(READ_TIMEOUT)
             .await
     }
@@ -122,6 +134,9 @@ impl Compose {
         for file in &service.compose_files {
             command.arg("--file").arg(file);
         }
+        if project.laid_over.is_some() {
+            command.args(["--file", "-"]);
+        }
         for file in &service.env_files {
             command.arg("--env-file").arg(file);
         }
@@ -150,6 +165,14 @@ impl Compose {
     }
 }
 
+/// A file that is nowhere on the disk.
+fn in_memory(text: &str) -> std::io::Result<Stdio> {
+    let mut file = File::from(memfd_create("compose", MemfdFlags::CLOEXEC)?);
+    file.write_all(text.as_bytes())?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
 /// A command as a person would type it, without its options.
 fn described(arguments: &[&str]) -> String {
     format!("docker compose {}", arguments.first().unwrap_or(&""))
@@ -160,9 +183,20 @@ fn described(arguments: &[&str]) -> String {
 pub(super) struct Project<'a> {
     pub(super) service: &'a settings::Service,
     pub(super) variables: BTreeMap<String, String>,
+    /// A Compose file that is laid over the service's own; only for commands that read.
+    pub(super) laid_over: Option<String>,
 }
 
-impl Project<'_> {
+impl<'a> Project<'a> {
+    /// The project of `service`, with these variables set.
+    pub(super) fn new(service: &'a settings::Service, variables: BTreeMap<String, String>) -> Self {
+        Self {
+            service,
+            variables,
+            laid_over: None,
+        }
+    }
+
     /// Where Compose looks for `.env` and resolves relative paths.
     pub(super) fn directory(&self) -> Option<&Path> {
         let service = self.service;

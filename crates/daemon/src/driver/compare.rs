@@ -53,7 +53,7 @@ impl ComposeDriver {
         let model = target.model;
         let present = self.present(&model.project, &model.compose_service).await;
         let present = present.map_err(|error| docker_cause(Step::Prepare, &error))?;
-        let hidden = present.leftovers.iter().chain(&present.parked);
+        let hidden = present.leftovers.iter().chain(present.hidden());
         let view = View::only_looking(hidden.map(|one| one.id.clone()).collect());
         let (mut socket, mut compose) = self.up(target, view, &[], Purpose::NewRelease)?;
         let bound = COMPARE_TIMEOUT.min(target.service.progress_deadline);

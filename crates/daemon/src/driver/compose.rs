@@ -10,8 +10,8 @@ use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::names::{DeploymentId, ServiceName, Tag};
 
 use super::command::Compose;
-use super::docker_cause;
-use super::project::{self, ServiceModel};
+use super::project::{self, Neighbour, ServiceModel};
+use super::{docker_cause, env_file};
 use crate::docker::{AnonymousVolumes, Container, Docker, DockerError};
 use crate::labels;
 use crate::settings::{self, UnsetVariables};
@@ -114,6 +114,19 @@ impl ComposeDriver {
         let image = self.docker.image(&container.image_id).await?;
         let of_image = image.map(|image| image.env).unwrap_or_default();
         Ok(project::losses(&self.compose, service, model, container, &of_image).await)
+    }
+
+    /// The other services of the project whose definition changes with the tag of this one.
+    ///
+    /// # Errors
+    /// [`Code::InvalidCompose`] with Compose's own words.
+    pub async fn neighbours(
+        &self,
+        service: &settings::Service,
+        model: &ServiceModel,
+    ) -> Result<Vec<Neighbour>, Cause> {
+        let file = env_file::env_file(service, model);
+        project::neighbours(&self.compose, service, model, &file).await
     }
 
     fn projects(&self) -> std::sync::MutexGuard<'_, BTreeMap<ServiceName, String>> {

@@ -88,7 +88,7 @@ impl ComposeDriver {
         let mut strangers = Vec::new();
         for (project, service) in services(deployment, look) {
             let present = self.present(&project, &service).await?;
-            let other = present.current.into_iter().chain(present.parked);
+            let other = present.all().into_iter();
             strangers
                 .extend(other.filter(|found| found.state.running && !known.contains(&found.id)));
         }

@@ -24,6 +24,9 @@ pub struct Present {
     /// Previous containers that a failed rollback left put aside; none of them runs. Each may be the last one
     /// that was ever proven, so it stays until a new one is.
     pub parked: Vec<Container>,
+    /// Containers of other numbers that do not run, as an earlier `--scale` leaves them. Compose itself would remove
+    /// them; they are not looked at, and go when a new release is proven.
+    pub surplus: Vec<Container>,
 }
 
 impl Present {
@@ -36,12 +39,24 @@ impl Present {
         if count > 1 {
             let names: Vec<_> = self.current.iter().map(|one| one.name.as_str()).collect();
             let detail = format!(
-                "the service has {count} containers ({}); more than one replica is not supported yet",
-                names.join(", ")
+                "{count} containers of the service run ({}), and more than one replica is not supported yet; `docker rm --force {}` removes all but the first",
+                names.join(", "),
+                names[1..].join(" ")
             );
             return Err(Cause::new(Code::UnsupportedStrategy, Step::Prepare, detail));
         }
         Ok(self.current.first())
+    }
+
+    /// Those that Compose does not get to see while it creates a new container.
+    pub fn hidden(&self) -> impl Iterator<Item = &Container> {
+        self.parked.iter().chain(&self.surplus)
+    }
+
+    /// Every container that there is.
+    #[must_use]
+    pub fn all(self) -> Vec<Container> {
+        [self.current, self.parked, self.leftovers, self.surplus].concat()
     }
 }
 
@@ -95,6 +110,13 @@ fn sort_out(found: Vec<Container>) -> Present {
     let mut present = Present::default();
     for containers in by_number.into_values() {
         sort_out_one(containers, &mut present);
+    }
+    if present.current.len() > 1 {
+        // Where none runs, the service is the one with the lowest number.
+        let none_runs = !present.current.iter().any(runs);
+        let first = present.current[0].id.clone();
+        let is_current = |one: &Container| runs(one) || (none_runs && one.id == first);
+        (present.current, present.surplus) = present.current.into_iter().partition(is_current);
     }
     present
 }
@@ -256,6 +278,33 @@ mod tests {
             container(NAME, true, true),
         ]);
         assert_eq!(names(&present.current), [OLD, NAME]);
+    }
+
+    #[test]
+    fn what_an_earlier_scale_left_stopped_is_surplus() {
+        let of_number = |number: &str, running| {
+            let mut one = container(&format!("shop-app-{number}"), running, true);
+            one.labels
+                .insert(labels::NUMBER.to_owned(), number.to_owned());
+            one
+        };
+        for (first, second, current, surplus) in [
+            (true, false, vec!["shop-app-1"], vec!["shop-app-2"]),
+            (false, true, vec!["shop-app-2"], vec!["shop-app-1"]),
+            (false, false, vec!["shop-app-1"], vec!["shop-app-2"]),
+            (true, true, vec!["shop-app-1", "shop-app-2"], vec![]),
+        ] {
+            let present = sort_out(vec![of_number("2", second), of_number("1", first)]);
+            assert_eq!(names(&present.current), current);
+            assert_eq!(names(&present.surplus), surplus);
+        }
+        let both = sort_out(vec![of_number("1", true), of_number("2", true)]);
+        let refused = both.only().expect_err("two run");
+        assert!(
+            refused.detail.contains("`docker rm --force shop-app-2`"),
+            "{}",
+            refused.detail
+        );
     }
 
     #[test]

@@ -4,7 +4,10 @@
 //! which variable is the image's tag, and once with that variable set to the requested tag.
 
 mod contents;
+mod facts;
 mod file;
+mod neighbours;
+mod read;
 mod secrets;
 mod unset;
 
@@ -13,20 +16,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::compose_warnings::{compose_warnings, unset_variable};
+use cutover_core::compose_warnings::unset_variable;
+use cutover_core::image::ImageRef;
 use cutover_core::names::Tag;
 use cutover_core::strategy::Facts;
 use cutover_core::template::{ImageTemplate, image_template};
-use serde::de::DeserializeOwned;
 
 use self::file::{File, WrittenFile};
+pub use self::neighbours::Neighbour;
+use self::neighbours::WholeFile;
+use self::read::{as_written, compose_cause, config, config_and_warnings};
 use super::command::{Compose, Project};
 use crate::docker::Container;
-use crate::program::ProgramError;
 use crate::settings;
-
-/// Prints the project as JSON.
-const CONFIG: &[&str] = &["config", "--format", "json"];
 
 /// The service as Compose renders it for one tag.
 #[derive(Clone)]
@@ -115,9 +117,8 @@ async fn render(
     variable: String,
 ) -> Result<ServiceModel, Cause> {
     let variables = BTreeMap::from([(variable.clone(), tag.as_str().to_owned())]);
-    let project = Project { service, variables };
-    let (file, warnings): (File, _) =
-        config_and_warnings(compose, service, &project, CONFIG).await?;
+    let project = Project::new(service, variables);
+    let (file, warnings): (File, _) = config_and_warnings(compose, &project).await?;
     let Some(described) = file.services.get(&service.compose_service) else {
         return Err(missing_service(service, file.services.keys()));
     };
@@ -126,6 +127,11 @@ async fn render(
         return Err(invalid(format!(
             "with {variable}={tag} Compose renders the image `{image}`, which does not end in that tag; \
              `environment` in the configuration of cutover, or an earlier definition of {variable}, overrides it"
+        )));
+    }
+    if image.parse::<ImageRef>().is_err() {
+        return Err(invalid(format!(
+            "Compose renders the image `{image}`, which is no image reference; a variable in its line is set nowhere, or to something else than it should be"
         )));
     }
     let secrets = secrets::values(service, &file, described, &variable);
@@ -200,6 +206,34 @@ pub async fn losses(
     unset::losses(model, written, container, of_image)
 }
 
+/// The other services of the project whose definition changes with the tag of this one, which `env_file` names.
+///
+/// # Errors
+/// [`Code::InvalidCompose`] with Compose's own words.
+pub async fn neighbours(
+    compose: &Compose,
+    service: &settings::Service,
+    model: &ServiceModel,
+    env_file: &Path,
+) -> Result<Vec<Neighbour>, Cause> {
+    let rendered = async |digit: &str| {
+        let variables = BTreeMap::from([(model.tag_variable.clone(), digit.repeat(40))]);
+        config::<WholeFile>(compose, &Project::new(service, variables)).await
+    };
+    let (one, other) = (rendered("0").await?, rendered("1").await?);
+    // A project that can only be read with its variables filled in does not tell who reads which file.
+    let written = as_written(compose, service).await.ok();
+    let (own, variable) = (&service.compose_service, &model.tag_variable);
+    let both = [&one, &other];
+    Ok(neighbours::neighbours(
+        own,
+        variable,
+        env_file,
+        both,
+        written.as_ref(),
+    ))
+}
+
 /// The name of the Compose project, with its variables filled in: before that, `name: ${STACK}` reads as the name of
 /// another project.
 ///
@@ -209,67 +243,25 @@ pub async fn name(compose: &Compose, service: &settings::Service) -> Result<Stri
     // The name does not depend on the tag, but the project may not be read without one.
     let tag = async |variable: String| {
         let variables = BTreeMap::from([(variable, "any".to_owned())]);
-        let project = Project { service, variables };
-        let file = config::<WrittenFile>(compose, service, &project, &[]).await?;
+        let project = Project::new(service, variables);
+        let file = config::<WrittenFile>(compose, &project).await?;
         Ok(file.name)
     };
     if let Some(variable) = &service.tag_variable {
         return tag(variable.clone()).await;
     }
-    let project = Project {
-        service,
-        variables: BTreeMap::new(),
-    };
-    match config::<WrittenFile>(compose, service, &project, &[]).await {
+    let project = Project::new(service, BTreeMap::new());
+    match config::<WrittenFile>(compose, &project).await {
         Ok(file) => Ok(file.name),
         Err(_) => tag(tag_variable(compose, service).await?).await,
     }
-}
-
-/// The project with its variables in place. Compose leaves some of it in the forms that it was written
-/// in, lists where the rendered project has maps, so only what is needed is read.
-async fn as_written(compose: &Compose, service: &settings::Service) -> Result<WrittenFile, Cause> {
-    let project = Project {
-        service,
-        variables: BTreeMap::new(),
-    };
-    config(compose, service, &project, &["--no-interpolate"]).await
-}
-
-/// Asks Compose for the project as JSON.
-async fn config<T: DeserializeOwned>(
-    compose: &Compose,
-    service: &settings::Service,
-    project: &Project<'_>,
-    options: &[&str],
-) -> Result<T, Cause> {
-    let arguments = [CONFIG, options].concat();
-    Ok(config_and_warnings(compose, service, project, &arguments)
-        .await?
-        .0)
-}
-
-/// What Compose prints, and what it warns of.
-async fn config_and_warnings<T: DeserializeOwned>(
-    compose: &Compose,
-    service: &settings::Service,
-    project: &Project<'_>,
-    arguments: &[&str],
-) -> Result<(T, Vec<String>), Cause> {
-    let printed = compose
-        .printed(project, arguments)
-        .await
-        .map_err(|error| compose_cause(service, &error))?;
-    let warnings = compose_warnings(&printed.stderr).into_iter();
-    let told = warnings.map(|warning| secrets::shown(service, &warning));
-    Ok((parse(service, &printed.stdout)?, told.collect()))
 }
 
 /// What decides about how a service is switched, as far as its definition before interpolation tells: for
 /// `init`, when no service is configured yet and the variables need not have values.
 #[must_use]
 pub fn facts_as_written(definition: &serde_json::Map<String, serde_json::Value>) -> Facts {
-    file::facts_as_written(definition)
+    facts::facts_as_written(definition)
 }
 
 /// What Compose would hash for the service with `tag`: equal to a container's label when Compose would
@@ -284,7 +276,7 @@ pub async fn config_hash(
     tag: &Tag,
 ) -> Result<String, Cause> {
     let variables = BTreeMap::from([(model.tag_variable.clone(), tag.as_str().to_owned())]);
-    let project = Project { service, variables };
+    let project = Project::new(service, variables);
     let printed = compose
         .read(&project, &["config", "--hash", &service.compose_service])
         .await
@@ -298,19 +290,6 @@ pub async fn config_hash(
 
 fn invalid(detail: impl Into<String>) -> Cause {
     Cause::new(Code::InvalidCompose, Step::Prepare, detail)
-}
-
-fn compose_cause(service: &settings::Service, error: &ProgramError) -> Cause {
-    invalid(secrets::shown(service, &error.to_string()))
-}
-
-fn parse<T: DeserializeOwned>(service: &settings::Service, json: &str) -> Result<T, Cause> {
-    serde_json::from_str(json).map_err(|error| {
-        invalid(format!(
-            "the project of service `{}` is not what Compose documents: {error}",
-            service.name
-        ))
-    })
 }
 
 fn missing_service<'a>(

@@ -144,10 +144,8 @@ impl ComposeDriver {
             StagingSocket::open(&path, self.docker.socket(), mark, view).map_err(|error| {
                 stage_failed(format!("the staging socket could not be opened: {error}"))
             })?;
-        let project = Project {
-            service: target.service,
-            variables: BTreeMap::from([(model.tag_variable.clone(), target.tag.to_string())]),
-        };
+        let variables = BTreeMap::from([(model.tag_variable.clone(), target.tag.to_string())]);
+        let project = Project::new(target.service, variables);
         let arguments = [UP, options, &[&model.compose_service]].concat();
         let compose = self
             .compose

@@ -282,7 +282,7 @@ fn requested(request: &Request) -> String {
     match &request.rollback_to {
         None => format!("{} asked for {}", request.actor, request.tag),
         Some(earlier) => format!(
-            "{} asked for {} again, the release of deployment {earlier}",
+            "{} asked for {} again, the release that deployment {earlier} brought or found running",
             request.actor, request.tag
         ),
     }

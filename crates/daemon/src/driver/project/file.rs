@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use cutover_core::cause::Cause;
 use cutover_core::duration;
-use cutover_core::strategy::Facts;
 use serde::Deserialize;
 
 use super::contents::MountAccess;
 use super::invalid;
-use crate::settings;
 
 /// The project as written, before interpolation.
 #[derive(Debug, Deserialize)]
@@ -71,21 +69,23 @@ pub(super) struct Service {
     pub(super) platform: Option<String>,
     #[serde(default)]
     pub(super) environment: BTreeMap<String, Option<String>>,
-    scale: Option<serde_json::Value>,
-    deploy: Option<Deploy>,
+    pub(super) scale: Option<serde_json::Value>,
+    pub(super) deploy: Option<Deploy>,
     #[serde(default)]
-    pre_start: Vec<serde_json::Value>,
+    pub(super) pre_start: Vec<serde_json::Value>,
     #[serde(default)]
-    pre_stop: Vec<serde_json::Value>,
+    pub(super) pre_stop: Vec<serde_json::Value>,
     #[serde(default)]
     pub(super) ports: Vec<Port>,
-    container_name: Option<String>,
+    pub(super) container_name: Option<String>,
     #[serde(default)]
     pub(super) volumes: Vec<Mount>,
-    network_mode: Option<String>,
-    ipc: Option<String>,
-    pid: Option<String>,
-    restart: Option<String>,
+    #[serde(default)]
+    pub(super) depends_on: BTreeMap<String, Dependency>,
+    pub(super) network_mode: Option<String>,
+    pub(super) ipc: Option<String>,
+    pub(super) pid: Option<String>,
+    pub(super) restart: Option<String>,
     #[serde(default)]
     pub(super) secrets: Vec<Granted>,
     #[serde(default)]
@@ -95,57 +95,55 @@ pub(super) struct Service {
     pub(super) plain: serde_json::Map<String, serde_json::Value>,
 }
 
+/// What a service waits for before it starts.
+#[derive(Debug, Deserialize)]
+pub(super) struct Dependency {
+    pub(super) condition: Option<String>,
+}
+
 /// A secret or a config that a service gets.
 #[derive(Debug, Deserialize)]
 pub(super) struct Granted {
-    source: Option<String>,
+    pub(super) source: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Port {
-    target: Option<u32>,
-    published: Option<String>,
-    protocol: Option<String>,
+    pub(super) target: Option<u32>,
+    pub(super) published: Option<String>,
+    pub(super) protocol: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Mount {
     #[serde(rename = "type")]
-    kind: String,
-    source: Option<String>,
-    target: Option<String>,
+    pub(super) kind: String,
+    pub(super) source: Option<String>,
+    pub(super) target: Option<String>,
     #[serde(default)]
-    read_only: bool,
+    pub(super) read_only: bool,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Deploy {
-    replicas: Option<serde_json::Value>,
-    update_config: Option<UpdateConfig>,
-    restart_policy: Option<RestartPolicy>,
+    pub(super) replicas: Option<serde_json::Value>,
+    pub(super) update_config: Option<UpdateConfig>,
+    pub(super) restart_policy: Option<RestartPolicy>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct RestartPolicy {
-    condition: Option<String>,
-    max_attempts: Option<serde_json::Value>,
+    pub(super) condition: Option<String>,
+    pub(super) max_attempts: Option<serde_json::Value>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct UpdateConfig {
-    order: Option<String>,
-    monitor: Option<String>,
+    pub(super) order: Option<String>,
+    pub(super) monitor: Option<String>,
 }
 
 impl File {
-    /// What decides about how `described`, which is `service`, is switched.
-    pub(super) fn facts(&self, service: &settings::Service, described: &Service) -> Facts {
-        Facts {
-            sharers: self.sharers(&service.compose_service, described),
-            ..described.facts(service.order)
-        }
-    }
-
     /// The variables that Compose would pass through to the container of `described` and that are set nowhere.
     pub(super) fn not_passed(described: &Service) -> Vec<String> {
         let environment = described.environment.iter();
@@ -165,78 +163,9 @@ impl File {
         secrets.any(|granted| is_written(granted, &self.secrets))
             || configs.any(|granted| is_written(granted, &self.configs))
     }
-
-    /// The services that run in a namespace of the container of `name`. Docker ties them to the container,
-    /// not to the service: with the next one they would have lost it.
-    fn sharers(&self, name: &str, described: &Service) -> Vec<String> {
-        let container = match &described.container_name {
-            Some(container) => format!("container:{container}"),
-            None => format!("container:{}-{name}-1", self.name),
-        };
-        let own = [format!("service:{name}"), container];
-        let shares = |other: &Service| {
-            [&other.network_mode, &other.ipc, &other.pid]
-                .into_iter()
-                .flatten()
-                .any(|mode| own.contains(mode))
-        };
-        self.services
-            .iter()
-            .filter(|(_, other)| shares(other))
-            .map(|(other, _)| format!("service `{other}`"))
-            .collect()
-    }
 }
 
 impl Service {
-    fn facts(&self, order: Option<settings::Order>) -> Facts {
-        Facts {
-            published_ports: self
-                .ports
-                .iter()
-                .filter_map(|port| port.published.clone())
-                .collect(),
-            container_name: self.container_name.clone(),
-            writable_mounts: self.volumes.iter().filter_map(Mount::writable).collect(),
-            host_network: self.network_mode.as_deref() == Some("host"),
-            replicas: self.replicas(),
-            start_first_wanted: self.start_first(order),
-            pre_start_hooks: !self.pre_start.is_empty(),
-            pre_stop_hooks: !self.pre_stop.is_empty(),
-            sharers: Vec::new(),
-            restart: self.restart(),
-        }
-    }
-
-    /// Where both are written, Compose takes `deploy.restart_policy` and forgets `restart`, also where the
-    /// former has no `condition`: such a container is not restarted.
-    fn restart(&self) -> Option<String> {
-        let of_deploy = self
-            .deploy
-            .as_ref()
-            .and_then(|deploy| deploy.restart_policy.as_ref());
-        of_deploy.map_or_else(|| self.restart.clone(), |policy| Some(policy.written()))
-    }
-
-    fn replicas(&self) -> u32 {
-        let deploy = self
-            .deploy
-            .as_ref()
-            .and_then(|deploy| deploy.replicas.as_ref());
-        deploy.or(self.scale.as_ref()).and_then(number).unwrap_or(1)
-    }
-
-    fn start_first(&self, order: Option<settings::Order>) -> bool {
-        if let Some(order) = order {
-            return order == settings::Order::StartFirst;
-        }
-        let config = self
-            .deploy
-            .as_ref()
-            .and_then(|deploy| deploy.update_config.as_ref());
-        config.and_then(|config| config.order.as_deref()) == Some("start-first")
-    }
-
     pub(super) fn monitor(&self) -> Result<Option<Duration>, Cause> {
         let config = self
             .deploy
@@ -246,40 +175,6 @@ impl Service {
             "deploy.update_config.monitor",
             config.and_then(|config| config.monitor.as_deref()),
         )
-    }
-}
-
-/// The facts in a definition whose variables are as written. Only what can refuse a deployment is read,
-/// because Compose leaves the rest in forms of many kinds there; what is a variable says nothing yet.
-pub(super) fn facts_as_written(definition: &serde_json::Map<String, serde_json::Value>) -> Facts {
-    let decisive = ["scale", "deploy", "pre_start", "pre_stop", "restart"];
-    let read = decisive
-        .into_iter()
-        .filter_map(|key| Some((key.to_owned(), definition.get(key)?.clone())))
-        .collect();
-    let Ok(service) = Service::deserialize(serde_json::Value::Object(read)) else {
-        return Facts {
-            replicas: 1,
-            ..Facts::default()
-        };
-    };
-    let facts = service.facts(None);
-    Facts {
-        restart: facts.restart.filter(|restart| !restart.contains('$')),
-        ..facts
-    }
-}
-
-impl RestartPolicy {
-    /// As `restart` would have it: `on-failure:3`. Without a condition, nothing is attempted.
-    fn written(&self) -> String {
-        let condition = self.condition.clone().unwrap_or_default();
-        let attempts = self.max_attempts.as_ref().and_then(number).unwrap_or(0);
-        if condition.is_empty() || attempts == 0 {
-            condition
-        } else {
-            format!("{condition}:{attempts}")
-        }
     }
 }
 
@@ -320,7 +215,7 @@ impl Mount {
     }
 
     /// What it is, if the container may write to it.
-    fn writable(&self) -> Option<String> {
+    pub(super) fn writable(&self) -> Option<String> {
         let source = self.source.as_ref().filter(|_| !self.read_only)?;
         match self.kind.as_str() {
             "volume" => Some(format!("volume `{source}`")),
@@ -344,74 +239,4 @@ pub(super) fn read_duration(key: &str, text: Option<&str>) -> Result<Option<Dura
         duration::parse(text).map_err(|error| invalid(format!("{key}: `{text}` is {error}")))
     })
     .transpose()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hooks_are_seen_of_either_kind() {
-        let hooks = |written: &str| {
-            let service: Service = serde_json::from_str(written).expect("a service");
-            let facts = service.facts(None);
-            (facts.pre_start_hooks, facts.pre_stop_hooks)
-        };
-        let hook = r#"[{"command":["/migrate"]}]"#;
-        assert_eq!(hooks("{}"), (false, false));
-        assert_eq!(
-            hooks(&format!(r#"{{"post_start":{hook}}}"#)),
-            (false, false)
-        );
-        assert_eq!(hooks(&format!(r#"{{"pre_start":{hook}}}"#)), (true, false));
-        assert_eq!(hooks(&format!(r#"{{"pre_stop":{hook}}}"#)), (false, true));
-    }
-
-    #[test]
-    fn services_that_share_a_namespace_of_the_container_are_found() {
-        let file = |name: &str| -> File {
-            let text = format!(
-                r#"{{"name":"shop","services":{{
-                    "app":{{{name}"network_mode":"service:vpn"}},
-                    "by_service":{{"network_mode":"service:app"}},
-                    "by_name":{{"pid":"container:shop-app-1"}},
-                    "by_fixed_name":{{"ipc":"container:fixed"}},
-                    "vpn":{{"ipc":"shareable","network_mode":"host","pid":"service:application"}}
-                }}}}"#
-            );
-            serde_json::from_str(&text).expect("a project")
-        };
-        let sharers = |file: &File| file.sharers("app", &file.services["app"]);
-        let found = ["service `by_name`", "service `by_service`"];
-        assert_eq!(sharers(&file("")), found);
-        let found = ["service `by_fixed_name`", "service `by_service`"];
-        assert_eq!(sharers(&file(r#""container_name":"fixed","#)), found);
-    }
-
-    #[test]
-    fn the_restart_policy_is_the_one_that_compose_takes() {
-        for (written, expected) in [
-            ("{}", None),
-            (r#"{"restart":"always"}"#, Some("always")),
-            (
-                r#"{"restart":"sometimes","deploy":{"restart_policy":{"condition":"any"}}}"#,
-                Some("any"),
-            ),
-            (
-                r#"{"restart":"always","deploy":{"restart_policy":{"max_attempts":3}}}"#,
-                Some(""),
-            ),
-            (
-                r#"{"deploy":{"restart_policy":{"condition":"on-failure","max_attempts":3}}}"#,
-                Some("on-failure:3"),
-            ),
-            (
-                r#"{"deploy":{"restart_policy":{"condition":"any","max_attempts":3}}}"#,
-                Some("any:3"),
-            ),
-        ] {
-            let service: Service = serde_json::from_str(written).expect("a service");
-            assert_eq!(service.restart().as_deref(), expected, "{written}");
-        }
-    }
 }

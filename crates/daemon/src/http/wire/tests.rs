@@ -319,7 +319,7 @@ fn deployments_that_change_nothing_or_are_the_first_have_words() {
     1 requested "queued": ci asked for 0123456789abcdef0123456789abcdef01234567
     2 pull_started "pulling": making sure that ghcr.io/acme/shop:0123456789abcdef0123456789abcdef01234567 is on the machine
     3 found_unchanged "unchanged": this very image already runs in container aaaaaaaaaaaa; no action needed
-    1 requested "queued": ci asked for 0123456789abcdef0123456789abcdef01234567 again, the release of deployment 01938f3e-7c1a-7abc-8def-0123456789ab
+    1 requested "queued": ci asked for 0123456789abcdef0123456789abcdef01234567 again, the release that deployment 01938f3e-7c1a-7abc-8def-0123456789ab brought or found running
     2 pull_started "pulling": making sure that ghcr.io/acme/shop:0123456789abcdef0123456789abcdef01234567 is on the machine
     3 stage_started "staging": creating the container; nothing ran before
     4 failed "failed": the health check failed 3 times in a row; nothing was changed

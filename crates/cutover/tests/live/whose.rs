@@ -1,0 +1,152 @@
+//! What belongs to somebody else: other containers of the service, other services of the project, another project of the
+//! same files.
+
+use cutover_testkit::images::ImageSpec;
+use cutover_testkit::scene::{SERVICE, Scene, Wishes};
+
+use crate::CUTOVER;
+
+/// A service that may run more than once.
+const WITHOUT_PORT: &str =
+    "name: {project}\nservices:\n  app:\n    image: {image}\n    restart: unless-stopped\n";
+
+fn scene(compose: &str) -> Scene {
+    Scene::new(
+        CUTOVER,
+        &Wishes {
+            compose,
+            ..Wishes::default()
+        },
+    )
+}
+
+/// What `cutover check` says.
+fn check(scene: &Scene) -> String {
+    let configuration = scene.configuration().display().to_string();
+    scene.run(&["check", "--config", &configuration]).stdout
+}
+
+#[track_caller]
+fn expect_said(said: &str, words: &[&str]) {
+    for words in words {
+        assert_eq!(said.matches(words).count(), 1, "{words}: {said}");
+    }
+}
+
+fn id_of(scene: &Scene, name: &str) -> String {
+    let all = scene.containers();
+    let named = format!("/{}-{name}", scene.project());
+    let found = all.iter().find(|one| one["Name"] == named.as_str());
+    found.unwrap_or_else(|| panic!("no {name}"))["Id"]
+        .as_str()
+        .expect("an id")
+        .to_owned()
+}
+
+#[test]
+fn a_second_container_that_does_not_run_goes_after_the_commit_and_one_that_runs_is_named() {
+    let mut scene = scene(WITHOUT_PORT);
+    let (one, two) = (
+        scene.push(&ImageSpec::new("one")),
+        scene.push(&ImageSpec::new("two")),
+    );
+    scene.write("project/.env", &format!("APP_IMAGE_TAG={one}\n"));
+    scene.compose(&["up", "-d", "--scale", "app=2"]);
+    let second = format!("{}-app-2", scene.project());
+
+    let refused = scene.deploy(&two).expect("failed");
+    let detail = refused.deployment()["cause"]["detail"].to_string();
+    let command = format!("docker rm --force {second}");
+    assert!(detail.contains(&command), "{detail}");
+    expect_said(&check(&scene), &[&command]);
+
+    let stop = format!("/containers/{}/stop", id_of(&scene, "app-2"));
+    assert!(
+        scene
+            .call_docker("POST", &stop)
+            .is_some_and(|(status, _)| status == 204)
+    );
+    drop(scene.deploy(&"e".repeat(40)).expect("failed"));
+    assert_eq!(scene.containers().len(), 2, "nothing was changed");
+    drop(scene.deploy(&two).expect("succeeded"));
+    assert_eq!(
+        scene.container()["Name"],
+        format!("/{}-app-1", scene.project())
+    );
+    let before = scene.container()["Id"].clone();
+    scene.compose(&["up", "-d", "--pull", "never"]);
+    assert_eq!(scene.container()["Id"], before);
+}
+
+#[test]
+fn a_missing_env_file_of_another_service_is_told_and_blocks_nothing() {
+    let other = "  other:\n    image: nobody/has:this\n    env_file: missing.env\n";
+    let mut scene = scene(&format!("{SERVICE}{other}"));
+    let one = scene.push(&ImageSpec::new("one"));
+    drop(scene.deploy(&one).expect("succeeded"));
+    drop(scene.deploy(&one).expect("unchanged"));
+    expect_said(&check(&scene), &["missing.env not found"]);
+    let status = scene.run(&["status", "app"]).stdout;
+    assert!(status.contains(&one), "{status}");
+    // Its own is needed.
+    let own = format!("{SERVICE}    env_file: own.env\n{other}");
+    scene.write_compose(&own);
+    let two = scene.push(&ImageSpec::new("two"));
+    let refused = scene.deploy(&two).expect("failed");
+    assert_eq!(refused.cause(), "invalid_compose");
+    let detail = refused.deployment()["cause"]["detail"].to_string();
+    assert!(detail.contains("own.env"), "{detail}");
+}
+
+#[test]
+fn a_service_whose_definition_changes_with_the_tag_is_named_with_the_line_that_keeps_them_apart() {
+    let neighbours = "    env_file: .env\n  worker:\n    image: {image}\n    command: [sleep]\n  db:\n    image: nobody/has:this\n    env_file: .env\n  apart:\n    image: nobody/has:this\n    env_file: .env\n    environment: {APP_IMAGE_TAG: \"\"}\n";
+    let scene = scene(&format!("{SERVICE}{neighbours}"));
+    scene.write("project/.env", "APP_IMAGE_TAG=v0\n");
+    let said = check(&scene);
+    expect_said(
+        &said,
+        &[
+            "the image of service `worker` uses APP_IMAGE_TAG as well",
+            "service `db` gets its environment from",
+            "write `APP_IMAGE_TAG: \"\"`",
+        ],
+    );
+    assert!(!said.contains("apart"), "{said}");
+}
+
+#[test]
+fn another_project_of_the_same_files_is_named() {
+    let mut scene = scene(&SERVICE.replace("name: {project}\n", ""));
+    let one = scene.push(&ImageSpec::new("one"));
+    scene.write("project/.env", &format!("APP_IMAGE_TAG={one}\n"));
+    // The scene takes away what has its name in the project's.
+    let live = format!("{}-live", scene.project());
+    scene.compose(&["-p", &live, "up", "-d"]);
+    let said = check(&scene);
+    scene.compose(&["-p", &live, "down"]);
+    expect_said(
+        &said,
+        &[
+            &format!("it runs in the project `{live}`"),
+            &format!("project_name = \"{live}\""),
+        ],
+    );
+}
+
+#[test]
+fn a_job_and_an_image_that_is_none_are_refused_by_check_and_deployment() {
+    let waiting = "  web:\n    image: nobody/has:this\n    depends_on: {app: {condition: service_completed_successfully}}\n";
+    let mut scene = scene(&format!("{SERVICE}{waiting}"));
+    let one = scene.push(&ImageSpec::new("one"));
+    expect_said(&check(&scene), &["it is a job: service `web` waits"]);
+    let refused = scene.deploy(&one).expect("failed");
+    assert_eq!(refused.cause(), "unsupported_strategy");
+
+    scene.write_compose(
+        "name: {project}\nservices:\n  app:\n    image: ${NOWHERE}/shop:${APP_IMAGE_TAG}\n",
+    );
+    expect_said(&check(&scene), &["which is no image reference"]);
+    let refused = scene.deploy(&one).expect("failed");
+    assert_eq!(refused.cause(), "invalid_compose");
+}

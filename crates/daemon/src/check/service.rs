@@ -1,0 +1,183 @@
+//! Looks at one service as a deployment of it would.
+
+use cutover_core::cause::Step;
+use cutover_core::made::{Made, differences};
+use cutover_core::names::Tag;
+use cutover_core::strategy::{Strategy, strategy};
+
+use super::Finding;
+use crate::docker::credentials;
+use crate::driver::project::ServiceModel;
+use crate::driver::{Driver, docker_cause, env_file};
+use crate::files::outside::Way;
+use crate::labels;
+use crate::probe::verify::Checks;
+use crate::registry;
+use crate::settings::{Service, Settings};
+
+pub(super) async fn look(settings: &Settings, driver: &Driver, service: &Service) -> Vec<Finding> {
+    let subject = format!("service {}", service.name);
+    // Any sha will do: only the file is read.
+    let Ok(tag) = Tag::new(&"0".repeat(40)) else {
+        return Vec::new();
+    };
+    let model = match driver.read(service, &tag).await {
+        Ok(model) => model,
+        Err(cause) => {
+            return vec![Finding::mistake(
+                &subject,
+                cause.detail,
+                "change the Compose file or the configuration, then run `cutover check` again",
+            )];
+        }
+    };
+    let mut findings = vec![look_at_strategy(&subject, &model)];
+    let repository = service.image_repository.as_deref();
+    if let Err(cause) = registry::allowed_repository(&model.image, repository) {
+        findings.push(Finding::mistake(&subject, cause.detail, cause.code.hint()));
+    }
+    findings.extend(look_at_credentials(settings, &subject, &model).await);
+    findings.push(look_at_env_file(&subject, service, &model));
+    let warnings = model.warnings();
+    findings.extend(warnings.map(|what| Finding::warning(&subject, what, "")));
+    findings.extend(look_at_neighbours(&subject, driver, service, &model).await);
+    findings.extend(look_at_what_runs(&subject, driver, service, &model).await);
+    let present = driver.present(&model.project, &model.compose_service).await;
+    let present = present.map_err(|error| docker_cause(Step::Prepare, &error));
+    match present
+        .as_ref()
+        .map_err(Clone::clone)
+        .and_then(|present| present.only())
+    {
+        Ok(Some(container)) => {
+            let checks = Checks::new(service, model.monitor, container);
+            if let Some((found, advice)) = checks.without_any() {
+                findings.push(Finding::warning(&subject, found, advice));
+            }
+            findings.push(Finding::fine(
+                &subject,
+                format!(
+                    "runs {} ({})",
+                    container.image_ref,
+                    container.condition().as_str()
+                ),
+            ));
+        }
+        Ok(None) => findings.push(Finding::fine(
+            &subject,
+            "has no container yet: the first deployment creates it",
+        )),
+        Err(cause) => findings.push(Finding::mistake(&subject, cause.detail, cause.code.hint())),
+    }
+    findings
+}
+
+fn look_at_strategy(subject: &str, model: &ServiceModel) -> Finding {
+    match strategy(&model.facts) {
+        Strategy::StopFirst { because } => Finding::fine(
+            subject,
+            format!(
+                "project {}, image by {}, stop-first: {}",
+                model.project,
+                model.tag_variable,
+                because.join("; ")
+            ),
+        ),
+        Strategy::Refused { why, hint } => Finding::mistake(subject, why, hint),
+    }
+}
+
+async fn look_at_credentials(
+    settings: &Settings,
+    subject: &str,
+    model: &ServiceModel,
+) -> Option<Finding> {
+    let registry = model
+        .image
+        .parse::<cutover_core::image::ImageRef>()
+        .ok()?
+        .registry()
+        .to_owned();
+    match credentials::for_registry(&settings.docker.config_directory, &registry).await {
+        Ok(Some(_)) => Some(Finding::fine(
+            subject,
+            format!("credentials for {registry}"),
+        )),
+        Ok(None) => Some(Finding::fine(
+            subject,
+            format!("no credentials for {registry}: pulls are anonymous"),
+        )),
+        Err(error) => Some(Finding::mistake(
+            subject,
+            error.to_string(),
+            format!("run `docker login {registry}` as the user that runs cutover"),
+        )),
+    }
+}
+
+fn look_at_env_file(subject: &str, service: &Service, model: &ServiceModel) -> Finding {
+    let variable = &model.tag_variable;
+    match env_file::rehearse(service, model) {
+        Ok((path, Way::Replaced)) => Finding::fine(
+            subject,
+            format!("{variable} keeps the tag in {}", path.display()),
+        ),
+        Ok((path, Way::InPlace)) => Finding::fine(
+            subject,
+            format!(
+                "{variable} keeps the tag in {}, which is written in its place (it has other names or is a mount point, or its directory cannot be written): a power cut in that moment can damage it",
+                path.display()
+            ),
+        ),
+        Err(error) => Finding::mistake(
+            subject,
+            error.to_string(),
+            "let the user that runs cutover read and write it, so that `docker compose up` by hand keeps the release",
+        ),
+    }
+}
+
+/// The other services whose definition changes with the tag of this one.
+async fn look_at_neighbours(
+    subject: &str,
+    driver: &Driver,
+    service: &Service,
+    model: &ServiceModel,
+) -> Vec<Finding> {
+    match driver.neighbours(service, model).await {
+        Ok(neighbours) => neighbours
+            .iter()
+            .map(|neighbour| Finding::warning(subject, neighbour.to_string(), ""))
+            .collect(),
+        Err(cause) => vec![Finding::warning(
+            subject,
+            format!("the other services were not compared: {}", cause.detail),
+            "",
+        )],
+    }
+}
+
+/// Whether what runs of the service was made of the same files as are configured, under the same project's name.
+async fn look_at_what_runs(
+    subject: &str,
+    driver: &Driver,
+    service: &Service,
+    model: &ServiceModel,
+) -> Vec<Finding> {
+    // What Docker says of itself is among the findings already.
+    let found = driver
+        .docker()
+        .containers_labeled(labels::SERVICE, Some(&model.compose_service));
+    let found = found.await.unwrap_or_default();
+    let running: Vec<Made> = found.iter().filter_map(labels::made).collect();
+    let configured = Made {
+        project: model.project.clone(),
+        files: service.compose_files.clone(),
+        directory: model.directory.clone(),
+        env_files: service.env_files.clone(),
+    };
+    let differences = differences(&running, &configured).into_iter();
+    differences
+        .map(|difference| Finding::warning(subject, difference.found, difference.advice))
+        .collect()
+}

@@ -1,0 +1,221 @@
+//! What a project says that decides about how a service is switched.
+
+use cutover_core::strategy::Facts;
+use serde::Deserialize as _;
+
+use super::file::{File, Mount, RestartPolicy, Service, number};
+use crate::settings;
+
+impl File {
+    /// What decides about how `described`, which is `service`, is switched.
+    pub(super) fn facts(&self, service: &settings::Service, described: &Service) -> Facts {
+        Facts {
+            sharers: self.sharers(&service.compose_service, described),
+            waits_for_its_end: self.waits_for_the_end_of(&service.compose_service),
+            ..described.facts(service.order)
+        }
+    }
+
+    /// The services that start only when `name` has ended well: it is a job to them.
+    fn waits_for_the_end_of(&self, name: &str) -> Vec<String> {
+        let waits = |other: &Service| {
+            let on = other.depends_on.get(name);
+            on.is_some_and(|on| on.condition.as_deref() == Some("service_completed_successfully"))
+        };
+        let waiting = self.services.iter().filter(|(_, other)| waits(other));
+        waiting
+            .map(|(other, _)| format!("service `{other}`"))
+            .collect()
+    }
+
+    /// The services that run in a namespace of the container of `name`. Docker ties them to the container,
+    /// not to the service: with the next one they would have lost it.
+    fn sharers(&self, name: &str, described: &Service) -> Vec<String> {
+        let container = match &described.container_name {
+            Some(container) => format!("container:{container}"),
+            None => format!("container:{}-{name}-1", self.name),
+        };
+        let own = [format!("service:{name}"), container];
+        let shares = |other: &Service| {
+            [&other.network_mode, &other.ipc, &other.pid]
+                .into_iter()
+                .flatten()
+                .any(|mode| own.contains(mode))
+        };
+        self.services
+            .iter()
+            .filter(|(_, other)| shares(other))
+            .map(|(other, _)| format!("service `{other}`"))
+            .collect()
+    }
+}
+
+impl Service {
+    fn facts(&self, order: Option<settings::Order>) -> Facts {
+        Facts {
+            published_ports: self
+                .ports
+                .iter()
+                .filter_map(|port| port.published.clone())
+                .collect(),
+            container_name: self.container_name.clone(),
+            writable_mounts: self.volumes.iter().filter_map(Mount::writable).collect(),
+            host_network: self.network_mode.as_deref() == Some("host"),
+            replicas: self.replicas(),
+            start_first_wanted: self.start_first(order),
+            pre_start_hooks: !self.pre_start.is_empty(),
+            pre_stop_hooks: !self.pre_stop.is_empty(),
+            sharers: Vec::new(),
+            waits_for_its_end: Vec::new(),
+            restart: self.restart(),
+        }
+    }
+
+    /// Where both are written, Compose takes `deploy.restart_policy` and forgets `restart`, also where the
+    /// former has no `condition`: such a container is not restarted.
+    fn restart(&self) -> Option<String> {
+        let of_deploy = self
+            .deploy
+            .as_ref()
+            .and_then(|deploy| deploy.restart_policy.as_ref());
+        of_deploy.map_or_else(|| self.restart.clone(), |policy| Some(policy.written()))
+    }
+
+    fn replicas(&self) -> u32 {
+        let deploy = self
+            .deploy
+            .as_ref()
+            .and_then(|deploy| deploy.replicas.as_ref());
+        deploy.or(self.scale.as_ref()).and_then(number).unwrap_or(1)
+    }
+
+    fn start_first(&self, order: Option<settings::Order>) -> bool {
+        if let Some(order) = order {
+            return order == settings::Order::StartFirst;
+        }
+        let config = self
+            .deploy
+            .as_ref()
+            .and_then(|deploy| deploy.update_config.as_ref());
+        config.and_then(|config| config.order.as_deref()) == Some("start-first")
+    }
+}
+
+/// The facts in a definition whose variables are as written. Only what can refuse a deployment is read,
+/// because Compose leaves the rest in forms of many kinds there; what is a variable says nothing yet.
+pub(super) fn facts_as_written(definition: &serde_json::Map<String, serde_json::Value>) -> Facts {
+    let decisive = ["scale", "deploy", "pre_start", "pre_stop", "restart"];
+    let read = decisive
+        .into_iter()
+        .filter_map(|key| Some((key.to_owned(), definition.get(key)?.clone())))
+        .collect();
+    let Ok(service) = Service::deserialize(serde_json::Value::Object(read)) else {
+        return Facts {
+            replicas: 1,
+            ..Facts::default()
+        };
+    };
+    let facts = service.facts(None);
+    Facts {
+        restart: facts.restart.filter(|restart| !restart.contains('$')),
+        ..facts
+    }
+}
+
+impl RestartPolicy {
+    /// As `restart` would have it: `on-failure:3`. Without a condition, nothing is attempted.
+    fn written(&self) -> String {
+        let condition = self.condition.clone().unwrap_or_default();
+        let attempts = self.max_attempts.as_ref().and_then(number).unwrap_or(0);
+        if condition.is_empty() || attempts == 0 {
+            condition
+        } else {
+            format!("{condition}:{attempts}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hooks_are_seen_of_either_kind() {
+        let hooks = |written: &str| {
+            let service: Service = serde_json::from_str(written).expect("a service");
+            let facts = service.facts(None);
+            (facts.pre_start_hooks, facts.pre_stop_hooks)
+        };
+        let hook = r#"[{"command":["/migrate"]}]"#;
+        assert_eq!(hooks("{}"), (false, false));
+        assert_eq!(
+            hooks(&format!(r#"{{"post_start":{hook}}}"#)),
+            (false, false)
+        );
+        assert_eq!(hooks(&format!(r#"{{"pre_start":{hook}}}"#)), (true, false));
+        assert_eq!(hooks(&format!(r#"{{"pre_stop":{hook}}}"#)), (false, true));
+    }
+
+    #[test]
+    fn services_that_share_a_namespace_of_the_container_are_found() {
+        let file = |name: &str| -> File {
+            let text = format!(
+                r#"{{"name":"shop","services":{{
+                    "app":{{{name}"network_mode":"service:vpn"}},
+                    "by_service":{{"network_mode":"service:app"}},
+                    "by_name":{{"pid":"container:shop-app-1"}},
+                    "by_fixed_name":{{"ipc":"container:fixed"}},
+                    "vpn":{{"ipc":"shareable","network_mode":"host","pid":"service:application"}}
+                }}}}"#
+            );
+            serde_json::from_str(&text).expect("a project")
+        };
+        let sharers = |file: &File| file.sharers("app", &file.services["app"]);
+        let found = ["service `by_name`", "service `by_service`"];
+        assert_eq!(sharers(&file("")), found);
+        let found = ["service `by_fixed_name`", "service `by_service`"];
+        assert_eq!(sharers(&file(r#""container_name":"fixed","#)), found);
+    }
+
+    #[test]
+    fn a_service_whose_end_others_wait_for_is_seen() {
+        let text = r#"{"name":"shop","services":{
+            "migrate":{},
+            "web":{"depends_on":{
+                "db":{"condition":"service_healthy"},
+                "migrate":{"condition":"service_completed_successfully"}
+            }},
+            "db":{}
+        }}"#;
+        let file: File = serde_json::from_str(text).expect("a project");
+        assert_eq!(file.waits_for_the_end_of("migrate"), ["service `web`"]);
+        assert_eq!(file.waits_for_the_end_of("db"), [""; 0]);
+    }
+
+    #[test]
+    fn the_restart_policy_is_the_one_that_compose_takes() {
+        for (written, expected) in [
+            ("{}", None),
+            (r#"{"restart":"always"}"#, Some("always")),
+            (
+                r#"{"restart":"sometimes","deploy":{"restart_policy":{"condition":"any"}}}"#,
+                Some("any"),
+            ),
+            (
+                r#"{"restart":"always","deploy":{"restart_policy":{"max_attempts":3}}}"#,
+                Some(""),
+            ),
+            (
+                r#"{"deploy":{"restart_policy":{"condition":"on-failure","max_attempts":3}}}"#,
+                Some("on-failure:3"),
+            ),
+            (
+                r#"{"deploy":{"restart_policy":{"condition":"any","max_attempts":3}}}"#,
+                Some("any:3"),
+            ),
+        ] {
+            let service: Service = serde_json::from_str(written).expect("a service");
+            assert_eq!(service.restart().as_deref(), expected, "{written}");
+        }
+    }
+}
