@@ -13,8 +13,10 @@ use std::collections::HashMap;
 use std::fmt;
 
 mod forms;
+mod recognize;
 mod terminal;
 
+pub use recognize::{looks_secret, secrets_in, secrets_in_arguments, secrets_of};
 pub use terminal::printable;
 
 /// What stands in place of a secret.
@@ -43,11 +45,11 @@ pub struct Mask {
 }
 
 impl Mask {
-    /// A mask for these values, in all their forms: as they are, each line of several, encoded in base64,
-    /// for a URL and for JSON.
+    /// A mask for these values, in all their forms: as they are, each line of several, in hex, base32 and base64, and
+    /// as they stand in URLs, JSON, HTML and between quotes.
     ///
-    /// Values below [`SECRET_LEN_MIN`] bytes and the words `true`, `false`, `null` and `none` are not
-    /// masked.
+    /// Values below [`SECRET_LEN_MIN`] bytes and ordinary words such as `true` and `enabled` are not masked. Bytes that
+    /// are no UTF-8 are given as [`text_of`](crate::env_file::text_of) writes them.
     pub fn new(secrets: impl IntoIterator<Item = String>) -> Self {
         let mut forms: HashMap<[u8; SECRET_LEN_MIN], Vec<String>> = HashMap::new();
         for form in secrets.into_iter().flat_map(|secret| forms::of(&secret)) {
@@ -109,55 +111,6 @@ impl fmt::Debug for Mask {
         let count: usize = self.forms.values().map(Vec::len).sum();
         write!(f, "Mask({count} forms)")
     }
-}
-
-/// Whether the value of an environment variable of this name is probably a secret.
-///
-/// Rather says yes: a value masked without need costs a look at the server, a secret in a log costs more.
-#[must_use]
-pub fn looks_secret(name: &str) -> bool {
-    const PARTS: [&str; 10] = [
-        "PASSWORD",
-        "PASSWD",
-        "PASSPHRASE",
-        "SECRET",
-        "TOKEN",
-        "KEY",
-        "CREDENTIAL",
-        "PRIVATE",
-        "AUTH",
-        "DSN",
-    ];
-    let name = name.to_ascii_uppercase();
-    PARTS.iter().any(|part| name.contains(part))
-        || name.split(['_', '-', '.']).any(|word| word.ends_with("PASS"))
-        // The shell's own PWD and OLDPWD are directories.
-        || name.ends_with("_PWD")
-}
-
-/// The password in a URL, or the user where there is none: `hunter2` in `postgres://shop:hunter2@db/shop`.
-///
-/// As written; [`Mask::new`] masks its decoded form as well.
-#[must_use]
-pub fn url_credentials(value: &str) -> Option<String> {
-    let (_, rest) = value.split_once("://")?;
-    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
-    let userinfo = match authority.rsplit_once('@') {
-        Some((userinfo, _)) => userinfo,
-        // A password with a `/` in it that nobody encoded: what follows the `:` is no port.
-        None => {
-            let (_, port) = authority.split_once(':')?;
-            let is_port = port.bytes().all(|b| b.is_ascii_digit());
-            let (userinfo, _) = rest.rsplit_once('@')?;
-            (!is_port).then_some(userinfo)?
-        }
-    };
-    let secret = match userinfo.split_once(':') {
-        // GitHub's way to give a token: it is the user, and the password says so.
-        None | Some((_, "" | "x-oauth-basic")) => userinfo.split(':').next()?,
-        Some((_, password)) => password,
-    };
-    (!secret.is_empty()).then(|| secret.to_owned())
 }
 
 #[cfg(test)]

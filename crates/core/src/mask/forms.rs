@@ -1,19 +1,53 @@
 //! The forms in which a secret turns up in the output of programs.
 
 use super::SECRET_LEN_MIN;
+use crate::env_file::bytes_of;
 
 /// A line of a secret of several lines is masked by itself from this length on.
 const LINE_LEN_MIN: usize = 6;
 
-/// Below this length the base64 of a secret could stand in a text by chance.
-const BASE64_LEN_MIN: usize = 8;
+/// Below this length the base64 or base32 of a secret could stand in a text by chance.
+const ENCODED_LEN_MIN: usize = 6;
+
+/// A longer secret is masked line by line: no program prints it as a whole in one line, and each form takes room.
+const WHOLE_LEN_MAX: usize = 4096;
 
 /// Values that variables with secret names often have and that are none.
-const ORDINARY: [&str; 4] = ["true", "false", "null", "none"];
+const ORDINARY: [&str; 25] = [
+    "true",
+    "false",
+    "null",
+    "none",
+    "yes",
+    "enabled",
+    "disabled",
+    "required",
+    "optional",
+    "default",
+    "auto",
+    "basic",
+    "bearer",
+    "digest",
+    "oauth",
+    "oauth2",
+    "ldap",
+    "hs256",
+    "hs512",
+    "rs256",
+    "es256",
+    "plain",
+    "login",
+    "trust",
+    "scram-sha-256",
+];
 
-const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const BASE64: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+const BASE32: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// All forms of `secret`; the space around it, such as the end of line of a secret's file, is no part of it.
+///
+/// Bytes that are no UTF-8 stand in it as [`text_of`](crate::env_file::text_of) puts them there.
 pub(super) fn of(secret: &str) -> Vec<String> {
     let secret = secret.trim();
     if ORDINARY
@@ -22,57 +56,95 @@ pub(super) fn of(secret: &str) -> Vec<String> {
     {
         return Vec::new();
     }
-    let mut forms = vec![secret.to_owned(), in_json(secret)];
     let lines = secret.lines().map(str::trim);
-    forms.extend(
-        lines
-            .filter(|line| line.len() >= LINE_LEN_MIN)
-            .map(str::to_owned),
-    );
-    forms.extend(in_url(secret));
-    forms.extend(out_of_url(secret));
-    if secret.len() >= BASE64_LEN_MIN {
-        forms.extend((0..3).map(|before| in_base64(secret.as_bytes(), before)));
-        let for_url = |form: &String| form.replace('+', "-").replace('/', "_");
-        let for_urls: Vec<String> = forms[forms.len() - 3..].iter().map(for_url).collect();
-        forms.extend(for_urls);
+    let lines = lines.filter(|line| line.len() >= LINE_LEN_MIN && *line != secret);
+    let mut forms: Vec<String> = lines.flat_map(of_one).collect();
+    if secret.len() <= WHOLE_LEN_MAX {
+        forms.extend(of_one(secret));
     }
     forms.retain(|form| form.len() >= SECRET_LEN_MIN);
     forms
 }
 
-/// The digits of base64 that are decided by `secret` alone when `before` other bytes stand before it, and
-/// any number behind it. With 0 to 2 bytes before, every way in which it can be encoded is covered.
-fn in_base64(secret: &[u8], before: usize) -> String {
-    let bit = |at: usize| (secret[at / 8] >> (7 - at % 8)) & 1;
+fn of_one(secret: &str) -> Vec<String> {
+    let bytes = bytes_of(secret);
+    let mut forms = Vec::new();
+    for text in texts(&bytes) {
+        forms.extend(in_json(&text));
+        forms.extend(in_quotes(&text));
+        forms.extend(in_html(&text));
+        forms.extend(out_of_url(&text));
+        forms.push(text);
+    }
+    forms.extend(in_url(&bytes));
+    forms.extend(in_hex(&bytes));
+    if bytes.len() >= ENCODED_LEN_MIN {
+        for before in 0..3 {
+            let form = in_digits(&bytes, before, 6, BASE64);
+            forms.push(form.replace('+', "-").replace('/', "_"));
+            forms.push(form);
+        }
+        for before in 0..5 {
+            let form = in_digits(&bytes, before, 5, BASE32);
+            forms.push(form.to_ascii_lowercase());
+            forms.push(form);
+        }
+    }
+    forms
+}
+
+/// What programs read in these bytes: UTF-8, with the rest replaced, or Latin-1.
+fn texts(bytes: &[u8]) -> Vec<String> {
+    match str::from_utf8(bytes) {
+        Ok(text) => vec![text.to_owned()],
+        Err(_) => vec![
+            String::from_utf8_lossy(bytes).into_owned(),
+            bytes.iter().copied().map(char::from).collect(),
+        ],
+    }
+}
+
+/// The digits of a base that are decided by `secret` alone when `before` other bytes stand before it, and any number
+/// behind it. A digit of base64 has 6 bits, one of base32 has 5.
+fn in_digits(secret: &[u8], before: usize, bits_of_digit: usize, digits: &[u8]) -> String {
+    let bit = |at: usize| usize::from((secret[at / 8] >> (7 - at % 8)) & 1);
     let bits = secret.len() * 8;
     // The first digit that begins inside the secret.
-    let first = (6 - before * 8 % 6) % 6;
+    let first = (bits_of_digit - before * 8 % bits_of_digit) % bits_of_digit;
     (first..)
-        .step_by(6)
-        .take_while(|start| start + 6 <= bits)
+        .step_by(bits_of_digit)
+        .take_while(|start| start + bits_of_digit <= bits)
         .map(|start| {
-            let digit = (start..start + 6).fold(0_u8, |digit, at| digit << 1 | bit(at));
-            char::from(STANDARD[usize::from(digit)])
+            let digit = (start..start + bits_of_digit).fold(0, |digit, at| digit << 1 | bit(at));
+            char::from(digits[digit])
         })
         .collect()
 }
 
-/// Percent-encoded, with upper-case and lower-case digits, and the space of forms.
-fn in_url(secret: &str) -> [String; 3] {
-    let mut upper = String::new();
-    let mut lower = String::new();
-    for b in secret.bytes() {
-        if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {
-            upper.push(char::from(b));
-            lower.push(char::from(b));
-        } else {
-            upper.push_str(&format!("%{b:02X}"));
-            lower.push_str(&format!("%{b:02x}"));
-        }
+fn in_hex(secret: &[u8]) -> [String; 2] {
+    let lower: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    [lower.to_ascii_uppercase(), lower]
+}
+
+/// Percent-encoded: all but what is never encoded, what JavaScript's `encodeURIComponent` and `encodeURI` leave as
+/// well, what Python's `quote` does; with digits of either case, and the space of forms.
+fn in_url(secret: &[u8]) -> Vec<String> {
+    let mut forms = Vec::new();
+    for left in ["-._~", "-._~/", "-_.!~*'()", "-_.!~*'();/?:@&=+$,#", "-_.*"] {
+        let encoded = |digits: fn(u8) -> String| -> String {
+            let one =
+                |byte: &u8| match byte.is_ascii_alphanumeric() || left.as_bytes().contains(byte) {
+                    true => char::from(*byte).to_string(),
+                    false => digits(*byte),
+                };
+            secret.iter().map(one).collect()
+        };
+        let upper = encoded(|byte| format!("%{byte:02X}"));
+        let lower = encoded(|byte| format!("%{byte:02x}"));
+        forms.push(upper.replace("%20", "+"));
+        forms.extend([upper, lower]);
     }
-    let form = upper.replace("%20", "+");
-    [upper, lower, form]
+    forms
 }
 
 /// Percent-decoded, if that is a text.
@@ -89,17 +161,102 @@ fn out_of_url(secret: &str) -> Option<String> {
     String::from_utf8(decoded).ok()
 }
 
-/// As part of a JSON text.
-fn in_json(secret: &str) -> String {
-    let mut json = String::new();
-    for c in secret.chars() {
-        match c {
-            '"' | '\\' => json.extend(['\\', c]),
-            '\n' => json.push_str("\\n"),
-            '\r' => json.push_str("\\r"),
-            '\t' => json.push_str("\\t"),
-            _ => json.push(c),
+/// As part of a JSON text, as JavaScript, Go (`<`, `>`, `&`), Python (ASCII only) and PHP (ASCII only, `\/`) write it;
+/// and each of these as a text in JSON again, twice.
+fn in_json(text: &str) -> Vec<String> {
+    let mut forms = Vec::new();
+    for style in [
+        Json::default(),
+        Json {
+            html: true,
+            ..Json::default()
+        },
+        Json {
+            ascii: true,
+            ..Json::default()
+        },
+        Json {
+            slash: true,
+            ..Json::default()
+        },
+        Json {
+            ascii: true,
+            slash: true,
+            ..Json::default()
+        },
+    ] {
+        let once = style.written(text);
+        for again in [Json::default(), style] {
+            let twice = again.written(&once);
+            forms.push(again.written(&twice));
+            forms.push(twice);
         }
+        forms.push(once);
     }
-    json
+    forms
+}
+
+/// How a program writes a text in JSON.
+#[derive(Clone, Copy, Default)]
+struct Json {
+    /// Nothing but ASCII, the rest as `\u00e9`.
+    ascii: bool,
+    /// What means something in HTML, and line separators, as `\u003c`.
+    html: bool,
+    /// `/` as `\/`.
+    slash: bool,
+}
+
+impl Json {
+    fn written(self, text: &str) -> String {
+        let mut json = String::new();
+        for c in text.chars() {
+            match c {
+                '"' | '\\' => json.extend(['\\', c]),
+                '/' if self.slash => json.push_str("\\/"),
+                '\n' => json.push_str("\\n"),
+                '\r' => json.push_str("\\r"),
+                '\t' => json.push_str("\\t"),
+                '\u{8}' => json.push_str("\\b"),
+                '\u{c}' => json.push_str("\\f"),
+                '<' | '>' | '&' | '\u{2028}' | '\u{2029}' if self.html => escape(&mut json, c),
+                c if u32::from(c) < 0x20 || (self.ascii && !c.is_ascii()) => escape(&mut json, c),
+                _ => json.push(c),
+            }
+        }
+        json
+    }
+}
+
+fn escape(json: &mut String, c: char) {
+    for unit in c.encode_utf16(&mut [0; 2]) {
+        json.push_str(&format!("\\u{unit:04x}"));
+    }
+}
+
+/// Between quotes: of the shell, in both ways to write a single quote; of Python and of Rust, where the other quote
+/// needs a backslash as well.
+fn in_quotes(text: &str) -> [String; 4] {
+    let slashed = text.replace('\\', "\\\\");
+    [
+        text.replace('\'', "'\\''"),
+        text.replace('\'', "'\"'\"'"),
+        slashed.replace('\'', "\\'"),
+        slashed.replace('\'', "\\'").replace('"', "\\\""),
+    ]
+}
+
+/// In HTML, with the names and numbers of its characters that libraries write.
+fn in_html(text: &str) -> [String; 4] {
+    let plain = text
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;");
+    let quoted = |double: &str, single: &str| plain.replace('"', double).replace('\'', single);
+    [
+        quoted("&quot;", "&#39;"),
+        quoted("&quot;", "&#x27;"),
+        quoted("&#34;", "&#39;"),
+        quoted("&quot;", "&apos;"),
+    ]
 }

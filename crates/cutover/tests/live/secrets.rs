@@ -1,7 +1,7 @@
 //! What nobody may see, however it comes to the container or into an error.
 
 use cutover_testkit::images::ImageSpec;
-use cutover_testkit::scene::{Ended, HTTP_PROBE, SERVICE, Scene};
+use cutover_testkit::scene::{Ended, HTTP_PROBE, SERVICE, Scene, Wishes};
 
 use super::{CUTOVER, identity};
 
@@ -103,4 +103,36 @@ fn a_mistake_in_an_env_file_is_told_without_what_stands_there() {
         expect_hidden(&scene, &ended);
     }
     assert_eq!(identity(&scene), before);
+}
+
+#[test]
+fn what_is_shown_of_the_output_is_for_the_service_to_say() {
+    for (output, shown) in [
+        ("masked", Some("***")),
+        ("full", Some(SECRET)),
+        ("none", None),
+    ] {
+        let service = format!("{HTTP_PROBE}output = \"{output}\"\n");
+        let mut scene = Scene::new(
+            CUTOVER,
+            &Wishes {
+                service: &service,
+                ..Wishes::default()
+            },
+        );
+        let good = scene.push(&ImageSpec::new("good"));
+        let bad = scene.push(&ImageSpec::new("bad"));
+        scene.write("project/.env", &format!("SHOP_CARD='{SECRET}'\n"));
+        drop(scene.deploy(&good).expect("succeeded"));
+        scene.write_compose(&format!("{}{TELLTALE}", SERVICE.trim_end()));
+        let ended = scene.deploy(&bad).expect("rolled_back");
+        let log = ended.deployment()["log"].as_array().expect("a list");
+        match shown {
+            Some(shown) => assert!(log[0].to_string().contains(shown), "{output}: {log:?}"),
+            None => assert!(log.is_empty(), "{output}: {log:?}"),
+        }
+        if output != "full" {
+            expect_hidden(&scene, &ended);
+        }
+    }
 }

@@ -5,6 +5,7 @@ use cutover_core::mask::Mask;
 
 use crate::journal::JournalError;
 use crate::probe::verify::VerifyFailure;
+use crate::settings::Output;
 
 pub(super) fn masked(cause: Cause, mask: &Mask) -> Cause {
     Cause {
@@ -13,7 +14,8 @@ pub(super) fn masked(cause: Cause, mask: &Mask) -> Cause {
     }
 }
 
-pub(super) fn verify_cause(step: Step, failure: &VerifyFailure) -> Cause {
+/// Why a container was not proven. What its checks printed is not told where nothing of its output is.
+pub(super) fn verify_cause(step: Step, failure: &VerifyFailure, output: Output) -> Cause {
     let code = match failure {
         _ if step == Step::RollBack => Code::RollbackFailed,
         VerifyFailure::Exited { .. } => Code::ContainerExited,
@@ -21,7 +23,13 @@ pub(super) fn verify_cause(step: Step, failure: &VerifyFailure) -> Cause {
         VerifyFailure::Interfered { .. } => Code::Interfered,
         VerifyFailure::Docker(_) => Code::DockerUnavailable,
     };
-    Cause::new(code, step, failure.to_string())
+    let detail = match (failure, output) {
+        (VerifyFailure::Unhealthy { .. }, Output::None) => {
+            "the container was not healthy in time; what its checks answered is not shown, because `output` is \"none\"".to_owned()
+        }
+        _ => failure.to_string(),
+    };
+    Cause::new(code, step, detail)
 }
 
 pub(super) fn journal_cause(step: Step, error: &JournalError) -> Cause {

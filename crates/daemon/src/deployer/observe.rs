@@ -231,13 +231,14 @@ pub(super) async fn watch(
     driver.docker().watch_container(container).await
 }
 
+/// What is secret of what a container was created with.
 pub(super) fn secret_values(container: &Container) -> Vec<String> {
-    let mut values = Vec::new();
-    for EnvVar { name, value } in &container.env {
-        if mask::looks_secret(name) {
-            values.push(value.clone());
-        }
-        values.extend(mask::url_credentials(value));
-    }
-    values
+    let variables = container.env.iter();
+    let of_variables = variables.flat_map(|EnvVar { name, value }| mask::secrets_of(name, value));
+    let definition = &container.definition;
+    let arguments = [&definition.entrypoint, &definition.command];
+    let of_arguments = arguments
+        .into_iter()
+        .flat_map(|arguments| mask::secrets_in_arguments(arguments));
+    of_variables.chain(of_arguments).collect()
 }

@@ -62,7 +62,10 @@ async fn pass_checks(run: &Run, journey: &mut Journey, container: &Container) ->
                 Goal::Old => Step::RollBack,
                 Goal::New => Step::CleanUp,
             };
-            Err(masked(verify_cause(step, &failure), &mask))
+            Err(masked(
+                verify_cause(step, &failure, run.service.output),
+                &mask,
+            ))
         }
     }
 }

@@ -18,6 +18,7 @@ use super::output::Output;
 use crate::docker::ContainerEvents;
 use crate::driver::{docker_cause, millis_between};
 use crate::probe::verify;
+use crate::settings;
 
 /// How many replicas are switched at once. There is one.
 const BATCH: usize = 1;
@@ -75,12 +76,15 @@ async fn make_moves(run: &mut Run, trial: &mut Trial) -> Result<(), Cause> {
     if let Some(staging) = &mut trial.staging {
         staging.started();
     }
-    trial.output = Some(Output::follow(
-        run.driver.docker(),
-        &trial.new.container,
-        Arc::clone(&trial.mask),
-        run.record.live().clone(),
-    ));
+    let mask = match run.service.output {
+        settings::Output::Masked => Some(Arc::clone(&trial.mask)),
+        settings::Output::Full => Some(Arc::default()),
+        settings::Output::None => None,
+    };
+    trial.output = mask.map(|mask| {
+        let (docker, live) = (run.driver.docker(), run.record.live().clone());
+        Output::follow(docker, &trial.new.container, mask, live)
+    });
     let (outage_ms, born) = look_at_switched(run, &deployment, &trial.new).await?;
     trial.born = born;
     run.forward(Step::Switch, Event::Switched { outage_ms })
@@ -137,7 +141,8 @@ async fn prove(run: &mut Run, trial: &mut Trial, events: ContainerEvents) -> Res
     let ends = Instant::now() + deadline;
     let (docker, id) = (run.driver.docker(), &trial.new.container);
     let proven = verify::verify(docker, events, id, &trial.checks, trial.born).await;
-    let proven = proven.map_err(|failure| verify_cause(Step::Verify, &failure))?;
+    let proven =
+        proven.map_err(|failure| verify_cause(Step::Verify, &failure, run.service.output))?;
     trial.answered_after = proven.answered_after;
     if let Some(staging) = trial.staging.take() {
         let left = ends.saturating_duration_since(Instant::now());

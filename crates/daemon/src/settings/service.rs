@@ -12,8 +12,8 @@ use cutover_core::names::{ServiceName, Tag, TagPattern};
 use super::auth::Names;
 use super::compose_files;
 use super::health::{self, Health};
+use super::image::{self, ImagePolicy};
 use super::project::same_container;
-use super::signature::{self, SignaturePolicy};
 use super::table::{Table, Value};
 use super::value::shown;
 use super::variables;
@@ -40,6 +40,7 @@ pub(super) const KEYS: &[&str] = &[
     "when_busy",
     "way_back",
     "unset_variables",
+    "output",
     "image_mib_max",
     "require_revision_label",
     "signature",
@@ -57,9 +58,6 @@ const KEEP_RELEASES_MIN: u32 = 2;
 
 /// More releases than anybody goes back to.
 const KEEP_RELEASES_MAX: u32 = 1000;
-
-/// A terabyte: whoever writes more has slipped with the unit.
-const IMAGE_MIB_MAX: u32 = 1 << 20;
 
 /// A deadline that passes at once would fail every deployment.
 const DEADLINE_MIN: Duration = Duration::from_millis(10);
@@ -114,29 +112,10 @@ pub struct Service {
     pub way_back: WayBack,
     /// What a variable of the Compose file that is set nowhere means.
     pub unset_variables: UnsetVariables,
+    /// What is shown of what its containers write.
+    pub output: Output,
     /// What an image must be like before it is run.
     pub image: ImagePolicy,
-}
-
-/// What an image must be like before it is run, beyond its name.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ImagePolicy {
-    /// The most that it may take on the disk, in bytes.
-    pub bytes_max: Option<u64>,
-    /// Whether its label must name the tag.
-    pub revision_label: RevisionLabel,
-    /// Who must have signed it.
-    pub signature: Option<SignaturePolicy>,
-}
-
-/// Whether the label `org.opencontainers.image.revision` of an image must be its tag.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum RevisionLabel {
-    /// It must.
-    Required,
-    /// It may say anything.
-    #[default]
-    NotRequired,
 }
 
 /// What a release that fails may be followed by.
@@ -158,6 +137,18 @@ pub enum UnsetVariables {
     Warn,
     /// The deployment is refused.
     Refuse,
+}
+
+/// What is shown of what the containers of a service write.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Output {
+    /// All of it, with secrets covered.
+    #[default]
+    Masked,
+    /// All of it as it is.
+    Full,
+    /// Nothing.
+    None,
 }
 
 /// Which container goes first in a switch.
@@ -196,6 +187,7 @@ impl Service {
             when_busy: WhenBusy::default(),
             way_back: WayBack::default(),
             unset_variables: UnsetVariables::default(),
+            output: Output::default(),
             image: ImagePolicy::default(),
         }
     }
@@ -327,23 +319,16 @@ fn read_one(value: &Value<'_>, name: Option<&ServiceName>) -> Option<Service> {
         ])
     });
     service.unset_variables = unset.unwrap_or_default();
-    service.image = read_image_policy(&table);
+    let output = table.get("output").and_then(|value| {
+        value.choice(&[
+            ("masked", Output::Masked),
+            ("full", Output::Full),
+            ("none", Output::None),
+        ])
+    });
+    service.output = output.unwrap_or_default();
+    service.image = image::read(&table);
     compose_files.map(|_| service)
-}
-
-fn read_image_policy(table: &Table<'_>) -> ImagePolicy {
-    let mib_max = table.get("image_mib_max");
-    let mib_max = mib_max.and_then(|value| value.number(1..=IMAGE_MIB_MAX));
-    let required = table.get("require_revision_label");
-    let revision_label = match required.and_then(|value| value.boolean()) {
-        Some(true) => RevisionLabel::Required,
-        Some(false) | None => RevisionLabel::NotRequired,
-    };
-    ImagePolicy {
-        bytes_max: mib_max.map(|mib| u64::from(mib) << 20),
-        revision_label,
-        signature: table.get("signature").as_ref().and_then(signature::read),
-    }
 }
 
 /// What Compose takes on its command line and from its environment.

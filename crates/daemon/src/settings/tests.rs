@@ -145,6 +145,7 @@ order = "start-first"
 when_busy = "refuse"
 way_back = "same-container"
 unset_variables = "refuse"
+output = "none"
 image_mib_max = 2048
 require_revision_label = true
 

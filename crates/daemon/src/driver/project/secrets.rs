@@ -4,7 +4,7 @@
 //! and quotes lines of its files in its errors. All values that it could have taken are covered, not only
 //! the one that counts: one masked without need costs a look at the server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cutover_core::env_file;
 use cutover_core::mask::{self, Mask};
@@ -21,9 +21,6 @@ const BEFORE_A_QUOTE: &[&str] = &[
     "You may need to escape any $ with another $.",
 ];
 
-/// How the names of variables end that hold no secret, whatever else is in the name.
-const PLAIN_ENDS: &[&str] = &["_TAG", "_PORT"];
-
 /// The values that the output of the service's container and the words of Compose must not show.
 pub(super) fn values(
     service: &settings::Service,
@@ -37,12 +34,18 @@ pub(super) fn values(
         values.extend(secret.content.clone());
         if let Some(path) = &secret.file {
             // A secret that cannot be read cannot be given to the container either: Compose will say so.
-            values.extend(outside::text(path));
+            values.extend(content_of(path));
         }
         if let Some(name) = &secret.environment {
             let of_that_name = variables.iter().filter(|(found, _)| found == name);
             values.extend(of_that_name.map(|(_, value)| value.clone()));
         }
+    }
+    // A config is rarely secret as a whole, but it may have passwords in it.
+    for config in file.configs.values() {
+        let content = config.content.clone();
+        let content = content.or_else(|| config.file.as_deref().and_then(content_of));
+        values.extend(content.iter().flat_map(|text| mask::secrets_in(text)));
     }
     let rendered = described
         .environment
@@ -70,18 +73,18 @@ pub(super) fn shown(service: &settings::Service, error: &str) -> String {
     Mask::new(secret_looking(variables(service))).apply(&told)
 }
 
-/// The values that are secrets by their names, and the passwords in URLs.
+/// The content of a file; bytes that are no UTF-8 have places of their own in it.
+fn content_of(path: &Path) -> Option<String> {
+    let bytes = outside::read(path).ok()??;
+    Some(env_file::text_of(&bytes))
+}
+
+/// What is secret in the values of variables, by their names or by what they are.
 fn secret_looking(variables: impl IntoIterator<Item = (String, String)>) -> Vec<String> {
-    let mut values = Vec::new();
-    for (name, value) in variables {
-        values.extend(mask::url_credentials(&value));
-        // `AUTH_PORT` and `KEYCLOAK_TAG` of another service, say: to hide them would hide what matters.
-        let is_plain = PLAIN_ENDS.iter().any(|end| name.ends_with(end));
-        if mask::looks_secret(&name) && !is_plain {
-            values.push(value);
-        }
-    }
-    values
+    let variables = variables.into_iter();
+    variables
+        .flat_map(|(name, value)| mask::secrets_of(&name, &value))
+        .collect()
 }
 
 /// The variables that Compose can take for the service's project, from wherever it takes them.
@@ -94,7 +97,7 @@ pub(super) fn variables(service: &settings::Service) -> Vec<(String, String)> {
     let mut found: Vec<_> = own.chain(passed).collect();
     for file in env_files(service) {
         // Compose says so when a file cannot be read.
-        let Some(text) = outside::text(&file) else {
+        let Some(text) = content_of(&file) else {
             continue;
         };
         for (name, written, value) in env_file::variables(&text) {

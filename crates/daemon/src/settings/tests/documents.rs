@@ -114,6 +114,7 @@ fn what_the_example_shows_as_a_default_is_one() {
         "#when_busy = \"wait\"",
         "#way_back = \"previous-image\"",
         "#unset_variables = \"warn\"",
+        "#output = \"masked\"",
     ] {
         assert!(text.contains(&format!("\n{default}\n")), "{default}");
     }

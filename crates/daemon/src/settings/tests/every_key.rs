@@ -241,6 +241,11 @@ const WRONG: &[(&str, &str, &str)] = &[
         "`services.shop.unset_variables` must be \"warn\" or \"refuse\", not \"allow\"",
     ),
     (
+        "services.NAME.output",
+        r#""hidden""#,
+        "`services.shop.output` must be \"masked\" or \"full\" or \"none\", not \"hidden\"",
+    ),
+    (
         "services.NAME.image_mib_max",
         "0",
         "`services.shop.image_mib_max` must be from 1 to 1048576, not 0",
