@@ -20,7 +20,6 @@ use cutover_api::deployment::Deployment as Wire;
 use cutover_core::admission::Refusal;
 use cutover_core::deployment::Deployment;
 use cutover_core::names::{DeploymentId, ServiceName};
-use tokio::sync::Semaphore;
 
 use crate::deployer::{Deployer, Refused};
 use crate::journal::{Journal, JournalError, Recorded};
@@ -49,6 +48,7 @@ mod serve;
 mod server;
 mod services;
 mod stall;
+mod streams;
 mod tls;
 mod watch;
 mod wire;
@@ -65,6 +65,7 @@ pub use watch::{KEY_FILE, WatchKeyError, WatchTokens};
 
 use auth::Access;
 use body::BodyMemory;
+use streams::EventStreams;
 
 /// Events of one deployment that its view shows. A run records about fifteen; a recovery loop is
 /// bounded far below this.
@@ -82,7 +83,7 @@ struct Inner {
     services: BTreeMap<ServiceName, Service>,
     metrics: Metrics,
     body_memory: BodyMemory,
-    event_streams: Arc<Semaphore>,
+    event_streams: EventStreams,
 }
 
 impl Front {
@@ -106,7 +107,7 @@ impl Front {
             services: settings.services.clone(),
             metrics,
             body_memory: BodyMemory::default(),
-            event_streams: Arc::new(Semaphore::new(limits::EVENT_STREAMS_MAX)),
+            event_streams: EventStreams::default(),
         }))
     }
 
@@ -134,7 +135,7 @@ impl Front {
         &self.0.body_memory
     }
 
-    fn event_streams(&self) -> &Arc<Semaphore> {
+    fn event_streams(&self) -> &EventStreams {
         &self.0.event_streams
     }
 

@@ -8,9 +8,9 @@ use axum::extract::FromRequestParts;
 use cutover_api::deploy::SIGNATURE_HEADER;
 use cutover_api::signature::Signature;
 use cutover_core::names::DeploymentId;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use http::{HeaderMap, HeaderName, Version};
 
 use super::Front;
 use super::error::{ApiError, RequestCode};
@@ -27,7 +27,20 @@ const TOKEN_CHALLENGE: &str = "Bearer";
 
 /// Headers that a proxy adds. On the operator's socket they mean that somebody has put strangers in an
 /// operator's place.
-const PROXY_HEADERS: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+const PROXY_HEADERS: [&str; 9] = [
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "fastly-client-ip",
+    "x-amzn-trace-id",
+    "x-envoy-external-address",
+];
+
+/// How the names of others begin that proxies add: `X-Forwarded-Host`, `CF-Connecting-IP`.
+const PROXY_PREFIXES: [&str; 3] = ["x-forwarded-", "cf-", "x-original-"];
 
 /// The secrets that requests are checked against.
 #[derive(Debug, Clone)]
@@ -125,8 +138,19 @@ fn nobodys_signature() -> Signature {
 }
 
 /// What the journal records for somebody on the operator's socket.
-pub(super) fn local_actor(headers: &HeaderMap, uid: Option<u32>) -> Result<String, ApiError> {
-    if PROXY_HEADERS.iter().any(|name| headers.contains_key(*name)) {
+pub(super) fn local_actor(
+    headers: &HeaderMap,
+    version: Version,
+    uid: Option<u32>,
+) -> Result<String, ApiError> {
+    let is_proxys = |name: &HeaderName| {
+        let name = name.as_str();
+        PROXY_HEADERS.contains(&name)
+            || PROXY_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    };
+    // nginx speaks HTTP/1.0 to what it forwards to, unless it is told otherwise, and adds no header; no client of this
+    // socket does.
+    if version < Version::HTTP_11 || headers.keys().any(is_proxys) {
         return Err(ApiError::new(
             RequestCode::Forbidden,
             "the request came through a proxy, but this socket gives everybody an operator's rights; nothing was changed",
@@ -157,7 +181,7 @@ pub(super) fn caller(parts: &Parts, access: &Access) -> Result<Caller, ApiError>
     let caller = match peer(parts)? {
         Peer::Network(_) => access.bearer(&parts.headers)?,
         Peer::Local(uid) => Caller::Operator {
-            actor: local_actor(&parts.headers, uid)?,
+            actor: local_actor(&parts.headers, parts.version, uid)?,
         },
     };
     // A watch token goes through more hands than a secret, and whoever follows a deployment with one can
@@ -339,10 +363,28 @@ mod tests {
 
     #[test]
     fn nobody_reaches_the_operators_socket_through_a_proxy() {
-        let mut headers = HeaderMap::new();
-        assert_eq!(local_actor(&headers, Some(7)).expect("fine"), "local:7");
-        headers.insert("x-forwarded-for", HeaderValue::from_static("1.2.3.4"));
-        let error = local_actor(&headers, Some(7)).expect_err("a proxy");
-        assert_eq!(error.code(), RequestCode::Forbidden);
+        let none = HeaderMap::new();
+        let plain = local_actor(&none, Version::HTTP_11, Some(7));
+        assert_eq!(plain.expect("fine"), "local:7");
+        let refused = |headers: &HeaderMap, version| {
+            let error = local_actor(headers, version, Some(7)).expect_err("a proxy");
+            assert_eq!(error.code(), RequestCode::Forbidden, "{headers:?}");
+        };
+        refused(&none, Version::HTTP_10);
+        for name in [
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "forwarded",
+            "via",
+            "x-real-ip",
+            "cf-connecting-ip",
+            "cf-ray",
+            "true-client-ip",
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_static("1.2.3.4"));
+            refused(&headers, Version::HTTP_11);
+        }
     }
 }

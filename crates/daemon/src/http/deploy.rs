@@ -90,7 +90,7 @@ fn authenticated(
             }
         }
         Peer::Local(uid) => Asking {
-            actor: auth::local_actor(&head.headers, uid)?,
+            actor: auth::local_actor(&head.headers, head.version, uid)?,
             asker: Asker::Operator,
             freshness: Freshness::NotRequired,
             allowed: None,

@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
@@ -17,12 +16,13 @@ use cutover_core::names::DeploymentId;
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, broadcast};
+use tokio::sync::broadcast;
 
 use super::auth::{Caller, no_deployment};
 use super::document::Refusals;
 use super::error::{ApiError, RequestCode};
 use super::limits::EVENT_COMMENT_EVERY;
+use super::streams::EventStream;
 use super::{Front, unreadable, wire};
 use crate::deployer::Live;
 
@@ -66,7 +66,7 @@ pub(super) async fn follow(
     let found = front.journal().deployment(&id).await.map_err(unreadable)?;
     found.ok_or_else(no_deployment)?;
     let feed = Feed {
-        _place: place(&front)?,
+        _place: front.event_streams().open(&caller)?,
         live: None,
         sent: last_event_id(&headers)?,
         id,
@@ -84,15 +84,6 @@ pub(super) async fn follow(
         .headers_mut()
         .insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     Ok(response)
-}
-
-fn place(front: &Front) -> Result<OwnedSemaphorePermit, ApiError> {
-    Arc::clone(front.event_streams())
-        .try_acquire_owned()
-        .map_err(|_| {
-            ApiError::new(RequestCode::Overloaded, "too many event streams are open")
-                .with_hint("ask for the deployment itself every few seconds instead")
-        })
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<u64, ApiError> {
@@ -133,7 +124,7 @@ struct Feed {
     sent: u64,
     pending: VecDeque<Event>,
     next: Next,
-    _place: OwnedSemaphorePermit,
+    _place: EventStream,
 }
 
 impl Feed {

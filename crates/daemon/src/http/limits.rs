@@ -23,6 +23,12 @@ pub(super) const BODY_BYTES_HELD_MAX: usize = 48 * 1024 * 1024;
 /// Event streams open at once. Each holds a connection for as long as a deployment takes.
 pub(super) const EVENT_STREAMS_MAX: usize = 64;
 
+/// Event streams with one watch token: a CI run needs one, and one more while it comes back to where another ended.
+pub(super) const EVENT_STREAMS_OF_WATCHER_MAX: usize = 8;
+
+/// Event streams with one operator's token, or of one user of the machine.
+pub(super) const EVENT_STREAMS_OF_OPERATOR_MAX: usize = 32;
+
 /// How often an event stream says that it is alive; proxies cut what is silent for 60 s.
 pub(super) const EVENT_COMMENT_EVERY: Duration = Duration::from_secs(15);
 

@@ -5,8 +5,9 @@
 //! CI run; nor does a signed body of the past, because it may be copied. When every seat is taken, a new connection takes that of one that is not proven; it never has to wait for a
 //! stranger's timeout. Only when all are proven is the new one turned away.
 //!
-//! Of the origins, the one with the most unproven seats gives way, with its oldest. So whoever floods a
-//! listener from one host pushes out itself, and not the honest client that was there before.
+//! Of the sites, the one with the most unproven seats gives way: there the origin with the most of them, with its
+//! oldest. So whoever floods a listener from one host, or from all networks of one site, pushes out itself, and not the
+//! honest client that was there before.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -18,7 +19,10 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::Metrics;
 
 /// How much of an IPv6 address names a host: anybody who has one address has the others of its /64.
-const V6_PREFIX_BITS: u32 = 64;
+const V6_HOST_BITS: u32 = 64;
+
+/// How much of an IPv6 address names a site: a /48 is what one customer is given, with its 65,536 networks.
+const V6_SITE_BITS: u32 = 48;
 
 /// Where a connection comes from, as far as seats are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,13 +31,23 @@ struct Origin(Option<IpAddr>);
 impl Origin {
     /// The origin of what has this address; none has what comes over the unix socket.
     fn of(address: Option<IpAddr>) -> Self {
-        Self(address.map(|address| match address.to_canonical() {
-            IpAddr::V6(v6) => {
-                let host = u128::MAX >> V6_PREFIX_BITS;
-                IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !host))
-            }
-            v4 @ IpAddr::V4(_) => v4,
-        }))
+        Self(address.map(|address| beginning(address, V6_HOST_BITS)))
+    }
+
+    /// The site that it is part of; of IPv4, itself.
+    fn site(self) -> Self {
+        Self(self.0.map(|address| beginning(address, V6_SITE_BITS)))
+    }
+}
+
+/// So many bits of an IPv6 address; all of one of IPv4.
+fn beginning(address: IpAddr, bits: u32) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let rest = u128::MAX >> bits;
+            IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !rest))
+        }
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -131,13 +145,24 @@ impl Seats {
 }
 
 impl Taken {
-    /// Takes the oldest seat of the origin with the most of them; where several have as many, of the one
-    /// that is there for longest.
+    /// Takes the oldest seat of the origin with the most of them, in the site with the most of them; where several
+    /// have as many, of the one that is there for longest.
     fn evict(&mut self) -> Option<()> {
-        let most = self.unproven.iter().max_by_key(|(_, seats)| {
-            let oldest = seats.first_key_value().map(|(number, _)| *number);
-            (seats.len(), Reverse(oldest))
-        });
+        let oldest_of =
+            |seats: &BTreeMap<u64, _>| seats.first_key_value().map(|(number, _)| *number);
+        let mut sites: BTreeMap<Origin, (usize, Reverse<Option<u64>>)> = BTreeMap::new();
+        for (origin, seats) in &self.unproven {
+            let oldest = oldest_of(seats);
+            let site = sites.entry(origin.site()).or_insert((0, Reverse(oldest)));
+            site.0 += seats.len();
+            site.1 = site.1.max(Reverse(oldest));
+        }
+        let (&fullest, _) = sites.iter().max_by_key(|(_, seats)| **seats)?;
+        let of_site = self
+            .unproven
+            .iter()
+            .filter(|(origin, _)| origin.site() == fullest);
+        let most = of_site.max_by_key(|(_, seats)| (seats.len(), Reverse(oldest_of(seats))));
         let (&origin, seats) = most?;
         let (&number, _) = seats.first_key_value()?;
         // Before the connection ends, so that whoever sees it end finds it counted.
@@ -255,6 +280,20 @@ mod tests {
             counted.contains("cutover_connections_evicted_total 8"),
             "{counted}"
         );
+    }
+
+    #[test]
+    fn a_flood_from_all_networks_of_one_site_takes_its_own_seats() {
+        let seats = seats(4);
+        let honest = [
+            take(&seats, "192.0.2.1").expect("a free seat"),
+            take(&seats, "2001:db8:1::1").expect("a free seat"),
+        ];
+        let flood = (0..9).filter_map(|network| take(&seats, &format!("2001:db8:2:{network}::1")));
+        let flood: Vec<Seat> = flood.collect();
+        assert!(honest.iter().all(|seat| !seat.evicted.is_cancelled()));
+        let left = flood.iter().filter(|seat| !seat.evicted.is_cancelled());
+        assert_eq!(left.count(), 2);
     }
 
     #[test]
