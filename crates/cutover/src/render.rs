@@ -5,12 +5,14 @@
 //! `--json`, which prints the daemon's bytes as they are.
 
 use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
 
 pub(crate) mod text;
 pub(crate) mod style;
 pub(crate) mod time;
 pub(crate) mod table;
 pub(crate) mod words;
+pub(crate) mod steps;
 pub(crate) mod failure;
 pub(crate) mod services;
 pub(crate) mod history;
@@ -37,15 +39,39 @@ pub(crate) enum Audience {
 impl Audience {
     /// Who reads stdout.
     pub(crate) fn of_stdout() -> Self {
-        let stdout = std::io::stdout();
-        if !stdout.is_terminal() {
+        Self::of(&std::io::stdout())
+    }
+
+    /// Who reads stderr.
+    pub(crate) fn of_stderr() -> Self {
+        Self::of(&std::io::stderr())
+    }
+
+    fn of(stream: &(impl IsTerminal + AsFd)) -> Self {
+        if !stream.is_terminal() {
             return Self::Pipe;
         }
-        let columns = match rustix::termios::tcgetwinsize(&stdout) {
+        let columns = match rustix::termios::tcgetwinsize(stream) {
             Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
             _ => 80,
         };
         Self::Person { columns }
+    }
+
+    /// The columns that text is wrapped at; none for a pipe.
+    pub(crate) fn columns(self) -> Option<usize> {
+        match self {
+            Self::Person { columns } => Some(columns),
+            Self::Pipe => None,
+        }
+    }
+
+    /// The daemon's text with short hashes for a person, with whole ones for a pipe; harmless for both.
+    pub(crate) fn text(self, text: &str) -> String {
+        match self {
+            Self::Person { .. } => text::readable(text),
+            Self::Pipe => text::clean(text),
+        }
     }
 }
 

@@ -13,9 +13,9 @@ use crate::client::submit::{Accepted, submit};
 use crate::client::{Answer, Client, Origin};
 use crate::commands::Format;
 use crate::exit::Exit;
-use crate::render;
 use crate::render::conclusion::conclusion;
-use crate::render::view::{self, Liveness, View};
+use crate::render::view::{self, Conclusion, Liveness, View};
+use crate::render::{self, Audience};
 
 /// Sends `submission`, follows the deployment to its end and prints how it ended.
 ///
@@ -39,9 +39,17 @@ pub(super) async fn attend(
     };
     match ended {
         Ok(answer) => {
-            view.borrow_mut().ended(&answer.value);
+            view.borrow_mut().ended(
+                &answer.value,
+                match format {
+                    Format::Text => Conclusion::Follows,
+                    Format::Json => Conclusion::IsJson,
+                },
+            );
             let printed = match format {
-                Format::Text => render::print(&conclusion(&answer.value)),
+                Format::Text => {
+                    render::print(&conclusion(&answer.value, Audience::of_stdout().columns()))
+                }
                 Format::Json => render::print_body(&answer.body),
             };
             if let Err(error) = printed {

@@ -9,7 +9,9 @@ use cutover_daemon::settings::{self, Ink, Mistakes};
 
 use super::{Format, block_on};
 use crate::exit::Exit;
+use crate::render::Audience;
 use crate::render::style::paint;
+use crate::render::text::hang;
 
 /// What `cutover check` takes.
 #[derive(Debug, clap::Args)]
@@ -36,8 +38,9 @@ pub(crate) fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
     if args.json {
         anstream::println!("{}", serde_json::to_string(&findings)?);
     } else {
+        let columns = Audience::of_stdout().columns();
         for finding in &findings {
-            anstream::println!("{}", line(finding));
+            anstream::println!("{}", line(finding, columns));
         }
         anstream::println!("{}", conclusion(&findings));
     }
@@ -63,18 +66,20 @@ pub(super) fn refuse(mistakes: &Mistakes, format: Format) -> anyhow::Result<Exit
     Ok(Exit::Usage.into())
 }
 
-fn line(finding: &Finding) -> String {
+/// A finding and, below it, what to do about it.
+fn line(finding: &Finding, columns: Option<usize>) -> String {
     let (word, color) = match finding.level {
         Level::Fine => ("ok     ", AnsiColor::Green),
         Level::Warning => ("warning", AnsiColor::Yellow),
         Level::Mistake => ("mistake", AnsiColor::Red),
     };
     let word = paint(Style::new().fg_color(Some(color.into())), word);
-    let mut text = format!("{word}  {}: {}", finding.subject, finding.found);
+    let found = format!("{}: {}", finding.subject, finding.found);
+    let mut text = format!("{word}  {}", hang(&found, 9, 9, columns));
     if !finding.advice.is_empty() {
         text.push_str("\n           -> ");
         // An example takes several lines.
-        text.push_str(&finding.advice.replace('\n', "\n              "));
+        text.push_str(&hang(&finding.advice, 14, 14, columns));
     }
     text
 }

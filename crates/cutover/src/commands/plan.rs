@@ -15,6 +15,7 @@ use super::check::refuse;
 use super::{Format, block_on};
 use crate::client::failure::Failure;
 use crate::exit::Exit;
+use crate::render::Audience;
 use crate::render::deployment::fields;
 
 /// What `cutover plan` takes.
@@ -50,7 +51,7 @@ pub(crate) fn run(args: PlanArgs) -> anyhow::Result<ExitCode> {
     if args.json {
         anstream::println!("{}", serde_json::to_string(&plan)?);
     } else {
-        anstream::print!("{}", text(&plan));
+        anstream::print!("{}", text(&plan, Audience::of_stdout()));
     }
     let exit = if plan.refused_because.is_empty() {
         Exit::Done
@@ -89,7 +90,7 @@ async fn look(settings: &Settings, args: &PlanArgs) -> anyhow::Result<Plan> {
         .map_err(|cause| anyhow::anyhow!("{}; {}", cause.detail, cause.code.hint()))
 }
 
-fn text(plan: &Plan) -> String {
+fn text(plan: &Plan, audience: Audience) -> String {
     let mut lines = vec![
         (
             "service",
@@ -121,5 +122,5 @@ fn text(plan: &Plan) -> String {
             .iter()
             .map(|why| ("refused", why.clone())),
     );
-    fields(&lines)
+    fields(&lines, 0, audience.columns())
 }

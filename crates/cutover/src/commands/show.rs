@@ -37,8 +37,9 @@ pub(crate) fn run(args: ShowArgs) -> anyhow::Result<ExitCode> {
             .await?;
         match format {
             Format::Text => {
-                let clock = Clock::now(Audience::of_stdout());
-                render::print(&deployment::full(&answer.value, &clock))?;
+                let audience = Audience::of_stdout();
+                let clock = Clock::now(audience);
+                render::print(&deployment::full(&answer.value, audience, &clock))?;
             }
             Format::Json => render::print_body(&answer.body)?,
         }

@@ -36,7 +36,7 @@ pub(crate) fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
                     .get::<Service>(&["v1", "services", name], &[])
                     .await?;
                 (
-                    services::full(&answer.value, &Clock::now(audience)),
+                    services::full(&answer.value, audience, &Clock::now(audience)),
                     answer.body,
                 )
             }

@@ -5,12 +5,15 @@ use cutover_api::deployment::{Deployment, Outcome};
 
 use crate::render::deployment::fields;
 use crate::render::style::{BAD, BOLD, GOOD, WARNING, paint};
-use crate::render::text::clean;
+use crate::render::text::{clean, clean_lines, hang, quoted, readable};
 use crate::render::time::span;
 use crate::render::words;
 
-/// The end of a deployment as a block of lines.
-pub(crate) fn conclusion(deployment: &Deployment) -> String {
+/// So many of the container's last lines stand under the cause; `cutover logs` has them all.
+const LAST_LINES: usize = 20;
+
+/// The end of a deployment as a block of lines, wrapped at `columns`.
+pub(crate) fn conclusion(deployment: &Deployment, columns: Option<usize>) -> String {
     let mut lines = vec![("changed", changed(deployment))];
     if deployment.rollback_to.is_some() && deployment.outcome == Some(Outcome::Succeeded) {
         let service = clean(&deployment.service);
@@ -28,16 +31,28 @@ pub(crate) fn conclusion(deployment: &Deployment) -> String {
         lines.push(("took", span(duration)));
     }
     lines.push(("deployment", clean(&deployment.id)));
-    let indented: String = fields(&lines)
-        .lines()
-        .map(|line| format!("  {line}\n"))
-        .collect();
     let (word, style) = verdict(deployment);
-    format!(
-        "{}: {}\n{indented}",
-        paint(style, word),
-        headline(deployment)
-    )
+    let first = format!("{}: {}", paint(style, word), headline(deployment));
+    let mut text = hang(&first, 0, 2, columns) + "\n";
+    for line in last_lines(deployment, LAST_LINES) {
+        for line in quoted(&line, "  | ", columns) {
+            text.push_str(&format!("{line}\n"));
+        }
+    }
+    text + &fields(&lines, 2, columns)
+}
+
+/// The last `count` lines that the container that failed has written, harmless each.
+pub(crate) fn last_lines(deployment: &Deployment, count: usize) -> Vec<String> {
+    let lines: Vec<String> = (deployment.log.iter())
+        .flat_map(|line| clean_lines(line))
+        .collect();
+    let (all, first) = (lines.len(), lines.len().saturating_sub(count));
+    let left_out = (first > 0).then(|| format!("… ({first} of {all} lines left out)"));
+    left_out
+        .into_iter()
+        .chain(lines.into_iter().skip(first))
+        .collect()
 }
 
 /// The word for the end and how it looks.
@@ -57,12 +72,12 @@ pub(crate) fn verdict(deployment: &Deployment) -> (&'static str, Style) {
 /// What happened, in one sentence.
 pub(crate) fn headline(deployment: &Deployment) -> String {
     let service = clean(&deployment.service);
-    let image = clean(words::image(deployment));
+    let image = readable(words::image(deployment));
     match deployment.outcome {
         Some(Outcome::Succeeded) => format!("{service} runs {image}{}", seen(deployment)),
         Some(Outcome::Unchanged) => format!("{service} already ran {image}{}", seen(deployment)),
         _ => match &deployment.cause {
-            Some(cause) => clean(&cause.detail),
+            Some(cause) => readable(&cause.detail),
             None => format!("the deployment of {image} to {service}"),
         },
     }
@@ -72,7 +87,7 @@ pub(crate) fn headline(deployment: &Deployment) -> String {
 pub(crate) fn changed(deployment: &Deployment) -> String {
     let service = clean(&deployment.service);
     let previous = deployment.previous.as_ref();
-    let before = previous.map(|previous| clean(&previous.image));
+    let before = previous.map(|previous| readable(&previous.image));
     let not_in_order = previous.filter(|previous| !previous.verified_after_rollback());
     match (deployment.outcome, before) {
         (Some(Outcome::Succeeded), Some(before)) => format!("{service} ran {before} before"),
@@ -94,8 +109,12 @@ pub(crate) fn changed(deployment: &Deployment) -> String {
             format!("{service} does not run; this was its first deployment")
         }
         (Some(Outcome::RollbackFailed), _) => match deployment.events.last() {
-            // The last event of such a deployment says what runs now.
-            Some(last) => clean(&last.message),
+            // The last event of such a deployment says what runs now, after the cause, which is the headline.
+            Some(last) => {
+                let cause = deployment.cause.as_ref().map(|cause| &cause.detail);
+                let rest = cause.and_then(|cause| last.message.strip_prefix(cause.as_str()));
+                readable(rest.map_or(&last.message, |rest| rest.trim_start_matches("; ")))
+            }
             None => format!("rolling back failed too; what runs: `cutover status {service}`"),
         },
         (Some(Outcome::Unchanged | Outcome::Failed | Outcome::Cancelled) | None, before)

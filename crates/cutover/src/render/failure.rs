@@ -6,13 +6,13 @@ use crate::client::failure::Failure;
 use crate::exit::Exit;
 use crate::render::deployment::fields;
 use crate::render::style::{BAD, paint};
-use crate::render::tell;
-use crate::render::text::clean;
+use crate::render::text::{clean, hang};
+use crate::render::{Audience, tell};
 
 /// Prints the error and returns the exit code for it.
 pub(crate) fn report(error: &anyhow::Error) -> Exit {
     if let Some(failure) = error.downcast_ref::<Failure>() {
-        tell(&describe(failure));
+        tell(&describe(failure, Audience::of_stderr().columns()));
         return failure.exit();
     }
     let reader_is_gone = error
@@ -22,16 +22,20 @@ pub(crate) fn report(error: &anyhow::Error) -> Exit {
         // `cutover history | head` has read enough; that is no error.
         return Exit::Done;
     }
-    let mut text = format!("{} {}\n", paint(BAD, "error:"), clean(&error.to_string()));
+    let columns = Audience::of_stderr().columns();
+    let first = format!("{} {}", paint(BAD, "error:"), clean(&error.to_string()));
+    let mut text = hang(&first, 0, 2, columns) + "\n";
     for cause in error.chain().skip(1) {
-        text.push_str(&format!("  caused by: {}\n", clean(&cause.to_string())));
+        let line = format!("  caused by: {}", clean(&cause.to_string()));
+        text.push_str(&hang(&line, 0, 4, columns));
+        text.push('\n');
     }
     tell(&text);
     Exit::Failed
 }
 
 /// A failure as lines.
-fn describe(failure: &Failure) -> String {
+fn describe(failure: &Failure, columns: Option<usize>) -> String {
     let mut lines = Vec::new();
     match failure {
         Failure::Refused { problem, .. } => {
@@ -53,15 +57,8 @@ fn describe(failure: &Failure) -> String {
         Failure::Interrupted { .. } => "interrupted:",
         _ => "error:",
     };
-    let indented: String = fields(&lines)
-        .lines()
-        .map(|line| format!("  {line}\n"))
-        .collect();
-    format!(
-        "{} {}\n{indented}",
-        paint(BAD, word),
-        clean(&failure.to_string())
-    )
+    let first = format!("{} {}", paint(BAD, word), clean(&failure.to_string()));
+    hang(&first, 0, 2, columns) + "\n" + &fields(&lines, 2, columns)
 }
 
 /// What a refused request changed.

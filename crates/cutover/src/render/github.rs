@@ -16,12 +16,18 @@ use cutover_api::deployment::{Deployment, Status};
 use crate::client::failure::Failure;
 use crate::client::follow::Sight;
 use crate::exit::Exit;
-use crate::render::conclusion::{changed, headline, verdict};
+use crate::render::conclusion::{changed, headline, last_lines, verdict};
 use crate::render::plain::{Output, PROGRESS_EVERY, acceptance, amount};
-use crate::render::text::{clean, clean_lines};
+use crate::render::text::{clean, clean_lines, cut, readable};
 use crate::render::time::Clock;
-use crate::render::view::View;
+use crate::render::view::{Conclusion, View};
 use crate::render::{Audience, summary, words};
+
+/// So many of the container's last lines stand under the cause in the annotation, which GitHub cuts at 4 KiB.
+const ANNOTATION_LINES: usize = 10;
+
+/// Of each line, so much.
+const ANNOTATION_COLUMNS: usize = 200;
 
 /// Whether this runs in GitHub Actions.
 pub(crate) fn is_runner() -> bool {
@@ -166,7 +172,11 @@ impl<W: Write> View for GithubView<W> {
                 } else {
                     self.open_group(group_title(event.status));
                 }
-                let text = format!("{}  {}", self.clock.time(event.at), clean(&event.message));
+                let text = format!(
+                    "{}  {}",
+                    self.clock.time(event.at),
+                    readable(&event.message)
+                );
                 self.line(&text);
             }
             Sight::Progress(progress) => {
@@ -183,7 +193,7 @@ impl<W: Write> View for GithubView<W> {
         }
     }
 
-    fn ended(&mut self, deployment: &Deployment) {
+    fn ended(&mut self, deployment: &Deployment, _conclusion: Conclusion) {
         if self.output == Output::Unseen && !deployment.log.is_empty() {
             self.open_group("The new container's last output");
             for line in deployment.log.iter().flat_map(|line| clean_lines(line)) {
@@ -195,6 +205,10 @@ impl<W: Write> View for GithubView<W> {
             let (word, _) = verdict(deployment);
             let title = format!("{}: {word}", clean(&deployment.service));
             let mut message = headline(deployment);
+            for line in last_lines(deployment, ANNOTATION_LINES) {
+                let line = format!("| {}", cut(&line, ANNOTATION_COLUMNS));
+                write!(message, "\n{}", defused(&line)).ok();
+            }
             write!(message, "\nchanged: {}", changed(deployment)).ok();
             if let Some(cause) = &deployment.cause {
                 write!(message, "\nnext: {}", clean(&cause.hint)).ok();

@@ -9,11 +9,25 @@ use crate::render::text::{clean, short_tag};
 use crate::render::time::{Clock, span};
 use crate::render::words;
 
+/// The beginning of an id that a narrow terminal gets: as far as the millisecond goes. Commands take it as well.
+const SHORT_ID_LEN: usize = 13;
+
 /// The deployments, a line each.
 pub(crate) fn table(deployments: &[Deployment], audience: Audience, clock: &Clock) -> String {
     if deployments.is_empty() {
         return "no deployment is recorded\n".to_owned();
     }
+    let whole = listed(deployments, usize::MAX, audience, clock);
+    match audience {
+        Audience::Person { columns } if !whole.fits(columns) => {
+            listed(deployments, SHORT_ID_LEN, audience, clock).render(audience)
+        }
+        _ => whole.render(audience),
+    }
+}
+
+/// The deployments with so many characters of their ids.
+fn listed(deployments: &[Deployment], id_len: usize, audience: Audience, clock: &Clock) -> Table {
     let mut table = Table::new(&[
         ("DEPLOYMENT", Need::Always),
         ("SERVICE", Need::Always),
@@ -29,9 +43,10 @@ pub(crate) fn table(deployments: &[Deployment], audience: Audience, clock: &Cloc
             Audience::Person { .. } => short_tag(&deployment.image_sha),
             Audience::Pipe => clean(&deployment.image_sha),
         };
+        let id: String = clean(&deployment.id).chars().take(id_len).collect();
         let optional = |milliseconds: Option<u64>| milliseconds.map(span).unwrap_or_default();
         table.row(vec![
-            Cell::new(clean(&deployment.id), FAINT),
+            Cell::new(id, FAINT),
             Cell::new(clean(&deployment.service), PLAIN),
             Cell::new(tag, PLAIN),
             Cell::new(
@@ -44,5 +59,5 @@ pub(crate) fn table(deployments: &[Deployment], audience: Audience, clock: &Cloc
             Cell::new(clean(&deployment.actor), FAINT),
         ]);
     }
-    table.render(audience)
+    table
 }

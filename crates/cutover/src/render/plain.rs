@@ -1,17 +1,18 @@
-//! The view for logs: a line for each thing that happens, nothing redrawn.
+//! The view for logs: a line for each step that has ended, nothing redrawn.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 use cutover_api::deployment::Deployment;
 use cutover_api::event::PullProgress;
+use jiff::Timestamp;
 
 use crate::client::failure::Failure;
 use crate::client::follow::Sight;
-use crate::render::deployment::event_line;
-use crate::render::text::{bytes, clean, clean_lines};
+use crate::render::steps::{StepLine, Steps};
+use crate::render::text::{bytes, clean, clean_lines, short_shas};
 use crate::render::time::Clock;
-use crate::render::view::View;
+use crate::render::view::{Conclusion, View};
 
 /// How often the pull's progress is told: a log should show that it moves, not how smoothly.
 pub(crate) const PROGRESS_EVERY: Duration = Duration::from_secs(10);
@@ -30,6 +31,7 @@ pub(crate) enum Output {
 pub(crate) struct PlainView<W> {
     out: W,
     clock: Clock,
+    steps: Steps,
     progress_told: Option<Instant>,
     output: Output,
 }
@@ -40,6 +42,7 @@ impl<W: Write> PlainView<W> {
         Self {
             out,
             clock,
+            steps: Steps::default(),
             progress_told: None,
             output: Output::Unseen,
         }
@@ -47,6 +50,12 @@ impl<W: Write> PlainView<W> {
 
     fn line(&mut self, text: &str) {
         writeln!(self.out, "{text}").ok();
+    }
+
+    /// A step that ended at this moment.
+    fn step(&mut self, line: &StepLine, at: Timestamp) {
+        let time = self.clock.time(at);
+        self.line(&format!("{time}  {}", line.render(None)));
     }
 }
 
@@ -63,8 +72,9 @@ impl<W: Write> View for PlainView<W> {
     fn see(&mut self, sight: Sight<'_>) {
         match sight {
             Sight::Event(event) => {
-                let line = event_line(event, &self.clock);
-                self.line(&line);
+                for line in self.steps.take(event) {
+                    self.step(&line, event.at);
+                }
             }
             Sight::Progress(progress) => {
                 let due = self
@@ -83,8 +93,14 @@ impl<W: Write> View for PlainView<W> {
         }
     }
 
-    fn ended(&mut self, deployment: &Deployment) {
-        if self.output == Output::Unseen {
+    fn ended(&mut self, deployment: &Deployment, conclusion: Conclusion) {
+        if let Some(line) = self.steps.finish(deployment) {
+            self.step(
+                &line,
+                deployment.finished_at.unwrap_or(deployment.started_at),
+            );
+        }
+        if conclusion == Conclusion::IsJson && self.output == Output::Unseen {
             for line in deployment.log.iter().flat_map(|line| clean_lines(line)) {
                 self.line(&format!("  | {line}"));
             }
@@ -97,7 +113,10 @@ impl<W: Write> View for PlainView<W> {
 /// That a request was accepted.
 pub(crate) fn acceptance(service: &str, sha: Option<&str>, id: &str) -> String {
     match sha {
-        Some(sha) => format!("deploying {sha} to {service}, deployment {id}"),
+        Some(sha) => format!(
+            "deploying {} to {service}, deployment {id}",
+            short_shas(sha)
+        ),
         None => format!("rolling {service} back to an earlier release, deployment {id}"),
     }
 }

@@ -48,7 +48,7 @@ pub(crate) fn table(services: &[Service], audience: Audience, clock: &Clock) -> 
 }
 
 /// One service, a line for each thing that is known of it.
-pub(crate) fn full(service: &Service, clock: &Clock) -> String {
+pub(crate) fn full(service: &Service, audience: Audience, clock: &Clock) -> String {
     let mut lines: Vec<(&str, String)> = vec![("service", paint(BOLD, clean(&service.name)))];
     match &service.running {
         Some(running) => {
@@ -58,7 +58,7 @@ pub(crate) fn full(service: &Service, clock: &Clock) -> String {
                 Some(_) => format!(", started {}", since(running, clock)),
                 None => String::new(),
             };
-            lines.push(("runs", clean(&running.image)));
+            lines.push(("runs", audience.text(&running.image)));
             let restarts = match running.restarts {
                 0 => String::new(),
                 1 => ", restarted once by Docker".to_owned(),
@@ -70,15 +70,15 @@ pub(crate) fn full(service: &Service, clock: &Clock) -> String {
                 format!(
                     "{} {}",
                     clean(&running.name),
-                    paint(FAINT, clean(&running.container))
+                    paint(FAINT, audience.text(&running.container))
                 ),
             ));
         }
-        None => lines.push(("runs", paint(BAD, nothing_runs(service)))),
+        None => lines.push(("runs", paint(BAD, nothing_runs(service, audience)))),
     }
     lines.push(("deployments", accepted(service, clock)));
     if let Some(why) = &service.needs_operator {
-        lines.push(("needs an operator", paint(BAD, clean(why))));
+        lines.push(("needs an operator", paint(BAD, audience.text(why))));
     }
     let deployments = [
         ("under way", &service.current),
@@ -87,20 +87,20 @@ pub(crate) fn full(service: &Service, clock: &Clock) -> String {
     ];
     for (name, deployment) in deployments {
         if let Some(deployment) = deployment {
-            lines.push((name, one_line(deployment, clock)));
+            lines.push((name, one_line(deployment, audience, clock)));
         }
     }
-    fields(&lines)
+    fields(&lines, 0, audience.columns())
 }
 
 /// Why no container is shown that runs.
-fn nothing_runs(service: &Service) -> String {
+fn nothing_runs(service: &Service, audience: Audience) -> String {
     match (&service.running_unknown, &service.stopped) {
         (Some(why), _) => format!("not known: {}", clean(why)),
         (None, Some(stopped)) => format!(
             "nothing; the container {} of {} is stopped",
             clean(&stopped.name),
-            clean(&stopped.image)
+            audience.text(&stopped.image)
         ),
         (None, None) => "no container".to_owned(),
     }
@@ -211,11 +211,11 @@ fn note(service: &Service) -> (String, Style) {
 }
 
 /// A deployment in one line.
-fn one_line(deployment: &Deployment, clock: &Clock) -> String {
+fn one_line(deployment: &Deployment, audience: Audience, clock: &Clock) -> String {
     let style = words::style(deployment.status);
     format!(
         "{} {} {} {}",
-        clean(&deployment.image_sha),
+        audience.text(&deployment.image_sha),
         paint(style, words::status(deployment.status)),
         clock.when(deployment.finished_at.unwrap_or(deployment.started_at)),
         paint(FAINT, clean(&deployment.id)),

@@ -5,13 +5,19 @@ use std::fmt::Write;
 use cutover_api::deployment::{Deployment, Outcome};
 
 use crate::client::failure::Failure;
-use crate::render::conclusion::{changed, failure_of, headline, was_the_first};
-use crate::render::text::{clean, clean_lines};
+use crate::render::conclusion::{changed, failure_of, headline, last_lines, was_the_first};
+use crate::render::text::{clean, clean_lines, short_shas};
 use crate::render::time::span;
 use crate::render::words;
 
 /// GitHub drops a step's summary over 1 MiB; the end of the log is what explains a failure.
 const LOG_LEN_MAX: usize = 64 << 10;
+
+/// So many of the container's last lines stand under the cause; if there are more, all of them are folded away below.
+const LAST_LINES: usize = 30;
+
+/// So many of the last events are listed.
+const EVENTS_MAX: usize = 200;
 
 /// How a deployment ended.
 pub(crate) fn of_deployment(deployment: &Deployment) -> String {
@@ -26,8 +32,12 @@ pub(crate) fn of_deployment(deployment: &Deployment) -> String {
         inert(&deployment.service),
         inert(&headline(deployment))
     );
+    if !deployment.log.is_empty() {
+        text.push_str(&fenced(&last_lines(deployment, LAST_LINES)));
+        text.push('\n');
+    }
     let rows = [
-        ("Image", Some(code(words::image(deployment)))),
+        ("Image", Some(code(&short_shas(words::image(deployment))))),
         ("Digest", deployment.digest.as_deref().map(code)),
         ("Changed", Some(inert(&changed(deployment)))),
         (
@@ -48,13 +58,34 @@ pub(crate) fn of_deployment(deployment: &Deployment) -> String {
             writeln!(text, "| {name} | {value} |").ok();
         }
     }
-    if !deployment.log.is_empty() {
+    text.push_str(&events(deployment));
+    if deployment.log.iter().flat_map(|line| line.lines()).count() > LAST_LINES {
         text.push_str("\n<details><summary>The new container's last output</summary>\n\n");
         text.push_str(&fenced(&deployment.log));
         text.push_str("\n</details>\n");
     }
     text.push('\n');
     text
+}
+
+/// What happened, folded away.
+fn events(deployment: &Deployment) -> String {
+    if deployment.events.is_empty() {
+        return String::new();
+    }
+    let mut text = "\n<details><summary>What happened</summary>\n\n\
+        | time | step | event |\n|---|---|---|\n"
+        .to_owned();
+    let first = deployment.events.len().saturating_sub(EVENTS_MAX);
+    if first > 0 {
+        text.push_str("| … | | |\n");
+    }
+    for event in &deployment.events[first..] {
+        let message = inert(&short_shas(&event.message));
+        let step = words::step(event.status);
+        writeln!(text, "| {:.0} | {step} | {message} |", event.at).ok();
+    }
+    text + "\n</details>\n"
 }
 
 /// Why nothing is known of a deployment.

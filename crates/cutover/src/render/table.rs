@@ -1,16 +1,19 @@
-//! Tables that fit the terminal: for a person, columns that do not fit are left out, for a pipe none is.
+//! Tables that fit the terminal: for a person, columns that do not fit are left out and then cut, for a pipe none is.
 
 use anstyle::Style;
 
 use crate::render::Audience;
 use crate::render::style::{BOLD, paint};
-use crate::render::text::cut;
+use crate::render::text::{cut, width};
 
 /// Between two columns.
 const GAP: usize = 2;
 
 /// The narrowest that the last column is cut to.
 const LAST_COLUMN_MIN: usize = 12;
+
+/// No other column is cut to less.
+const COLUMN_MIN: usize = 6;
 
 /// Whether a column may be left out where the terminal is narrow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +46,7 @@ impl Cell {
     }
 
     fn width(&self) -> usize {
-        self.text.chars().count()
+        width(&self.text)
     }
 }
 
@@ -69,9 +72,17 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// Whether the columns that are always shown need no more than `columns`.
+    pub(crate) fn fits(&self, columns: usize) -> bool {
+        let always: Vec<usize> = (0..self.headings.len())
+            .filter(|&i| self.headings[i].1 == Need::Always)
+            .collect();
+        total(&self.widths(), &always) <= columns
+    }
+
     /// The table as text.
     pub(crate) fn render(&self, audience: Audience) -> String {
-        let widths = self.widths();
+        let mut widths = self.widths();
         let mut shown: Vec<usize> = (0..self.headings.len()).collect();
         let mut last_width = usize::MAX;
         if let Audience::Person { columns } = audience {
@@ -83,6 +94,8 @@ impl Table {
                 };
             }
             if let Some((&last, others)) = shown.split_last() {
+                let room = columns.saturating_sub(widths[last].min(LAST_COLUMN_MIN) + GAP);
+                narrow(&mut widths, others, room);
                 let room = columns.saturating_sub(total(&widths, others) + GAP);
                 last_width = widths[last].min(room.max(LAST_COLUMN_MIN));
             }
@@ -113,6 +126,16 @@ fn total(widths: &[usize], shown: &[usize]) -> usize {
     text + GAP * shown.len().saturating_sub(1)
 }
 
+/// Takes from the widest of the shown columns, again and again, until they fit into `room` or none is wide.
+fn narrow(widths: &mut [usize], shown: &[usize], room: usize) {
+    while total(widths, shown) > room {
+        match shown.iter().max_by_key(|&&i| widths[i]) {
+            Some(&widest) if widths[widest] > COLUMN_MIN => widths[widest] -= 1,
+            _ => return,
+        }
+    }
+}
+
 /// One line; the last column is not filled up with spaces.
 fn line(row: &[Cell], widths: &[usize], shown: &[usize], last_width: usize) -> String {
     let mut line = String::new();
@@ -121,8 +144,9 @@ fn line(row: &[Cell], widths: &[usize], shown: &[usize], last_width: usize) -> S
         if position + 1 == shown.len() {
             line.push_str(&paint(cell.style, cut(&cell.text, last_width)));
         } else {
-            line.push_str(&paint(cell.style, &cell.text));
-            line.push_str(&" ".repeat(widths[i] + GAP - cell.width()));
+            let text = cut(&cell.text, widths[i]);
+            line.push_str(&paint(cell.style, &text));
+            line.push_str(&" ".repeat(widths[i] + GAP - width(&text)));
         }
     }
     line.push('\n');
@@ -174,6 +198,28 @@ mod tests {
         A      NOTE
         first  a note of so…
         x      -
+        ");
+    }
+
+    #[test]
+    fn a_column_that_must_be_shown_is_cut_where_the_terminal_is_narrower_still() {
+        let mut table = Table::new(&[
+            ("A", Need::Always),
+            ("B", Need::Always),
+            ("C", Need::Always),
+        ]);
+        let cell = |text: &str| Cell::new(text, PLAIN);
+        table.row(vec![
+            cell("a-service-with-a-long-name"),
+            cell("3f2a9c1b0d4e"),
+            cell("needs an operator: nothing runs"),
+        ]);
+        assert!(!table.fits(60) && table.fits(73));
+        let text = anstream::adapter::strip_str(&table.render(Audience::Person { columns: 40 }))
+            .to_string();
+        insta::assert_snapshot!(text, @r"
+        A             B             C
+        a-service-w…  3f2a9c1b0d4e  needs an op…
         ");
     }
 }

@@ -24,10 +24,20 @@ pub(crate) trait View {
     fn see(&mut self, sight: Sight<'_>);
 
     /// The deployment has ended.
-    fn ended(&mut self, deployment: &Deployment);
+    fn ended(&mut self, deployment: &Deployment, conclusion: Conclusion);
 
     /// The command failed before the end was known.
     fn failed(&mut self, service: &str, failure: &Failure);
+}
+
+/// Whether the [conclusion](crate::render::conclusion) is printed after the view, with the container's last lines
+/// under the cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Conclusion {
+    /// It is.
+    Follows,
+    /// It is not: a program gets the answer instead.
+    IsJson,
 }
 
 /// Whether a live, redrawn line is welcome.
@@ -46,9 +56,7 @@ pub(crate) fn choose(liveness: Liveness) -> Box<dyn View> {
     if github::is_runner() {
         Box::new(GithubView::for_runner(stderr))
     } else if stderr.is_terminal() && !dumb && liveness == Liveness::WhereItCanBe {
-        Box::new(TerminalView::new(Clock::now(Audience::Person {
-            columns: 80,
-        })))
+        Box::new(TerminalView::new(Audience::of_stderr()))
     } else {
         Box::new(PlainView::new(
             anstream::stderr(),

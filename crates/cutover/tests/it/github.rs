@@ -5,7 +5,8 @@ use cutover_api::deployment::{Deployment, Status};
 use crate::binary::{Cutover, Ended, file};
 use crate::server::{Act, End, Server};
 use crate::views::{
-    EVENTS, SHA, VIEW, answer, deployment, failed_first, journal, json, outcome, output, refusal,
+    EVENTS, SHA, VIEW, answer, deployment, event, failed_first, journal, json, outcome, output,
+    refusal,
 };
 
 /// A rollback whose container wrote all the wrong things.
@@ -84,7 +85,7 @@ fn each_step_is_a_group_and_the_cause_an_annotation() {
     ::endgroup::
     ::group::Roll back
     ::endgroup::
-    ::error title=app%3A rolled back::50%25 done, then: ::add-mask::x ##[add-matcher]y%0Achanged: app runs ghcr.io/acme/shop:1111111111111111111111111111111111111111 again (healthy for 5 s)%0Anext: see its output
+    ::error title=app%3A rolled back::50%25 done, then: ::add-mask::x ##[add-matcher]y%0A| ::error::from the log%0A| some ```` back-ticks%0A| ```%0Achanged: app runs ghcr.io/acme/shop:111111111111 again (healthy for 5 s)%0Anext: see its output
     ");
     assert!(
         ended.stderr.contains("::error title=Hacked::by the log"),
@@ -104,26 +105,22 @@ fn the_summary_survives_what_the_container_wrote() {
 
     50% done, then: ::add-mask::x &#35;&#35;&#91;add-matcher&#93;y
 
-    | | |
-    |---|---|
-    | Image | <code>ghcr.io/acme/shop:3f2a9c1b0d4e5f60718293a4b5c6d7e8f9012345</code> |
-    | Digest | <code>sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd</code> |
-    | Changed | app runs ghcr.io/acme/shop:1111111111111111111111111111111111111111 again &#40;healthy for 5 s&#41; |
-    | Next | see its output |
-    | Cause | <code>unhealthy</code> |
-    | Outage | 240 ms |
-    | Took | 12.3 s |
-    | Deployment | <code>0197a3b4-0000-7000-8000-00000000abcd</code> |
-
-    <details><summary>The new container's last output</summary>
-
     `````text
     ::error::from the log
     some ```` back-ticks
     ```
     `````
 
-    </details>
+    | | |
+    |---|---|
+    | Image | <code>ghcr.io/acme/shop:3f2a9c1b0d4e</code> |
+    | Digest | <code>sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd</code> |
+    | Changed | app runs ghcr.io/acme/shop:111111111111 again &#40;healthy for 5 s&#41; |
+    | Next | see its output |
+    | Cause | <code>unhealthy</code> |
+    | Outage | 240 ms |
+    | Took | 12.3 s |
+    | Deployment | <code>0197a3b4-0000-7000-8000-00000000abcd</code> |
     ");
     assert!(
         ended
@@ -132,13 +129,82 @@ fn the_summary_survives_what_the_container_wrote() {
         "{}",
         ended.stderr
     );
+    let mut foreign = commands(&ended.stderr);
+    foreign.retain(|line| line.contains("from the log"));
+    let [annotation] = foreign.as_slice() else {
+        panic!("{foreign:#?}");
+    };
+    let (ours, quoted) = annotation.split_at("::error title=app%3A rolled back::".len());
+    assert_eq!(ours, "::error title=app%3A rolled back::");
     assert!(
-        !commands(&ended.stderr)
-            .iter()
-            .any(|line| line.contains("from the log")),
-        "{}",
-        ended.stderr
+        quoted.contains("%0A| ::error::from the log%0A| some"),
+        "{quoted}"
     );
+}
+
+#[test]
+fn no_line_of_the_container_commands_the_runner_or_leaves_its_block() {
+    let lines = [
+        "::error::evil",
+        " \t::add-mask::evil",
+        "::stop-commands::evil",
+        "##[error]evil",
+        "x ##[add-path]evil",
+        "\u{1b}[0m::warning::evil",
+        "\u{feff}::notice::evil",
+        "a\r::error::evil",
+        "b\u{2028}::error::evil",
+        "%0A::error::evil",
+        "%0D%0A::error::evil",
+        "</details></code></pre><script>evil</script>",
+        "~~~ evil",
+        "    ``````` evil",
+        "| evil | [evil](https://evil.example) |",
+    ];
+    let mut end = deployment(Status::RolledBack);
+    end.log = lines.map(str::to_owned).to_vec();
+    end.events = vec![event(
+        1,
+        Status::RolledBack,
+        "bad |\n| </details>\n\n```\n::error::bad",
+    )];
+    for live in [true, false] {
+        let mut events: Vec<String> = if live {
+            lines.iter().map(|line| output(line)).collect()
+        } else {
+            Vec::new()
+        };
+        events.push(outcome(&end));
+        let (ended, summary) = run_in_actions(events, &end);
+        let ended = ended.with_code(3);
+        for command in commands(&ended.stderr) {
+            let ours = [
+                "::group::",
+                "::endgroup::",
+                "::error title=app%3A rolled back::the new",
+            ];
+            assert!(
+                ours.iter().any(|ours| command.starts_with(ours)),
+                "{command}"
+            );
+            assert!(!command.contains("##["), "{command}");
+        }
+        assert_eq!(commands(&ended.stdout), [""; 0], "{}", ended.stdout);
+
+        let (before, rest) = summary.split_once("````````text\n").expect("a block");
+        let (block, after) = rest.split_once("\n````````\n").expect("its end");
+        assert!(!block.contains("````````"), "{block}");
+        assert_eq!(block.matches("evil").count(), 17, "{block}");
+        assert!(
+            !before.contains("evil") && !after.contains("evil"),
+            "{summary}"
+        );
+        let events = "\n<details><summary>What happened</summary>\n\n\
+            | time | step | event |\n|---|---|---|\n\
+            | 2026-01-02T03:04:06Z | rolled back | bad &#124; &#124; &#60;/details&#62;  \
+            &#96;&#96;&#96; ::error::bad |\n\n</details>\n\n";
+        assert!(after.ends_with(events), "{after}");
+    }
 }
 
 #[test]

@@ -82,15 +82,14 @@ fn a_success_is_told_step_by_step() {
         .run()
         .with_code(0);
     insta::assert_snapshot!(ended.stderr, @r"
-    cutover: deploying 3f2a9c1b0d4e5f60718293a4b5c6d7e8f9012345 to app, deployment 0197a3b4-0000-7000-8000-00000000abcd
-    2026-01-02T03:04:06Z  pull       the image is being pulled
+    cutover: deploying 3f2a9c1b0d4e to app, deployment 0197a3b4-0000-7000-8000-00000000abcd
       pulled 120.0 MB of 400.0 MB, 3 of 7 layers
       | listening on 8080
-    2026-01-02T03:04:06Z  succeeded  it is over
+    2026-01-02T03:04:06Z  ✓ pull           0 ms  it is over
     ");
     insta::assert_snapshot!(ended.stdout, @r"
-    succeeded: app runs ghcr.io/acme/shop:3f2a9c1b0d4e5f60718293a4b5c6d7e8f9012345 (healthy for 5 s)
-      changed     app ran ghcr.io/acme/shop:1111111111111111111111111111111111111111 before
+    succeeded: app runs ghcr.io/acme/shop:3f2a9c1b0d4e (healthy for 5 s)
+      changed     app ran ghcr.io/acme/shop:111111111111 before
       outage      240 ms
       took        12.3 s
       deployment  0197a3b4-0000-7000-8000-00000000abcd
@@ -104,7 +103,7 @@ fn a_rollback_says_what_was_changed_and_what_to_do() {
         .with_code(3);
     insta::assert_snapshot!(ended.stdout, @r"
     rolled back: the new container was not healthy within 60 s
-      changed     app runs ghcr.io/acme/shop:1111111111111111111111111111111111111111 again (healthy for 5 s)
+      changed     app runs ghcr.io/acme/shop:111111111111 again (healthy for 5 s)
       next        see its output
       code        unhealthy
       outage      240 ms
@@ -120,7 +119,7 @@ fn a_failure_says_that_nothing_was_changed() {
         .with_code(1);
     insta::assert_snapshot!(ended.stdout, @r"
     failed: the image is not in the registry
-      changed     nothing: app still runs ghcr.io/acme/shop:1111111111111111111111111111111111111111
+      changed     nothing: app still runs ghcr.io/acme/shop:111111111111
       next        push it first
       code        image_not_found
       took        12.3 s
@@ -144,18 +143,62 @@ fn a_first_deployment_that_fails_asks_for_no_operator() {
 }
 
 #[test]
-fn the_kept_log_is_shown_where_no_output_was_seen_live() {
-    let mut ended = deployment(Status::RolledBack);
-    ended.log = vec!["panic: \u{1b}[31mno database".to_owned()];
+fn what_is_told_at_an_end_without_a_way_back_is_told_once() {
+    let mut end = deployment(Status::RollbackFailed);
+    let cause = end.cause.as_ref().expect("a cause").detail.clone();
+    let last = format!("{cause}; what runs now: nothing");
+    end.events = vec![event(1, Status::RollbackFailed, &last)];
     let server = Server::start();
     server
         .on(
             "POST /deploy",
             [Act::json(202, answer(&deployment(Status::Queued)))],
         )
-        .on(EVENTS, [Act::Stream(vec![outcome(&ended)], End::Close)])
-        .on(VIEW, [Act::json(200, json(&ended))]);
+        .on(EVENTS, [Act::Stream(vec![outcome(&end)], End::Close)])
+        .on(VIEW, [Act::json(200, json(&end))]);
     let ended = Cutover::local(&server, &["deploy", "app", SHA])
+        .run()
+        .with_code(4);
+    insta::assert_snapshot!(ended.stdout, @r"
+    needs an operator: the previous container could not be started
+      changed     what runs now: nothing
+      next        start it by hand
+      code        rollback_failed
+      outage      240 ms
+      took        12.3 s
+      deployment  0197a3b4-0000-7000-8000-00000000abcd
+    ");
+}
+
+#[test]
+fn the_containers_last_lines_stand_under_the_cause_or_beside_the_json() {
+    let mut end = deployment(Status::RolledBack);
+    end.log = (1..=25).map(|i| format!("line {i}")).collect();
+    end.log.push("panic: \u{1b}[31mno database".to_owned());
+    let server = Server::start();
+    server
+        .always(
+            "POST /deploy",
+            Act::json(202, answer(&deployment(Status::Queued))),
+        )
+        .always(EVENTS, Act::Stream(vec![outcome(&end)], End::Close))
+        .always(VIEW, Act::json(200, json(&end)));
+    let ended = Cutover::local(&server, &["deploy", "app", SHA])
+        .run()
+        .with_code(3);
+    assert!(
+        ended.stdout.starts_with(
+            "rolled back: the new container was not healthy within 60 s\n  \
+             | … (6 of 26 lines left out)\n  | line 7\n"
+        ),
+        "{}",
+        ended.stdout
+    );
+    let last = "  | line 25\n  | panic: no database\n  changed ";
+    assert!(ended.stdout.contains(last), "{}", ended.stdout);
+    assert!(!ended.stderr.contains("panic"), "once: {}", ended.stderr);
+
+    let ended = Cutover::local(&server, &["deploy", "app", SHA, "--json"])
         .run()
         .with_code(3);
     assert!(

@@ -67,7 +67,7 @@ fn status_is_a_table() {
     SERVICE  RUNS                                      CONDITION  SINCE                 LAST DEPLOYMENT                       NOTE
     app      1111111111111111111111111111111111111111  healthy    2026-01-01T00:00:00Z  succeeded 2026-01-02T03:04:17Z        -
     broken   -                                         stopped    -                     rollback failed 2026-01-02T03:04:17Z  needs an operator: no container runs
-    busy     1111111111111111111111111111111111111111  healthy    2026-01-01T00:00:00Z  none                                  deploying 3f2a9c1b: verifying; 11111111 waits
+    busy     1111111111111111111111111111111111111111  healthy    2026-01-01T00:00:00Z  none                                  deploying 3f2a9c1b0d4e: verifying; 111111111111 waits
     paused   1111111111111111111111111111111111111111  healthy    2026-01-01T00:00:00Z  succeeded 2026-01-02T03:04:17Z        paused: database migration
     ");
     let ended = Cutover::local(&server, &["status", "--json"])
@@ -211,13 +211,13 @@ fn show_is_a_deployment_in_full() {
       code  unhealthy
       next  see its output
 
-    events
-      2026-01-02T03:04:06Z  pull       pulling ghcr.io/acme/shop
-      2026-01-02T03:04:06Z  rolled back  the previous container runs again
-
     the new container's last output
       | panic: no database
       | byehidden
+
+    events
+      2026-01-02T03:04:06Z  pull       pulling ghcr.io/acme/shop
+      2026-01-02T03:04:06Z  rolled back  the previous container runs again
     ");
     let ended = Cutover::local(&server, &["show", ID, "--json"])
         .run()

@@ -1,16 +1,17 @@
-//! On a terminal: a progress bar, colors, short names, relative times.
+//! On a terminal: a line for each step, a progress bar, colors, short names, relative times; nothing wraps.
 
 use std::fs::File;
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-use cutover_api::deployment::{DeploymentPage, Status};
+use cutover_api::deployment::{Deployment, DeploymentPage, Status};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::server::{Act, End, Server};
 use crate::views::{
-    EVENTS, SHA, VIEW, answer, deployment, journal, json, outcome, output, progress,
+    EVENTS, ID, OLD_SHA, SHA, VIEW, answer, deployment, event, failed_first, journal, json,
+    outcome, output, progress, refusal,
 };
 
 /// Runs the binary on a terminal of this width and returns all that it wrote, and its exit code.
@@ -71,15 +72,7 @@ fn server() -> Server {
         output("listening \u{1b}]0;title\u{7}on \u{1b}[2J8080"),
         outcome(&end),
     ];
-    let server = Server::start();
-    server
-        .always(
-            "POST /deploy",
-            Act::json(202, answer(&deployment(Status::Queued))),
-        )
-        .always(EVENTS, Act::Stream(events, End::Close))
-        .always(VIEW, Act::json(200, json(&end)));
-    server
+    serving(events, &end)
 }
 
 #[test]
@@ -130,7 +123,7 @@ fn a_table_fits_the_terminal() {
         let (text, code) = on_terminal(&server, columns, &["history"], Some("1"));
         assert_eq!(code, Some(0), "{text:?}");
         assert!(
-            text.contains("3f2a9c1b ") && !text.contains(SHA),
+            text.contains("3f2a9c1b0d4e ") && !text.contains(SHA),
             "short for a person: {text:?}"
         );
         assert!(text.contains(" ago"), "{text:?}");
@@ -139,5 +132,212 @@ fn a_table_fits_the_terminal() {
             .max()
     };
     assert!(widest(85) <= Some(85));
+    assert!(widest(80) <= Some(80));
+    assert!(widest(60) <= Some(60));
     assert!(widest(200) > Some(85), "all columns where there is room");
+}
+
+/// What a terminal shows of these bytes in the end, if nothing on it wraps: each line as it was last written.
+fn screen(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    let mut row = 0;
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        match c {
+            '\r' => {}
+            '\n' => {
+                row += 1;
+                lines.resize_with(lines.len().max(row + 1), String::new);
+            }
+            '\u{1b}' => {
+                let end = rest
+                    .find(|c: char| c.is_ascii_alphabetic())
+                    .expect("a sequence");
+                let count = rest[1..end].parse().unwrap_or(1);
+                match &rest[end..=end] {
+                    "K" => lines[row].clear(),
+                    "A" => row = row.saturating_sub(count),
+                    _ => {}
+                }
+                rest = &rest[end + 1..];
+            }
+            c => lines[row].push(c),
+        }
+    }
+    lines
+        .iter()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect()
+}
+
+/// All steps that a deployment that ends like this one can have taken, with much to say.
+fn steps_of(end: &Deployment) -> Vec<(Status, String)> {
+    let (image, old) = (
+        format!("ghcr.io/acme/shop:{SHA}"),
+        format!("ghcr.io/acme/shop:{OLD_SHA}"),
+    );
+    let pinned = format!(
+        "{image} is on the machine, digest sha256:{}",
+        "d".repeat(64)
+    );
+    let mut steps = vec![
+        (Status::Queued, format!("ci asked for {SHA}")),
+        (
+            Status::Pulling,
+            format!("making sure that {image} is on the machine"),
+        ),
+        (Status::Pulling, pinned),
+    ];
+    if !end.nothing_changed {
+        let found = format!("creating the new container; shop-app-1, of {old}, was found healthy");
+        let started = "the new container was started; no container of the service ran for 240 ms";
+        let watched = "watching the new container: its health check, for at least 5 s";
+        steps.extend([
+            (Status::Staging, found),
+            (Status::Switching, started.to_owned()),
+            (Status::Verifying, watched.to_owned()),
+        ]);
+    }
+    let last = match end.status {
+        Status::Succeeded => Some((Status::Committed, "the new release is final; cleaning up")),
+        Status::RolledBack | Status::RollbackFailed => Some((
+            Status::RollingBack,
+            "the new release failed; putting the previous one back",
+        )),
+        _ => None,
+    };
+    steps.extend(last.map(|(status, text)| (status, text.to_owned())));
+    steps.push((end.status, "it is over".to_owned()));
+    steps
+}
+
+/// The server of a deployment that ends like this one, with a long cause and much output.
+fn told_at_length(mut end: Deployment) -> Server {
+    if let Some(cause) = &mut end.cause {
+        cause.detail += &" and that is told at some length".repeat(4);
+        cause.hint += &", and the last health check in the log of this deployment".repeat(2);
+        if !end.nothing_changed {
+            end.log = (1..=30)
+                .map(|i| format!("line {i}{}", " of much output".repeat(8)))
+                .collect();
+        }
+    }
+    let steps = steps_of(&end);
+    let numbered = || (1..).zip(&steps);
+    end.events = numbered()
+        .map(|(seq, (status, text))| event(seq, *status, text))
+        .collect();
+    let mut stream: Vec<String> = numbered()
+        .map(|(seq, (status, text))| journal(seq, *status, text))
+        .collect();
+    stream.insert(2, progress(120_000_000));
+    stream.push(outcome(&end));
+    serving(stream, &end)
+}
+
+/// A server that accepts a deployment, streams this and shows this end of it.
+fn serving(stream: Vec<String>, end: &Deployment) -> Server {
+    let server = Server::start();
+    server
+        .always(
+            "POST /deploy",
+            Act::json(202, answer(&deployment(Status::Queued))),
+        )
+        .always(EVENTS, Act::Stream(stream, End::Close))
+        .always(VIEW, Act::json(200, json(end)));
+    server
+}
+
+/// No line of it is wider than 80 columns.
+#[track_caller]
+fn nothing_wraps(text: &str) {
+    for line in text.split(['\n', '\r']) {
+        let line = screen(line);
+        assert!(line.trim_end().chars().count() <= 80, "{line}\n{text:?}");
+    }
+}
+
+#[test]
+fn no_outcome_wraps_at_80_columns_and_none_shows_a_whole_sha() {
+    for end in [
+        deployment(Status::Succeeded),
+        deployment(Status::Unchanged),
+        deployment(Status::Failed),
+        deployment(Status::Cancelled),
+        deployment(Status::RolledBack),
+        deployment(Status::RollbackFailed),
+        failed_first(),
+    ] {
+        let server = told_at_length(end);
+        for arguments in [&["deploy", "app", SHA][..], &["show", ID]] {
+            let (text, _) = on_terminal(&server, 80, arguments, None);
+            nothing_wraps(&text);
+            assert!(!text.contains(SHA) && !text.contains(OLD_SHA), "{text}");
+            assert!(text.contains("3f2a9c1b0d4e"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn no_refusal_wraps_at_80_columns() {
+    let mut problem = refusal(409, "paused");
+    problem.detail = "service `app` is paused ".repeat(10);
+    problem.hint = "wait until it is resumed ".repeat(10);
+    let server = Server::start();
+    server.always("POST /deploy", Act::json(403, json(&problem)));
+    let (text, code) = on_terminal(&server, 80, &["deploy", "app", SHA], Some("1"));
+    assert_eq!(code, Some(1), "{text}");
+    nothing_wraps(&text);
+}
+
+#[test]
+fn a_rollback_has_a_line_for_each_step_and_the_last_output_under_the_cause() {
+    let mut end = deployment(Status::RolledBack);
+    end.log = vec![
+        "connecting to db:5432".to_owned(),
+        "panic: no database".to_owned(),
+    ];
+    let steps = [
+        (Status::Queued, "ci asked for it"),
+        (Status::Pulling, "the image is on the machine"),
+        (Status::Staging, "container bbb was created"),
+        (Status::Switching, "the new container was started"),
+        (Status::Verifying, "watching the new container"),
+        (
+            Status::RollingBack,
+            "the new release failed: it was not healthy; putting the previous one back",
+        ),
+        (
+            Status::RolledBack,
+            "the previous release is in its place again (healthy for 5 s)",
+        ),
+    ];
+    let mut stream: Vec<String> = (1..)
+        .zip(steps)
+        .map(|(seq, (status, text))| journal(seq, status, text))
+        .collect();
+    stream.push(outcome(&end));
+    let server = serving(stream, &end);
+    let (text, code) = on_terminal(&server, 80, &["deploy", "app", SHA], Some("1"));
+    assert_eq!(code, Some(3), "{text:?}");
+    insta::assert_snapshot!(screen(&text), @r"
+    deploying 3f2a9c1b0d4e to app, deployment 0197a3b4-0000-7000-8000-00000000abcd
+    ✓ queue          0 ms  ci asked for it
+    ✓ pull           0 ms  the image is on the machine
+    ✓ stage          0 ms  container bbb was created
+    ✓ switch         0 ms  the new container was started
+    ✗ verify         0 ms  watching the new container
+    ✓ roll back      0 ms  the previous release is in its place again (healthy for 5
+                           s)
+    rolled back: the new container was not healthy within 60 s
+      | connecting to db:5432
+      | panic: no database
+      changed     app runs ghcr.io/acme/shop:111111111111 again (healthy for 5 s)
+      next        see its output
+      code        unhealthy
+      outage      240 ms
+      took        12.3 s
+      deployment  0197a3b4-0000-7000-8000-00000000abcd
+    ");
 }
