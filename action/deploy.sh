@@ -52,7 +52,8 @@ main() {
     work=$(mktemp -d)
     mkfifo "$work/stream" "$work/never"
     exec 4<>"$work/never"
-    tell "Deploying $sha as $service at $url"
+    short_hashes "$sha"
+    tell "Deploying $REPLY as $service at $url"
     request_deployment
     follow_deployment
     conclude
@@ -169,8 +170,11 @@ ended() {
 
 # Reports the outcome of the deployment, and ends the script.
 conclude() {
-    local outcome detail hint proof
+    local outcome detail hint proof release
+    short_hashes "$sha"
+    release=$REPLY
     json_text deployment.cause.detail
+    short_hashes "$REPLY"
     detail=$REPLY
     json_text deployment.cause.hint
     hint=$REPLY
@@ -179,8 +183,8 @@ conclude() {
     json_text deployment.outcome
     outcome=$REPLY
     case $outcome in
-        succeeded) finish 0 "$outcome" "✅ Deployed: $service runs ${sha:0:12}$proof" '' '' ;;
-        unchanged) finish 0 "$outcome" "✅ Unchanged: $service already ran ${sha:0:12}$proof" '' '' ;;
+        succeeded) finish 0 "$outcome" "✅ Deployed: $service runs $release$proof" '' '' ;;
+        unchanged) finish 0 "$outcome" "✅ Unchanged: $service already ran $release$proof" '' '' ;;
         failed) finish 1 "$outcome" "❌ Failed, nothing was changed: $service runs what it ran before" "$detail" "$hint" ;;
         cancelled) finish 1 "$outcome" "🚫 Cancelled, nothing was changed: $service runs what it ran before" "$detail" "$hint" ;;
         rolled_back) rolled_back "$detail" "$hint" ;;
@@ -197,7 +201,7 @@ rolled_back() {
     case $REPLY in
         unhealthy | stopped) now="the previous container is back as it was found, which is $REPLY" ;;
     esac
-    finish 3 rolled_back "↩️ Rolled back: ${sha:0:12} failed, $now" "$1" "$2"
+    finish 3 rolled_back "↩️ Rolled back: $release failed, $now" "$1" "$2"
 }
 
 # Reports a deployment that could not be rolled back, and ends the script. Where nothing ran before, no
@@ -275,8 +279,12 @@ finish() {
     close_section
     tell "$3"
     [[ -z $4 ]] || show "$4"
+    show_output
     [[ -z $5 ]] || show "What to do: $5"
-    (($1 == 0)) || annotate "${3#* }" "${4:-See the page of the job.}${5:+ — $5}"
+    if (($1 != 0)); then
+        annotation_output
+        annotate "${3#* }" "${4:-See the page of the job.}$REPLY${5:+$'\n'What to do: $5}"
+    fi
     tell ''
     summary "$3" "$4" "$5" >>"${GITHUB_STEP_SUMMARY:-/dev/null}"
 

@@ -222,7 +222,8 @@ show_event() {
         committed) open_section Commit ;;
         rolling_back) open_section 'Roll back' ;;
     esac
-    show "$3"
+    short_hashes "$3"
+    show "$REPLY"
 }
 
 # Shows those events of the deployment in JSON that did not come through the stream.

@@ -9,6 +9,9 @@
 
 # The page is cut off by GitHub at 1 MiB, as a whole.
 readonly max_summary_events=100 max_summary_lines=200 max_summary_bytes=200000
+# So many of the last lines of the container stand under the cause on the page, in the log, and in the
+# annotation, which GitHub cuts at 4 KiB.
+readonly max_page_lines=30 max_log_lines=20 max_annotation_lines=10 max_annotation_columns=200
 
 section=''
 stop_word=''
@@ -22,6 +25,15 @@ plain() {
         REPLY=${REPLY/"${BASH_REMATCH[0]}"/}
     done
     REPLY=${REPLY//[[:cntrl:]]/ }
+}
+
+# Sets REPLY to $1 with each hash in it, 40 or 64 hexadecimal digits, cut to 12 digits.
+short_hashes() {
+    local hash='(^|[^0-9A-Za-z])([0-9a-f]{40}|[0-9a-f]{64})([^0-9A-Za-z]|$)'
+    REPLY=$1
+    while [[ $REPLY =~ $hash ]]; do
+        REPLY=${REPLY/"${BASH_REMATCH[2]}"/"${BASH_REMATCH[2]:0:12}"}
+    done
 }
 
 # Prints a line of the script's own.
@@ -79,6 +91,44 @@ annotate() {
     title=${title//,/%2C}
     command_text "$2"
     tell "::error title=$title::$REPLY"
+}
+
+# Shows the last output of the container that failed.
+show_output() {
+    local count first line
+    count=$(length_of deployment.log)
+    first=$((count > max_log_lines ? count - max_log_lines : 0))
+    while IFS= read -r line; do
+        show "| $line"
+    done < <(output_lines "$first" "$count")
+}
+
+# Sets REPLY to the last output of the container that failed as a part of an annotation: each line on one of its
+# own, behind a mark, and empty if there is none.
+annotation_output() {
+    local count first line text=''
+    count=$(length_of deployment.log)
+    first=$((count > max_annotation_lines ? count - max_annotation_lines : 0))
+    while IFS= read -r line; do
+        if ((${#line} > max_annotation_columns)); then
+            line=${line:0:max_annotation_columns}
+            # No character is cut in two.
+            while [[ $line == *[!$'\x01'-$'\x7f'] ]]; do line=${line%?}; done
+            line+='…'
+        fi
+        text+=$'\n'"| ${line//'##['/'## ['}"
+    done < <(output_lines "$first" "$count")
+    REPLY=$text
+}
+
+# Prints the last output of the container that failed from line $1 to before line $2, each of them on one line.
+output_lines() {
+    local index
+    for ((index = $1; index < $2; index++)); do
+        json_text "deployment.log.$index"
+        plain "$REPLY"
+        printf '%s\n' "$REPLY"
+    done
 }
 
 # Sets REPLY to $1 as the text of a command.
@@ -146,20 +196,21 @@ row() {
     printf '| %s | %s |\n' "$1" "$REPLY"
 }
 
-# Prints the page of the job: the heading $1, a sentence $2, a hint $3, and from JSON whatever is
-# known of the deployment.
+# Prints the page of the job: the heading $1, a sentence $2 with the last output of the container right below, a
+# hint $3, and from JSON whatever is known of the deployment.
 summary() {
     local heading=$1 sentence=$2 hint=$3
     cell "$heading"
     printf '## %s\n\n' "$REPLY"
     cell "$sentence"
     [[ -z $REPLY ]] || printf '%s\n\n' "$REPLY"
+    summary_output
     cell "$hint"
     [[ -z $REPLY ]] || printf '**What to do:** %s\n\n' "$REPLY"
     printf '| | |\n|---|---|\n'
     summary_rows
     summary_events
-    summary_output
+    summary_earlier_output
     printf '\n'
 }
 
@@ -168,10 +219,12 @@ summary_rows() {
     local outage=''
     row Service "$service"
     json_text deployment.image
-    row Image "${REPLY:-$sha}"
+    short_hashes "${REPLY:-$sha}"
+    row Image "$REPLY"
     json_text deployment.digest
     row Digest "$REPLY"
     json_text deployment.previous.image
+    short_hashes "$REPLY"
     row Previous "$REPLY"
     json_text deployment.duration_ms
     [[ -z $REPLY ]] || row Duration "$(duration "$REPLY")"
@@ -184,12 +237,12 @@ summary_rows() {
     row Server "$url"
 }
 
-# Prints the events of the deployment as a table, the last of them if there are very many.
+# Prints the events of the deployment as a table that is folded away, the last of them if there are very many.
 summary_events() {
     local count index=0 at status
     count=$(length_of deployment.events .seq)
     ((count > 0)) || return 0
-    printf '\n### What happened\n\n| time | status | event |\n|---|---|---|\n'
+    printf '\n<details><summary>What happened</summary>\n\n| time | status | event |\n|---|---|---|\n'
     if ((count > max_summary_events)); then
         index=$((count - max_summary_events))
         printf '| … | | |\n'
@@ -203,9 +256,11 @@ summary_events() {
         cell "${REPLY//_/ }"
         status=$REPLY
         json_text "deployment.events.$index.message"
+        short_hashes "$REPLY"
         cell "$REPLY"
         printf '| %s | %s | %s |\n' "$at" "$status" "$REPLY"
     done
+    printf '\n</details>\n'
 }
 
 # Prints how many elements the list $1 in JSON has; $2 is what each of them has.
@@ -217,19 +272,36 @@ length_of() {
     printf '%d' "$count"
 }
 
-# Prints the last output of the container that failed.
+# Prints the last lines of the container that failed.
 summary_output() {
-    local count first size=0
+    local count first
     count=$(length_of deployment.log)
     ((count > 0)) || return 0
-    for ((first = count; first > 0 && first > count - max_summary_lines; first--)); do
-        size=$((size + ${#JSON[deployment.log.$((first - 1))]}))
+    first_line "$count" "$max_page_lines"
+    first=$REPLY
+    output_lines "$first" "$count" | fenced
+    printf '\n'
+}
+
+# Prints what the container wrote before that, folded away.
+summary_earlier_output() {
+    local count first end
+    count=$(length_of deployment.log)
+    first_line "$count" "$max_page_lines"
+    end=$REPLY
+    first_line "$count" "$max_summary_lines"
+    first=$REPLY
+    ((first < end)) || return 0
+    printf '\n<details><summary>Earlier output of the new container</summary>\n'
+    output_lines "$first" "$end" | fenced
+    printf '\n</details>\n'
+}
+
+# Sets REPLY to the number of the first of the last $2 lines of $1, or of fewer if they are long.
+first_line() {
+    local size=0
+    for ((REPLY = $1; REPLY > 0 && REPLY > $1 - $2; REPLY--)); do
+        size=$((size + ${#JSON[deployment.log.$((REPLY - 1))]}))
         ((size < max_summary_bytes)) || break
     done
-    printf '\n### Last output of the new container\n'
-    for (( ; first < count; first++)); do
-        json_text "deployment.log.$first"
-        plain "$REPLY"
-        printf '%s\n' "$REPLY"
-    done | fenced
 }

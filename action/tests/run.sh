@@ -167,6 +167,13 @@ the_page_of_a_job_tells_the_whole_story() {
 
 it &lt;exited&gt;
 
+
+````text
+one
+```
+::error::x ::error::y
+````
+
 **What to do:** look
 
 | | |
@@ -180,19 +187,89 @@ it &lt;exited&gt;
 | Deployment | 0189-abc |
 | Server | https://deploy.example.com:8443 |
 
-### What happened
+<details><summary>What happened</summary>
 
 | time | status | event |
 |---|---|---|
 | 21:00:01 | rolling back | a &#124; &#96;b&#96; &lt;i&gt; |
 
-### Last output of the new container
+</details>' "$(summary '🚨 Rolled *back*' 'it <exited>' look)"
+}
 
-````text
-one
-```
-::error::x ::error::y
-````' "$(summary '🚨 Rolled *back*' 'it <exited>' look)"
+# A deployment whose container wrote all the wrong things, and what it wrote as a list.
+hostile() {
+    local text='' line
+    hostile=(
+        '::error::evil' $' \t::add-mask::evil' '::stop-commands::evil' '##[error]evil' 'x ##[add-path]evil'
+        $'\e[0m::warning::evil' $'a\r::error::evil' '%0A::error::evil' '%0D%0A::error::evil'
+        '</details></code></pre><script>evil</script>' '~~~ evil' '    ```` evil' '| evil |'
+        '::error::evil'
+    )
+    for line in "${hostile[@]}"; do
+        line=${line//$'\e'/\\u001b}
+        line=${line//$'\r'/\\r}
+        text+=",\"${line//$'\t'/\\t}\""
+    done
+    json_read "{\"deployment\":{\"log\":[${text#,}]}}"
+}
+
+no_line_of_the_container_commands_the_runner() {
+    local hostile output stopped='' line
+    hostile
+    section='' stop_word=''
+    output=$(
+        show 'it exited'
+        show_output
+        annotation_output
+        annotate 'Rolled back' "it exited$REPLY"
+        tell ''
+    )
+    while IFS= read -r line; do
+        if [[ -n $stopped ]]; then
+            [[ $line != "::$stopped::" ]] || stopped=''
+        elif [[ $line =~ ^[[:space:]]*::stop-commands::([0-9a-f]{32})$ ]]; then
+            stopped=${BASH_REMATCH[1]}
+        elif [[ $line =~ ^[[:space:]]*:: || $line == *'##['* ]]; then
+            expect 'the only command' '::error title=Rolled back::it exited%0A| ' "${line:0:41}"
+            expect 'no older command' 0 "$(grep -c '##\[' <<<"$line" || true)"
+            expect 'its percent signs are escaped' 1 "$(grep -c '%0A| %250A::error::evil%0A| %250D%250A::' <<<"$line")"
+        fi
+    done <<<"$output"
+    expect 'commands are read again' '' "$stopped"
+    expect 'all of it is shown' "${#hostile[@]}" "$(grep -c '^  | .*evil' <<<"$output")"
+    JSON=()
+    annotation_output
+    expect 'without output' '' "$REPLY"
+}
+
+the_annotation_has_the_last_lines_and_of_each_its_beginning() {
+    local text='' index long
+    for ((index = 1; index <= 12; index++)); do text+=",\"line $index\""; done
+    long=$(repeated 78 199)é$(repeated 79 100)
+    json_read "{\"deployment\":{\"log\":[${text#,},\"$long\"]}}"
+    annotation_output
+    expect 'ten lines' $'\n| line 4' "${REPLY:0:9}"
+    expect 'no character is cut in two' "| $(repeated 78 199)…" "${REPLY##*$'\n'}"
+    expect 'number of lines' 10 "$(grep -c '^| ' <<<"$REPLY")"
+}
+
+no_line_of_the_container_leaves_its_block_on_the_page() {
+    local hostile page block
+    hostile
+    page=$(summary 'Rolled back' 'it exited' look)
+    block=${page#*$'\n`````text\n'}
+    block=${block%%$'\n`````\n'*}
+    expect 'all of it is in the block' "${#hostile[@]}" "$(grep -c evil <<<"$block")"
+    expect 'and nowhere else' 0 "$(grep -c evil <<<"${page/"$block"/}" || true)"
+    expect 'right below the cause' $'it exited\n\n\n`````text' "$(sed -n '3,6p' <<<"$page")"
+}
+
+hashes_are_short_for_people() {
+    local commit=3f2a9c1b0d4e5f60718293a4b5c6d7e8f9012345
+    short_hashes "ghcr.io/acme/web:$commit@sha256:$(repeated 61 64); v1.2"
+    expect 'hashes' 'ghcr.io/acme/web:3f2a9c1b0d4e@sha256:aaaaaaaaaaaa; v1.2' "$REPLY"
+    short_hashes "${commit}0 x$commit release-2026-11-27"
+    expect 'no hashes' "${commit}0 x$commit release-2026-11-27" "$REPLY"
 }
 
 a_page_without_a_deployment_tells_what_is_known() {
@@ -243,6 +320,10 @@ text_that_is_no_json_is_survived
 foreign_text_stays_one_harmless_line
 commands_in_foreign_text_are_ignored_by_the_runner
 the_page_of_a_job_tells_the_whole_story
+no_line_of_the_container_commands_the_runner
+the_annotation_has_the_last_lines_and_of_each_its_beginning
+no_line_of_the_container_leaves_its_block_on_the_page
+hashes_are_short_for_people
 a_page_without_a_deployment_tells_what_is_known
 a_page_never_grows_beyond_what_github_shows
 times_and_sizes_are_for_people

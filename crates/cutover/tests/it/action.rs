@@ -5,10 +5,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use cutover_api::deployment::{Deployment, Status};
 use cutover_api::signature::Signature;
 
-use crate::binary::{Cutover, Ended};
+use crate::binary::{Cutover, Ended, file};
 use crate::server::{Act, End, Server};
 use crate::views::{
-    EVENTS, ID, SHA, VIEW, WATCH_TOKEN, answer, deployment, failed_first, json, outcome, refusal,
+    EVENTS, ID, SHA, VIEW, WATCH_TOKEN, answer, deployment, event, failed_first, json, outcome,
+    refusal,
 };
 
 const SECRET: &str = "a secret of thirty-two characters";
@@ -149,6 +150,37 @@ fn after_a_lost_answer_nothing_is_promised_of_what_something_else_answers() {
     assert!(
         !ended.stdout.contains("nothing was changed"),
         "{}",
+        ended.stdout
+    );
+}
+
+#[test]
+fn the_last_output_stands_under_the_cause_in_the_log_the_annotation_and_on_the_page() {
+    let mut end = deployment(Status::RolledBack);
+    end.log = vec!["connecting".to_owned(), "::error::no database".to_owned()];
+    end.events = vec![event(1, Status::RolledBack, &format!("{SHA} failed"))];
+    let server = Server::start();
+    accepted(&server, &end);
+    let page = file("");
+    let ended = action(&server)
+        .env("GITHUB_STEP_SUMMARY", page.path())
+        .run()
+        .with_code(3);
+    let cause = "the new container was not healthy within 60 s";
+    let log = format!("  {cause}\n  | connecting\n  | ::error::no database\n  What to do: see");
+    assert!(ended.stdout.contains(&log), "{}", ended.stdout);
+    let annotation = format!("::{cause}%0A| connecting%0A| ::error::no database%0AWhat to do: see");
+    assert!(ended.stdout.contains(&annotation), "{}", ended.stdout);
+    let page = std::fs::read_to_string(page.path()).expect("the page");
+    let block = format!("\n{cause}\n\n\n```text\nconnecting\n::error::no database\n```\n");
+    assert!(page.contains(&block), "{page}");
+    assert!(
+        page.contains("<details><summary>What happened</summary>"),
+        "{page}"
+    );
+    assert!(
+        !ended.stdout.contains(SHA) && !page.contains(SHA),
+        "{page}\n{}",
         ended.stdout
     );
 }
