@@ -140,6 +140,8 @@ codes! {
     NoWayBack = "no_way_back",
     /// A variable of the Compose file is set nowhere, and the previous container had a value by it.
     UnsetVariable = "unset_variable",
+    /// The registry lacks a part of the image, or has a damaged one.
+    ImageIncomplete = "image_incomplete",
 }
 
 impl Code {
@@ -231,6 +233,7 @@ impl Code {
             }
             Self::NoRollbackTarget => "fix the release and deploy again; the service does not run",
             Self::Cancelled => "no action needed",
+            Self::ImageIncomplete => "push the image again, then deploy again",
             Self::NoWayBack => {
                 "put back what the detail names, or let an operator deploy with `cutover deploy --no-way-back`"
             }

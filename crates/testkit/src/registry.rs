@@ -20,6 +20,8 @@ use crate::engine::wait::wait_for;
 use crate::images::{self, Blob, ImageSpec};
 use crate::ports::free_port;
 
+pub mod damage;
+
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// One request to the registry; layers are at most some hundred megabytes.
 const ASK_TIMEOUT: Duration = Duration::from_secs(60);

@@ -98,7 +98,8 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::StageFailed
         | Code::OutsideChange
         | Code::NoWayBack
-        | Code::UnsetVariable => StatusCode::UNPROCESSABLE_ENTITY,
+        | Code::UnsetVariable
+        | Code::ImageIncomplete => StatusCode::UNPROCESSABLE_ENTITY,
         Code::RegistryDenied
         | Code::RegistryUnavailable
         | Code::DeadlineExceeded

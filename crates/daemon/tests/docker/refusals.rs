@@ -10,6 +10,7 @@ use cutover_core::cause::Code;
 use cutover_daemon::docker::pull::PullError;
 use cutover_daemon::docker::{Bounds, Docker};
 use cutover_testkit::images::ImageSpec;
+use cutover_testkit::registry::damage::{Damage, Part};
 use cutover_testkit::registry::{Auth, Registry};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -171,6 +172,30 @@ async fn what_a_registry_answers_in_bad_moments() {
         let address = canned(status, body).await;
         let asked = ask(&bench, &format!("{address}/shop:1")).await;
         assert_refused(asked, code, words);
+    }
+}
+
+#[tokio::test]
+async fn a_pull_of_an_image_that_the_registry_keeps_in_part_says_to_push_it_again() {
+    for (part, damage) in [
+        (Part::LastLayer, Damage::Missing),
+        (Part::LastLayer, Damage::Altered),
+        (Part::LastLayer, Damage::CutShort),
+        (Part::Configuration, Damage::Missing),
+        (Part::Configuration, Damage::Altered),
+    ] {
+        let (bench, registry) = (Bench::new(), registry());
+        let spec = ImageSpec::new(&bench.name).extra_layer_bytes(100_000);
+        registry.push("shop", "1", &spec).expect("pushed");
+        registry.damage(&spec, part, damage).expect("damaged");
+        let reference = registry.reference("shop", "1");
+        let pull = bench.docker.pull(&reference, None, None, |_| {}).await;
+        let error = pull.expect_err("it is damaged");
+        let what = format!("{part:?} {damage:?}: {error}");
+        assert_eq!(error.code, Code::ImageIncomplete, "{what}");
+        // Only a layer that ends early may have been cut by the network, which is what containerd's store says of it.
+        let again = error.detail.contains("attempts to pull");
+        assert!(damage == Damage::CutShort || !again, "{what}");
     }
 }
 
