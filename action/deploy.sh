@@ -235,7 +235,8 @@ refused() {
         heading="🚨 An operator is needed before $service can be deployed; nothing was changed"
     fi
     json_text detail
-    detail=$REPLY
+    # The heading says it already.
+    detail=${REPLY%; nothing was changed}
     json_text hint
     finish 1 failed "$heading" "$detail" "$REPLY"
 }

@@ -6,6 +6,7 @@
 
 pub mod names;
 pub mod nearest;
+pub mod plain;
 pub mod duration;
 pub mod cause;
 pub mod deployment;

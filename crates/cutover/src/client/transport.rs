@@ -7,10 +7,13 @@ use std::error::Error;
 use std::io;
 use std::path::Path;
 
-use rustls::CertificateError;
+use cutover_core::plain::plain;
 
 use crate::client::endpoint::Endpoint;
 use crate::client::failure::{Failure, Outlook};
+
+mod operators;
+mod tls;
 
 /// The failure that a transport error is, for a request to `endpoint`.
 pub(crate) fn explain(error: &reqwest::Error, endpoint: &Endpoint) -> Failure {
@@ -21,7 +24,7 @@ pub(crate) fn explain(error: &reqwest::Error, endpoint: &Endpoint) -> Failure {
         );
     }
     if let Some(tls) = find::<rustls::Error>(error) {
-        return explain_tls(tls, endpoint);
+        return tls::explain(tls, endpoint);
     }
     if error.is_connect() {
         return match endpoint {
@@ -49,19 +52,20 @@ fn explain_socket(error: Option<&io::Error>, path: &Path) -> Failure {
     let (what, hint, outlook) = match kind {
         Some(io::ErrorKind::PermissionDenied) => (
             format!("{socket} may not be opened by this user"),
-            "run it as root or as a member of the group `cutover`: \
-             `usermod --append --groups cutover NAME`, then log in again",
+            operators::hint(path),
             Outlook::WillStay,
         ),
         Some(io::ErrorKind::NotFound) => (
             format!("no cutover daemon runs on this machine: {socket} does not exist"),
             "start it with `systemctl start cutover`, name another socket with --socket, \
-             or reach a daemon elsewhere with --url https://…",
+             or reach a daemon elsewhere with --url https://…"
+                .to_owned(),
             Outlook::MayPass,
         ),
         Some(io::ErrorKind::ConnectionRefused) => (
             format!("the cutover daemon is not running: nothing listens on {socket}"),
-            "start it with `systemctl start cutover`; why it stopped is in `journalctl --unit cutover`",
+            "start it with `systemctl start cutover`; why it stopped is in `journalctl --unit cutover`"
+                .to_owned(),
             Outlook::MayPass,
         ),
         _ => (
@@ -69,13 +73,13 @@ fn explain_socket(error: Option<&io::Error>, path: &Path) -> Failure {
                 Some(error) => format!("{socket} could not be opened: {error}"),
                 None => format!("{socket} could not be opened"),
             },
-            "see whether the daemon runs: `systemctl status cutover`",
+            "see whether the daemon runs: `systemctl status cutover`".to_owned(),
             Outlook::MayPass,
         ),
     };
     Failure::NotReached {
         what,
-        hint: hint.to_owned(),
+        hint,
         outlook,
     }
 }
@@ -97,7 +101,7 @@ fn explain_connection(error: &reqwest::Error, endpoint: &Endpoint) -> Failure {
         (
             format!(
                 "the name in {endpoint} could not be looked up: {}",
-                innermost(error)
+                no_address(&innermost(error))
             ),
             "check the spelling of the host name and this machine's name servers",
         )
@@ -111,74 +115,6 @@ fn explain_connection(error: &reqwest::Error, endpoint: &Endpoint) -> Failure {
         what,
         hint: hint.to_owned(),
         outlook: Outlook::MayPass,
-    }
-}
-
-/// What is wrong with the server's certificate, or with TLS as such.
-fn explain_tls(error: &rustls::Error, endpoint: &Endpoint) -> Failure {
-    let (what, hint) = match error {
-        rustls::Error::InvalidCertificate(problem) => explain_certificate(problem, endpoint),
-        rustls::Error::InvalidMessage(_) => (
-            format!("{endpoint} does not speak TLS on this port"),
-            "check the port; a daemon that listens with plain HTTP is reached through a proxy with TLS".to_owned(),
-        ),
-        other => (
-            format!("no TLS connection to {endpoint}: {other}"),
-            "see the server's side with `journalctl --unit cutover`".to_owned(),
-        ),
-    };
-    Failure::NotReached {
-        what,
-        hint,
-        outlook: Outlook::WillStay,
-    }
-}
-
-/// What is wrong with a certificate and who has to do what.
-fn explain_certificate(problem: &CertificateError, endpoint: &Endpoint) -> (String, String) {
-    let renew = "renew the certificate on the server; cutover reads it again when the file changes";
-    match problem {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
-            format!("the certificate of {endpoint} has expired"),
-            renew.to_owned(),
-        ),
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
-            format!("the certificate of {endpoint} is not valid yet"),
-            "compare the clocks of this machine and of the server".to_owned(),
-        ),
-        // A self-made authority that was made anew has the old one's name but not its key.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => (
-            format!("the certificate of {endpoint} was issued by nobody this machine trusts"),
-            "for a certificate of your own authority, set SSL_CERT_FILE to the authority's PEM file; \
-             for a public one, see that the server sends the whole chain"
-                .to_owned(),
-        ),
-        CertificateError::NotValidForName => (
-            format!("the certificate of {endpoint} is for another name"),
-            "use a name that the certificate lists".to_owned(),
-        ),
-        CertificateError::NotValidForNameContext { presented, .. } => (
-            format!("the certificate of {endpoint} is for another name"),
-            if presented.is_empty() {
-                "the certificate lists no name at all: issue one with the server's name".to_owned()
-            } else {
-                format!("it is for {}", presented.join(", "))
-            },
-        ),
-        CertificateError::Revoked => (
-            format!("the certificate of {endpoint} was revoked"),
-            renew.to_owned(),
-        ),
-        // What `openssl req -x509` makes unless it is told otherwise.
-        other if other.to_string().contains("CaUsedAsEndEntity") => (
-            format!("the certificate of {endpoint} is that of an authority, not of a server"),
-            "make it with `-addext basicConstraints=CA:FALSE`, or let the authority issue one for the server"
-                .to_owned(),
-        ),
-        other => (
-            format!("the certificate of {endpoint} was refused: {other}"),
-            renew.to_owned(),
-        ),
     }
 }
 
@@ -203,15 +139,25 @@ fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
     chain(error).find_map(|error| error.downcast_ref::<E>())
 }
 
-/// The text of the innermost error, which says most.
+/// The text of the innermost error, which says most, in words.
 pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
-    chain(error)
-        .last()
-        .map_or_else(String::new, ToString::to_string)
+    let last = chain(error).last();
+    last.map_or_else(String::new, |last| plain(&last.to_string()))
+}
+
+/// What a name server says of a name that it has no address for, without the question.
+fn no_address(said: &str) -> &str {
+    if said.starts_with("no records found for") {
+        "no name server knows an address for it"
+    } else {
+        said
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use rustls::CertificateError;
+
     use super::*;
 
     #[test]
@@ -230,6 +176,16 @@ mod tests {
             "{}",
             failure.hint()
         );
+    }
+
+    #[test]
+    fn a_name_without_an_address_is_told_without_the_question() {
+        let said = "no records found for Query { name: Name(\"x.\"), query_type: AAAA }";
+        assert_eq!(
+            no_address(&plain(said)),
+            "no name server knows an address for it"
+        );
+        assert_eq!(no_address("request timed out"), "request timed out");
     }
 
     #[test]

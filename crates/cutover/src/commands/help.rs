@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::render;
 
 /// The documents by the names that are typed.
-const TOPICS: [(&str, &str); 5] = [
+const TOPICS: [(&str, &str); 6] = [
     ("operations", include_str!("../../../../docs/operations.md")),
     (
         "configuration",
@@ -22,12 +22,13 @@ const TOPICS: [(&str, &str); 5] = [
     ),
     ("api", include_str!("../../../../docs/api.md")),
     ("security", include_str!("../../../../docs/security.md")),
+    ("proxies", include_str!("../../../../docs/proxies.md")),
 ];
 
 /// What `cutover help` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HelpArgs {
-    /// operations, configuration, github-actions, api or security; or a command
+    /// operations, configuration, github-actions, api, security or proxies; or a command
     #[arg(value_name = "TOPIC")]
     topic: Option<String>,
 }

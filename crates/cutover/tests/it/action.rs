@@ -67,8 +67,9 @@ fn an_error_of_a_proxy_that_speaks_json_is_no_refusal_and_the_same_request_is_se
 #[test]
 fn a_refusal_of_cutover_is_final_and_in_its_words() {
     let server = Server::start();
-    let refused = json(&refusal(403, "forbidden"));
-    server.always("POST /deploy", Act::json(403, refused));
+    let mut refused = refusal(403, "forbidden");
+    refused.detail += "; nothing was changed";
+    server.always("POST /deploy", Act::json(403, json(&refused)));
     let ended = action(&server).run().with_code(1);
     assert_eq!(
         heading(&ended),

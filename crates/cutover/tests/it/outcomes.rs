@@ -272,6 +272,15 @@ fn a_refused_request_ends_with_1_and_says_that_nothing_was_changed() {
     ");
     assert_eq!(ended.stdout, "");
 
+    let mut told = refusal(403, "forbidden");
+    told.detail += "; nothing was changed";
+    let once = Server::start();
+    once.always("POST /deploy", Act::json(403, json(&told)));
+    let once = Cutover::local(&once, &["deploy", "app", SHA])
+        .run()
+        .with_code(1);
+    assert_eq!(once.stderr, ended.stderr, "a fact is told once");
+
     let ended = Cutover::local(&server, &["deploy", "app", SHA, "--json"])
         .run()
         .with_code(1);

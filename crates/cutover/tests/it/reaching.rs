@@ -234,6 +234,12 @@ fn a_certificate_problem_is_named() {
         ended.stderr
     );
 
+    assert!(
+        ended.stderr.contains("it is for localhost\n"),
+        "{}",
+        ended.stderr
+    );
+
     let (expired, pem) = tls_server(&["localhost"], Some((2020, 1, 1)));
     let ended = status(&expired.tls_url("localhost"), file(&pem).path()).with_code(5);
     assert!(ended.stderr.contains("has expired"), "{}", ended.stderr);

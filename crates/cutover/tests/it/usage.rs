@@ -190,6 +190,7 @@ fn the_documents_are_in_the_binary() {
         ("github-actions", "merge queue"),
         ("api", "POST /deploy"),
         ("security", "no core dumps"),
+        ("proxies", "## Which address cutover listens on"),
         ("deploy", "Usage: cutover deploy"),
     ] {
         let ended = Cutover::new(&["help", topic]).run().with_code(0);

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use cutover_core::plain::plain;
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
@@ -55,7 +56,7 @@ pub enum TlsError {
         key: PathBuf,
     },
     /// The pair is of a kind that cannot be used.
-    #[error("the certificate in `{}` cannot be used: {source}", cert.display())]
+    #[error("the certificate in `{}` cannot be used: {}", cert.display(), plain(&source.to_string()))]
     Unusable {
         /// The certificate's file.
         cert: PathBuf,
@@ -76,7 +77,14 @@ fn source_words(error: &pem::Error) -> String {
     match error {
         pem::Error::NoItemsFound => "it holds nothing of the kind that is expected".to_owned(),
         pem::Error::Io(error) => error.to_string(),
-        other => format!("{other:?}"),
+        pem::Error::Base64Decode(_) => "what stands between its lines is not base64".to_owned(),
+        pem::Error::MissingSectionEnd { .. } => {
+            "the line that ends a section is missing".to_owned()
+        }
+        pem::Error::IllegalSectionStart { .. } => {
+            "a line that begins a section is not well formed".to_owned()
+        }
+        other => other.to_string(),
     }
 }
 

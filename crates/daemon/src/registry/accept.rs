@@ -74,7 +74,10 @@ fn of_revision(
         return Ok(());
     }
     let says = match label {
-        Some(revision) => format!("its label `{REVISION_LABEL}` says {revision:?}"),
+        Some(revision) => format!(
+            "its label `{REVISION_LABEL}` says `{}`",
+            revision.escape_debug()
+        ),
         None => format!("it has no label `{REVISION_LABEL}`"),
     };
     Err(pull_cause(

@@ -168,6 +168,21 @@ fn files_that_hold_nothing_of_use_are_named() {
     for (path, text, expected) in [
         (&files.key, "", "it holds nothing of the kind"),
         (&files.cert, "", "holds no certificate"),
+        (
+            &files.cert,
+            "-----BEGIN CERTIFICATE-----\nAAAA\n",
+            "the line that ends a section is missing",
+        ),
+        (
+            &files.cert,
+            "-----BEGIN CERTIFICATE-----\n????\n-----END CERTIFICATE-----\n",
+            "what stands between its lines is not base64",
+        ),
+        (
+            &files.cert,
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            "cannot be used: invalid peer certificate: bad encoding",
+        ),
     ] {
         fs::write(path, text).expect("writes");
         let error = files.load().expect_err("unusable").to_string();
