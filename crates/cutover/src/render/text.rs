@@ -125,7 +125,7 @@ fn wrap(text: &str, first: Option<usize>, others: Option<usize>) -> Vec<String> 
     let mut lines = Vec::new();
     let mut line = String::new();
     let mut used = 0;
-    for piece in text.split_inclusive(' ') {
+    for piece in pieces(text) {
         let mut word = piece.trim_end_matches(' ');
         if used > 0 && used + width(word) > room {
             lines.push(std::mem::take(&mut line).trim_end().to_owned());
@@ -149,6 +149,25 @@ fn wrap(text: &str, first: Option<usize>, others: Option<usize>) -> Vec<String> 
     }
     lines.push(line.trim_end().to_owned());
     lines
+}
+
+/// The text in pieces that are not broken: each a word with the spaces behind it, and a number with its unit.
+fn pieces(text: &str) -> Vec<&str> {
+    let mut pieces: Vec<&str> = Vec::new();
+    let mut start = 0;
+    let mut end = 0;
+    for piece in text.split_inclusive(' ') {
+        let unit = piece.trim_end_matches(|c: char| !c.is_ascii_alphabetic());
+        let number = text[start..end].strip_suffix(' ');
+        let is_number = number.is_some_and(|word| word.ends_with(|c: char| c.is_ascii_digit()));
+        if !(is_number && matches!(unit, "s" | "ms" | "min" | "h" | "B" | "kB" | "MB" | "GB")) {
+            pieces.push(&text[start..end]);
+            start = end;
+        }
+        end += piece.len();
+    }
+    pieces.push(&text[start..end]);
+    pieces
 }
 
 /// How many bytes of the word fit into `room` columns; at least its first character, so that there is an end to it.
@@ -265,6 +284,10 @@ mod tests {
             "漢字漢字漢字漢字\n漢"
         );
         assert_eq!(hang("", 0, 2, Some(16)), "");
+        assert_eq!(
+            hang("healthy for it 5 s) and 10 min", 0, 0, Some(16)),
+            "healthy for it\n5 s) and 10 min"
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod github;
 mod action;
 mod reading;
 mod picking;
+mod picture;
 mod operating;
 mod terminal;
 

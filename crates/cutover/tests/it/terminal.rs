@@ -15,7 +15,7 @@ use crate::views::{
 };
 
 /// Runs the binary on a terminal of this width and returns all that it wrote, and its exit code.
-fn on_terminal(
+pub(crate) fn on_terminal(
     server: &Server,
     columns: u16,
     arguments: &[&str],
@@ -138,7 +138,7 @@ fn a_table_fits_the_terminal() {
 }
 
 /// What a terminal shows of these bytes in the end, if nothing on it wraps: each line as it was last written.
-fn screen(text: &str) -> String {
+pub(crate) fn screen(text: &str) -> String {
     let mut lines = vec![String::new()];
     let mut row = 0;
     let mut rest = text;
@@ -237,7 +237,7 @@ fn told_at_length(mut end: Deployment) -> Server {
 }
 
 /// A server that accepts a deployment, streams this and shows this end of it.
-fn serving(stream: Vec<String>, end: &Deployment) -> Server {
+pub(crate) fn serving(stream: Vec<String>, end: &Deployment) -> Server {
     let server = Server::start();
     server
         .always(
@@ -328,8 +328,8 @@ fn a_rollback_has_a_line_for_each_step_and_the_last_output_under_the_cause() {
     ✓ stage          0 ms  container bbb was created
     ✓ switch         0 ms  the new container was started
     ✗ verify         0 ms  watching the new container
-    ✓ roll back      0 ms  the previous release is in its place again (healthy for 5
-                           s)
+    ✓ roll back      0 ms  the previous release is in its place again (healthy for
+                           5 s)
     rolled back: the new container was not healthy within 60 s
       | connecting to db:5432
       | panic: no database
