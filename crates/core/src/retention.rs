@@ -6,6 +6,7 @@
 //! of them is kept, so is the other.
 
 use std::collections::HashSet;
+use std::fmt;
 
 use crate::image::{Digest, ImageRef};
 
@@ -39,6 +40,15 @@ pub enum Removal {
     Reference(StoredImage),
     /// Remove the image by its id: its reference has since been given to an image that is kept.
     Id(Digest),
+}
+
+impl fmt::Display for Removal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reference(image) => write!(f, "{}", image.reference),
+            Self::Id(id) => write!(f, "{id}"),
+        }
+    }
 }
 
 /// Decides which images to remove: the failed ones, then old releases from newer to older, each once.
@@ -87,6 +97,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_removal_is_told_by_what_is_removed() {
+        let image = image("v1=a");
+        assert_eq!(Removal::Id(image.id.clone()).to_string(), image.id.as_str());
+        assert_eq!(
+            Removal::Reference(image).to_string(),
+            "ghcr.io/acme/shop:v1"
+        );
+    }
 
     /// `v1=a` is the reference `shop:v1` that stood for the image `aaa…`.
     fn image(text: &str) -> StoredImage {

@@ -23,6 +23,7 @@ mod back;
 mod on;
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use crate::deployment::{Origin, Replica, RestartPolicy};
 use crate::names::DeploymentId;
@@ -201,6 +202,15 @@ pub enum Goal {
     Old,
     /// The release that was committed.
     New,
+}
+
+impl fmt::Display for Goal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Old => "the previous release",
+            Self::New => "the committed release",
+        })
+    }
 }
 
 /// Whether there is time to try again what was refused.

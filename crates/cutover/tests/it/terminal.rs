@@ -5,6 +5,7 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 
 use cutover_api::deployment::{Deployment, DeploymentPage, Status};
+use cutover_api::service::{Running, Service, ServiceList};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -276,6 +277,51 @@ fn no_outcome_wraps_at_80_columns_and_none_shows_a_whole_sha() {
             assert!(!text.contains(SHA) && !text.contains(OLD_SHA), "{text}");
             assert!(text.contains("3f2a9c1b0d4e"), "{text}");
         }
+    }
+}
+
+#[test]
+fn no_service_wraps_at_80_columns() {
+    let mut service = service();
+    service.name = "a-service-with-a-rather-long-name".to_owned();
+    service.needs_operator = Some("no container of the service runs ".repeat(5));
+    let server = Server::start();
+    let list = ServiceList {
+        services: vec![service.clone()],
+    };
+    let one = format!("GET /v1/services/{}", service.name);
+    server
+        .always("GET /v1/services", Act::json(200, json(&list)))
+        .always(&one, Act::json(200, json(&service)));
+    for arguments in [&["status"][..], &["status", service.name.as_str()]] {
+        let (text, code) = on_terminal(&server, 80, arguments, Some("1"));
+        assert_eq!(code, Some(0), "{text}");
+        nothing_wraps(&text);
+        assert!(
+            text.contains("3f2a9c1b0d4e") && !text.contains(SHA),
+            "{text}"
+        );
+    }
+}
+
+fn service() -> Service {
+    Service {
+        name: "app".to_owned(),
+        running: Some(Running {
+            container: "c".repeat(64),
+            name: "shop-app-1".to_owned(),
+            image: format!("ghcr.io/acme/shop:{SHA}"),
+            condition: "healthy".to_owned(),
+            started_at: Some("2026-01-01T00:00:00Z".to_owned()),
+            restarts: 0,
+        }),
+        stopped: None,
+        running_unknown: None,
+        paused: None,
+        needs_operator: None,
+        current: None,
+        waiting: None,
+        last: Some(deployment(Status::RollbackFailed)),
     }
 }
 

@@ -84,7 +84,7 @@ impl Deployer {
         let id = run.deployment().id.clone();
         match reach(run, &mut journey, &budget).await {
             Reached::Goal => {
-                tracing::warn!(deployment.id = %id, goal = ?journey.goal, "reached after the answer");
+                tracing::warn!(deployment.id = %id, goal = %journey.goal, "reached after the answer");
                 let was_committed = run.deployment().committed;
                 if journey.goal == Goal::Old && !was_committed {
                     end_rolled_back(run, &journey, "").await;

@@ -37,9 +37,9 @@ pub(super) async fn prune_images(run: &Run, services: &Services) {
     };
     for removal in removals {
         match remove(run.driver.docker(), &removal).await {
-            Ok(()) => tracing::debug!(service.name = %service, ?removal, "an old image is gone"),
+            Ok(()) => tracing::debug!(service.name = %service, %removal, "an old image is gone"),
             Err(error) => {
-                tracing::warn!(service.name = %service, ?removal, %error, "an old image was not removed");
+                tracing::warn!(service.name = %service, %removal, %error, "an old image was not removed");
             }
         }
     }
