@@ -27,6 +27,7 @@ pub use self::neighbours::Neighbour;
 use self::neighbours::WholeFile;
 use self::read::{as_written, compose_cause, config, config_and_warnings};
 use super::command::{Compose, Project};
+use super::staging::bodies::DeclaredVolume;
 use crate::docker::Container;
 use crate::settings;
 
@@ -52,6 +53,8 @@ pub struct ServiceModel {
     /// Whether Compose writes files into the container when it creates it, which no configuration of the container
     /// shows.
     pub has_written_files: bool,
+    /// The volumes that the project declares, by Docker's names of them.
+    pub volumes: BTreeMap<String, DeclaredVolume>,
     /// A hash of what the container gets that its definition does not show; none where that is nothing.
     pub contents: Option<String>,
     /// What Compose warned of, in its own words.
@@ -150,6 +153,7 @@ async fn render(
         facts: file.facts(service, described),
         monitor: described.monitor()?,
         not_passed: File::not_passed(described),
+        volumes: file.declared_volumes(),
         settings: unset::rendered_settings(&file, described),
         has_written_files: file.has_written_files(described),
         secrets,

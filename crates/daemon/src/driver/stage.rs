@@ -136,6 +136,7 @@ impl ComposeDriver {
             project: model.project.clone(),
             compose_service: model.compose_service.clone(),
             contents: model.contents.clone(),
+            volumes: model.volumes.clone(),
         };
         let path = self
             .staging_directory

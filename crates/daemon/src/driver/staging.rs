@@ -14,6 +14,7 @@
 
 pub(super) mod view;
 pub(super) mod rewrite;
+pub(super) mod bodies;
 mod forward;
 
 use std::convert::Infallible;
@@ -25,6 +26,7 @@ use cutover_core::deployment::RestartPolicy;
 use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
+use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
@@ -239,6 +241,7 @@ async fn act(
             .await
         }
         Decision::NetworkConnect => connect(shared, request).await,
+        Decision::VolumeCreate => create_volume(shared, request).await,
         Decision::Believed => Ok(empty(StatusCode::NO_CONTENT)),
         Decision::Gone { name } => Ok(message(
             StatusCode::NOT_FOUND,
@@ -255,6 +258,9 @@ async fn create(
     name: &str,
 ) -> Result<Response<Body>, forward::ForwardError> {
     let (parts, mut body) = forward::read_json(request).await?;
+    if let Some(key) = bodies::other_spelling(&body) {
+        return Ok(refuse(shared, misspelled(&parts, &key)));
+    }
     let policy = match rewrite::create_body(&mut body, &shared.mark) {
         Ok(policy) => policy,
         Err(NotCreated::Outside(what)) => return Ok(refuse(shared, what)),
@@ -290,6 +296,9 @@ async fn connect(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, forward::ForwardError> {
     let (parts, body) = forward::read_json(request).await?;
+    if let Some(key) = bodies::other_spelling(&body) {
+        return Ok(refuse(shared, misspelled(&parts, &key)));
+    }
     let container = body["Container"].as_str().unwrap_or_default();
     if !lock(shared).view.is_new(container) {
         let what = format!(
@@ -297,6 +306,29 @@ async fn connect(
             parts.method,
             parts.uri.path()
         );
+        return Ok(refuse(shared, what));
+    }
+    let answer = forward::send_json(&shared.docker, parts, &body).await?;
+    Ok(answer.map(BodyExt::boxed))
+}
+
+/// What is refused of a body that Docker would read otherwise than it is read here.
+fn misspelled(parts: &Parts, key: &str) -> String {
+    let (method, path) = (&parts.method, parts.uri.path());
+    format!("{method} {path} with the key {key:?}, which Docker takes for another one")
+}
+
+/// Creates a volume that the project declares.
+async fn create_volume(
+    shared: &Shared,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, forward::ForwardError> {
+    let (parts, body) = forward::read_json(request).await?;
+    let refused = match bodies::other_spelling(&body) {
+        Some(key) => Some(misspelled(&parts, &key)),
+        None => bodies::undeclared_volume(&body, &shared.mark.volumes),
+    };
+    if let Some(what) = refused {
         return Ok(refuse(shared, what));
     }
     let answer = forward::send_json(&shared.docker, parts, &body).await?;
@@ -371,79 +403,4 @@ fn message(status: StatusCode, text: &str) -> Response<Body> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read as _, Write as _};
-    use std::os::unix::net;
-
-    use cutover_core::names::DeploymentId;
-
-    use super::*;
-
-    /// Asks at a socket and returns the whole answer.
-    fn ask(socket: &Path, call: &str, body: &str) -> String {
-        let mut stream = net::UnixStream::connect(socket).expect("the socket");
-        let length = body.len();
-        let request = format!(
-            "{call} HTTP/1.1\r\nhost: docker\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
-        );
-        stream.write_all(request.as_bytes()).expect("a request");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        answer
-    }
-
-    /// A Docker that gives one answer to every call.
-    fn docker_that_answers(directory: &Path, answer: &'static str) -> PathBuf {
-        let path = directory.join("docker.sock");
-        let listener = net::UnixListener::bind(&path).expect("a socket");
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.expect("a connection");
-                let mut request = [0; 4096];
-                let read = stream.read(&mut request).expect("a request");
-                assert!(read > 0, "an empty request");
-                stream.write_all(answer.as_bytes()).expect("an answer");
-            }
-        });
-        path
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-    async fn the_empty_answer_to_connecting_a_network_passes() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let docker = docker_that_answers(
-            directory.path(),
-            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
-        );
-        let mark = Mark {
-            deployment: DeploymentId::new("01938f3e-7c1a-7abc-8def-0123456789ab").expect("a UUID"),
-            purpose: rewrite::Purpose::NewRelease,
-            service: "web".into(),
-            project: "shop".into(),
-            compose_service: "app".into(),
-            contents: None,
-        };
-        let mut view = View::new(None, Vec::new());
-        view.created("bbbbbbbbbbbbbbbb", "shop-app-1");
-        let path = directory.path().join("staging.sock");
-        let socket = StagingSocket::open(&path, &docker, mark, view).expect("a socket");
-        let answer = tokio::task::spawn_blocking(move || {
-            ask(
-                &path,
-                "POST /v1.43/networks/shop_back/connect",
-                r#"{"Container":"bbbbbbbbbbbbbbbb"}"#,
-            )
-        });
-        let answer = answer.await.expect("an answer");
-        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
-        drop(socket);
-    }
-
-    #[test]
-    fn versions_are_taken_off_paths() {
-        assert_eq!(unversioned("/v1.51/containers/json"), "/containers/json");
-        assert_eq!(unversioned("/containers/json"), "/containers/json");
-        assert_eq!(unversioned("/volumes/x"), "/volumes/x");
-        assert_eq!(unversioned("/_ping"), "/_ping");
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::contents::MountAccess;
 use super::invalid;
+use crate::driver::staging::bodies::DeclaredVolume;
 
 /// The project as written, before interpolation.
 #[derive(Debug, Deserialize)]
@@ -46,6 +47,9 @@ pub(super) struct File {
 pub(super) struct Volume {
     /// Docker's name of it.
     pub(super) name: Option<String>,
+    driver: Option<String>,
+    #[serde(default)]
+    driver_opts: BTreeMap<String, serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -144,6 +148,25 @@ pub(super) struct UpdateConfig {
 }
 
 impl File {
+    /// The volumes that Compose may have to create.
+    pub(super) fn declared_volumes(&self) -> BTreeMap<String, DeclaredVolume> {
+        let volume = |(key, volume): (&String, &Volume)| {
+            let text = |value: &serde_json::Value| match value {
+                serde_json::Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            let options = volume.driver_opts.iter();
+            let declared = DeclaredVolume {
+                driver: volume.driver.clone().unwrap_or_default(),
+                options: options
+                    .map(|(name, value)| (name.clone(), text(value)))
+                    .collect(),
+            };
+            (volume.name.clone().unwrap_or_else(|| key.clone()), declared)
+        };
+        self.volumes.iter().map(volume).collect()
+    }
+
     /// The variables that Compose would pass through to the container of `described` and that are set nowhere.
     pub(super) fn not_passed(described: &Service) -> Vec<String> {
         let environment = described.environment.iter();

@@ -1,12 +1,15 @@
 //! The three places where a body is changed on its way: the container that Compose creates, the list of
 //! containers, and the new container's description.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use cutover_core::deployment::RestartPolicy;
 use cutover_core::names::DeploymentId;
 use cutover_core::switch::name_of_recreated;
 
+use super::bodies::DeclaredVolume;
 use super::view::View;
 use crate::labels;
 
@@ -19,6 +22,8 @@ pub(crate) struct Mark {
     pub(crate) project: String,
     pub(crate) compose_service: String,
     pub(crate) contents: Option<String>,
+    /// The volumes that the project declares, by Docker's names of them.
+    pub(crate) volumes: BTreeMap<String, DeclaredVolume>,
 }
 
 /// What the container is created for.
@@ -143,6 +148,7 @@ mod tests {
             project: "shop".into(),
             compose_service: "app".into(),
             contents: Some("c0ffee".into()),
+            volumes: BTreeMap::new(),
         }
     }
 

@@ -55,6 +55,8 @@ pub(super) enum Decision {
     CreateExec,
     /// Pass it to Docker if its body names the new container.
     NetworkConnect,
+    /// Pass it to Docker if its body names a volume as the project declares it.
+    VolumeCreate,
     /// Answer `204` without asking Docker.
     Believed,
     /// Answer `404` as Docker does for a container that is gone.
@@ -142,8 +144,10 @@ impl View {
         let parts: Vec<&str> = call.path.trim_matches('/').split('/').collect();
         match (call.method, parts.as_slice()) {
             ("GET" | "HEAD", ["containers", "json"]) => Decision::ForwardList,
-            ("GET" | "HEAD", ["containers", reference, ..]) => self.look_at(reference, &parts[2..]),
-            ("GET" | "HEAD", _) => Decision::Forward,
+            ("GET" | "HEAD", ["containers", reference, rest @ ..]) => {
+                self.look_at(call, reference, rest)
+            }
+            ("GET" | "HEAD", looked_at) if is_readable(looked_at) => Decision::Forward,
             _ if self.only_looking => refuse(call),
             ("POST", ["containers", "create"]) => self.create(call.query),
             ("POST" | "PUT" | "DELETE", ["containers", reference, rest @ ..]) => {
@@ -153,21 +157,26 @@ impl View {
                 Decision::Forward
             }
             // What exists is not changed by either: Docker answers 409 or the one that is there.
-            ("POST", ["networks" | "volumes", "create"]) => Decision::Forward,
+            ("POST", ["networks", "create"]) => Decision::Forward,
+            ("POST", ["volumes", "create"]) => Decision::VolumeCreate,
             ("POST", ["networks", _, "connect" | "disconnect"]) => Decision::NetworkConnect,
             _ => refuse(call),
         }
     }
 
-    fn look_at(&self, reference: &str, rest: &[&str]) -> Decision {
-        if self.old_is_gone && self.is_old(reference) && !self.is_new(reference) {
-            Decision::Gone {
+    /// The description of any container; what is in one, or what it writes, of the new one only.
+    fn look_at(&self, call: Call<'_>, reference: &str, rest: &[&str]) -> Decision {
+        let is_new = self.is_new(reference);
+        if self.old_is_gone && self.is_old(reference) && !is_new {
+            return Decision::Gone {
                 name: reference.to_owned(),
-            }
-        } else if rest == ["json"] && self.is_new(reference) {
-            Decision::ForwardInspectNew
-        } else {
-            Decision::Forward
+            };
+        }
+        match rest {
+            ["json"] if is_new => Decision::ForwardInspectNew,
+            ["json"] => Decision::Forward,
+            ["logs" | "archive"] | ["attach", "ws"] if is_new => Decision::Forward,
+            _ => refuse(call),
         }
     }
 
@@ -227,6 +236,18 @@ impl View {
     }
 }
 
+/// What Compose reads, besides containers, to create one. It has no business in the content of images.
+fn is_readable(parts: &[&str]) -> bool {
+    match parts {
+        ["_ping" | "version" | "info" | "events" | "networks" | "volumes" | "plugins"]
+        | ["images", "json"]
+        | ["networks" | "volumes" | "plugins", ..] => true,
+        // The name of an image may have several parts.
+        ["images" | "distribution" | "exec", .., "json"] => true,
+        _ => false,
+    }
+}
+
 /// Docker accepts an id, an unambiguous beginning of one (Compose shortens to twelve digits), or a name.
 fn names(reference: &str, id: &str, name: &str) -> bool {
     reference == name || (reference.len() >= 12 && id.starts_with(reference))
@@ -239,173 +260,4 @@ fn refuse(call: Call<'_>) -> Decision {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const OLD: &str = "aaaaaaaaaaaaaaaa";
-    const NEW: &str = "bbbbbbbbbbbbbbbb";
-
-    fn ask(view: &mut View, method: &str, path: &str, query: &str) -> Decision {
-        view.decide(Call {
-            method,
-            path,
-            query,
-        })
-    }
-
-    fn replacing() -> View {
-        let old = OldContainer {
-            id: OLD.into(),
-            name: "shop-app-1".into(),
-        };
-        let mut view = View::new(Some(old), Vec::new());
-        let decision = ask(
-            &mut view,
-            "POST",
-            "/containers/create",
-            "name=aaaaaaaaaaaa_shop-app-1",
-        );
-        assert_eq!(
-            decision,
-            Decision::Create {
-                name: "aaaaaaaaaaaa_shop-app-1".into()
-            }
-        );
-        view.created(NEW, "aaaaaaaaaaaa_shop-app-1");
-        view
-    }
-
-    #[test]
-    fn replacing_a_container_is_believed_until_the_start() {
-        let mut view = replacing();
-        assert!(!view.is_hidden(OLD));
-        let stop = format!("/containers/{OLD}/stop");
-        assert_eq!(ask(&mut view, "POST", &stop, ""), Decision::Believed);
-        let old = format!("/containers/{OLD}");
-        assert_eq!(
-            ask(&mut view, "DELETE", &old, "force=1"),
-            Decision::Believed
-        );
-        assert!(view.is_hidden(OLD) && !view.is_hidden(NEW));
-        let rename = format!("/containers/{NEW}/rename");
-        assert_eq!(
-            ask(&mut view, "POST", &rename, "name=shop-app-1"),
-            Decision::Believed
-        );
-        assert_eq!(
-            view.new_container().map(|new| new.name.as_str()),
-            Some("shop-app-1")
-        );
-        assert_eq!(
-            ask(&mut view, "GET", "/containers/shop-app-1/json", ""),
-            Decision::ForwardInspectNew
-        );
-        let gone = Decision::Gone { name: OLD.into() };
-        assert_eq!(
-            ask(&mut view, "GET", &format!("/containers/{OLD}/json"), ""),
-            gone
-        );
-        let start = format!("/containers/{NEW}/start");
-        assert_eq!(ask(&mut view, "POST", &start, ""), Decision::Start);
-    }
-
-    #[test]
-    fn nothing_happens_to_the_old_container_before_a_new_one_exists() {
-        let old = OldContainer {
-            id: OLD.into(),
-            name: "shop-app-1".into(),
-        };
-        for (method, path) in [
-            ("POST", format!("/containers/{OLD}/stop")),
-            ("POST", format!("/containers/{OLD}/start")),
-            ("POST", format!("/containers/{OLD}/rename")),
-            ("DELETE", format!("/containers/{OLD}")),
-        ] {
-            let mut view = View::new(Some(old.clone()), Vec::new());
-            let decision = ask(&mut view, method, &path, "");
-            assert!(
-                matches!(decision, Decision::Refuse { .. }),
-                "{method} {path}: {decision:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn everything_outside_the_service_is_refused() {
-        let other = "cccccccccccccccc";
-        for (method, path) in [
-            ("POST", format!("/containers/{other}/stop")),
-            ("POST", format!("/containers/{other}/start")),
-            ("POST", format!("/containers/{other}/exec")),
-            ("DELETE", format!("/containers/{other}")),
-            ("PUT", format!("/containers/{other}/archive")),
-            ("POST", format!("/containers/{OLD}/start")),
-            ("POST", format!("/containers/{OLD}/exec")),
-            ("POST", "/exec/dddd/start".into()),
-            ("DELETE", "/networks/shop_default".into()),
-            ("DELETE", "/volumes/shop_data".into()),
-            ("POST", "/volumes/prune".into()),
-            ("POST", "/containers/prune".into()),
-            ("POST", "/images/create".into()),
-            ("POST", "/build".into()),
-            ("POST", "/session".into()),
-            ("POST", "/services/create".into()),
-            ("PUT", "/volumes/shop_data".into()),
-            ("PATCH", "/anything".into()),
-        ] {
-            let mut view = replacing();
-            let decision = ask(&mut view, method, &path, "");
-            assert!(
-                matches!(decision, Decision::Refuse { .. }),
-                "{method} {path}: {decision:?}"
-            );
-        }
-        let second = ask(
-            &mut replacing(),
-            "POST",
-            "/containers/create",
-            "name=shop-app-2",
-        );
-        assert!(matches!(second, Decision::Refuse { .. }), "{second:?}");
-    }
-
-    #[test]
-    fn who_only_looks_is_refused_every_change() {
-        for (method, path) in [
-            ("POST", "/containers/create".into()),
-            ("POST", format!("/containers/{OLD}/start")),
-            ("DELETE", format!("/containers/{OLD}")),
-            ("POST", "/networks/create".into()),
-            ("POST", "/networks/shop_default/connect".into()),
-            ("POST", "/volumes/create".into()),
-            ("PATCH", "/anything".into()),
-        ] {
-            let mut view = View::only_looking(vec!["parked".into()]);
-            let decision = ask(&mut view, method, &path, "name=x");
-            assert!(
-                matches!(decision, Decision::Refuse { .. }),
-                "{method} {path}: {decision:?}"
-            );
-        }
-        let mut view = View::only_looking(vec!["parked".into()]);
-        let list = ask(&mut view, "GET", "/containers/json", "");
-        assert_eq!(list, Decision::ForwardList);
-        assert!(view.is_hidden("parked") && !view.is_hidden(OLD));
-    }
-
-    #[test]
-    fn hooks_run_in_the_new_container_only() {
-        let mut view = replacing();
-        let exec = format!("/containers/{NEW}/exec");
-        assert_eq!(ask(&mut view, "POST", &exec, ""), Decision::CreateExec);
-        view.exec_created("e1");
-        assert_eq!(
-            ask(&mut view, "POST", "/exec/e1/start", ""),
-            Decision::Forward
-        );
-        assert_eq!(
-            ask(&mut view, "GET", "/exec/e1/json", ""),
-            Decision::Forward
-        );
-    }
-}
+mod tests;
