@@ -72,8 +72,12 @@ pub enum Source {
     HealthCheck,
     /// Requests from outside.
     HttpProbe,
+    /// Requests to the address by which users come in.
+    UrlProbe,
     /// Connections from outside.
     TcpProbe,
+    /// A command in the container.
+    CommandProbe,
     /// Nothing but that the container runs.
     Running,
 }
@@ -90,7 +94,9 @@ impl fmt::Display for Source {
         f.write_str(match self {
             Self::HealthCheck => "health check",
             Self::HttpProbe => "HTTP probe",
+            Self::UrlProbe => "probe of the URL",
             Self::TcpProbe => "TCP probe",
+            Self::CommandProbe => "command",
             Self::Running => "running state",
         })
     }

@@ -28,6 +28,7 @@ mod disk;
 pub(crate) mod effects;
 pub mod error;
 pub mod events;
+pub mod exec;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod image;

@@ -13,6 +13,7 @@ use crate::docker::Container;
 use crate::docker::container::NetworkMode;
 use crate::settings::{HttpProbe, TcpProbe};
 
+pub mod command;
 pub mod http;
 pub mod tcp;
 pub mod verify;

@@ -38,7 +38,7 @@ mod tests;
 pub use auth::{Freshness, HmacKey, OperatorToken};
 pub use compose_files::{NoComposeFiles, find_compose_files};
 pub use docker::DockerSettings;
-pub use health::{Health, HttpProbe, HttpTls, TcpProbe};
+pub use health::{CommandProbe, Health, HttpProbe, HttpTls, TcpProbe, UrlProbe};
 pub use image::{ImagePolicy, RevisionLabel};
 pub use keys::known_keys;
 pub use mistakes::{Ink, Mistake, Mistakes};

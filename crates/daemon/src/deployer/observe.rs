@@ -100,7 +100,7 @@ async fn answers(
     container: &Container,
     deadline: Option<Duration>,
 ) -> Result<bool, Cause> {
-    if service.health.http.is_none() && service.health.tcp.is_none() {
+    if service.health.is_empty() {
         return Ok(true);
     }
     let failed = |error| docker_cause(Step::Pull, &error);

@@ -6,10 +6,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use reqwest::header::{HOST, LOCATION};
-use reqwest::{Client, Response, Url, redirect};
+use reqwest::{Client, ClientBuilder, Response, Url, redirect};
 
 use super::{ProbeFailure, Seconds, reason};
-use crate::settings::{HttpProbe, HttpTls};
+use crate::settings::{HttpProbe, HttpTls, UrlProbe};
 use cutover_core::mask::{CUT, beginning, printable};
 
 /// How much of an unexpected answer is quoted, in characters.
@@ -32,12 +32,7 @@ impl HttpProber {
     /// When the settings cannot be turned into a request, or no certificate authority is known to verify with.
     pub fn new(address: IpAddr, port: u16, probe: &HttpProbe) -> Result<Self, ProbeFailure> {
         let target = SocketAddr::new(address, port);
-        let mut builder = Client::builder()
-            .user_agent(concat!("cutover/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .pool_max_idle_per_host(0)
-            .http1_only()
+        let mut builder = client()
             // Where no certificate is looked at, none of the machine's need be read.
             .tls_danger_accept_invalid_certs(probe.tls != HttpTls::On);
         let scheme = match probe.tls {
@@ -56,14 +51,29 @@ impl HttpProber {
         let url = url
             .parse()
             .map_err(|error| ProbeFailure::new(format!("`{url}` is no URL: {error}")))?;
-        let client = builder.build().map_err(|error| {
-            ProbeFailure::new(format!("the probe cannot be prepared: {}", reason(&error)))
-        })?;
         Ok(Self {
-            client,
+            client: built(builder)?,
             url,
             host: probe.host.clone(),
             probe: probe.clone(),
+        })
+    }
+
+    /// Prepares a probe of an address by which users come in; its certificate is checked.
+    ///
+    /// # Errors
+    /// When the settings cannot be turned into a request, or no certificate authority is known to verify with.
+    pub fn of_url(probe: &UrlProbe) -> Result<Self, ProbeFailure> {
+        let url: Url = probe
+            .url
+            .parse()
+            .map_err(|error| ProbeFailure::new(format!("`{}` is no URL: {error}", probe.url)))?;
+        let is_plain = url.scheme() == "http";
+        Ok(Self {
+            client: built(client().tls_danger_accept_invalid_certs(is_plain))?,
+            url,
+            host: None,
+            probe: probe.http.clone(),
         })
     }
 
@@ -135,6 +145,22 @@ impl HttpProber {
         }
         Ok(text)
     }
+}
+
+/// What every probe has in common.
+fn client() -> ClientBuilder {
+    Client::builder()
+        .user_agent(concat!("cutover/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .pool_max_idle_per_host(0)
+        .http1_only()
+}
+
+fn built(builder: ClientBuilder) -> Result<Client, ProbeFailure> {
+    builder.build().map_err(|error| {
+        ProbeFailure::new(format!("the probe cannot be prepared: {}", reason(&error)))
+    })
 }
 
 fn failed(error: &reqwest::Error) -> ProbeFailure {

@@ -3,12 +3,13 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::table::Value;
+use super::table::{Table, Value};
 use super::value::shown;
 
-pub(super) const KEYS: &[&str] = &["http", "tcp"];
+pub(super) const KEYS: &[&str] = &["http", "tcp", "command"];
 
 pub(super) const HTTP_KEYS: &[&str] = &[
+    "url",
     "port",
     "path",
     "status",
@@ -30,6 +31,12 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The shortest interval and timeout; shorter ones would load the service that they watch.
 const INTERVAL_MIN: Duration = Duration::from_millis(10);
 
+/// To start a command in a container takes Docker some 50 ms.
+const COMMAND_INTERVAL: Duration = Duration::from_secs(1);
+
+/// As long as a command may take.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How much of an answer is read. A probe needs only the status; a little of the body goes into the
 /// record when the status is wrong.
 const DEFAULT_BODY_BYTES_MAX: u32 = 64 * 1024;
@@ -42,8 +49,46 @@ const PATH_LEN_MAX: usize = 1024;
 pub struct Health {
     /// An HTTP request.
     pub http: Option<HttpProbe>,
+    /// An HTTP request by the way that users come in.
+    pub url: Option<UrlProbe>,
     /// A TCP connection.
     pub tcp: Option<TcpProbe>,
+    /// A command in the container.
+    pub command: Option<CommandProbe>,
+}
+
+impl Health {
+    /// Whether nothing is asked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            http,
+            url,
+            tcp,
+            command,
+        } = self;
+        http.is_none() && url.is_none() && tcp.is_none() && command.is_none()
+    }
+}
+
+/// An HTTP request to an address at which users come in, perhaps through a proxy; its certificate is checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UrlProbe {
+    /// The address.
+    pub url: String,
+    /// Which answers are healthy, how often and for how long; what says where the container is does not count.
+    pub http: HttpProbe,
+}
+
+/// A command that is run in the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandProbe {
+    /// The program and its arguments; no shell reads them.
+    pub command: Vec<String>,
+    /// The time between two runs.
+    pub interval: Duration,
+    /// The bound on one run.
+    pub timeout: Duration,
 }
 
 /// An HTTP request to the container itself, not to a published port.
@@ -119,13 +164,77 @@ impl TcpProbe {
 /// Reads the table `health` of a service.
 pub(super) fn read(value: &Value<'_>) -> Option<Health> {
     let table = value.table(KEYS)?;
-    let http = table.get("http").as_ref().and_then(read_http);
+    let (http, url) = table
+        .get("http")
+        .as_ref()
+        .and_then(read_http)
+        .unwrap_or_default();
     let tcp = table.get("tcp").as_ref().and_then(read_tcp);
-    Some(Health { http, tcp })
+    let command = table.get("command").as_ref().and_then(read_command);
+    Some(Health {
+        http,
+        url,
+        tcp,
+        command,
+    })
 }
 
-fn read_http(value: &Value<'_>) -> Option<HttpProbe> {
+/// The probe of the container, and that of the URL. With a URL alone, the container is not asked.
+fn read_http(value: &Value<'_>) -> Option<(Option<HttpProbe>, Option<UrlProbe>)> {
     let table = value.table(HTTP_KEYS)?;
+    let probe = read_http_probe(value, &table)?;
+    let Some(url) = table.get("url").as_ref().and_then(read_url) else {
+        return Some((Some(probe), None));
+    };
+    let of_container = ["port", "path", "host", "tls"];
+    let is_asked = of_container.iter().any(|key| table.get(key).is_some());
+    let url = UrlProbe {
+        url,
+        http: probe.clone(),
+    };
+    Some((is_asked.then_some(probe), Some(url)))
+}
+
+fn read_url(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    let parsed = text.parse::<http::Uri>().ok();
+    let fine = parsed.is_some_and(|url| {
+        let authority = url.authority().map_or("@", |authority| authority.as_str());
+        matches!(url.scheme_str(), Some("http" | "https")) && !authority.contains('@')
+    });
+    if fine && !text.contains('#') && text.len() <= PATH_LEN_MAX {
+        return Some(text.to_owned());
+    }
+    value.mistake(
+        format!(
+            "`{}` must be an address that begins with http:// or https://, without a user, not {}",
+            value.path,
+            shown(text)
+        ),
+        Some("for example \"https://app.example.com/health\""),
+    )
+}
+
+fn read_command(value: &Value<'_>) -> Option<CommandProbe> {
+    let words = value.texts()?;
+    let command: Vec<String> = words
+        .iter()
+        .filter_map(|word| word.text().map(str::to_owned))
+        .collect();
+    if command.first().is_none_or(String::is_empty) {
+        return value.mistake(
+            format!("`{}` must name a program", value.path),
+            Some("for example [\"/usr/bin/pg_isready\", \"-q\"]"),
+        );
+    }
+    Some(CommandProbe {
+        command,
+        interval: COMMAND_INTERVAL,
+        timeout: COMMAND_TIMEOUT,
+    })
+}
+
+fn read_http_probe(value: &Value<'_>, table: &Table<'_>) -> Option<HttpProbe> {
     let mut probe = HttpProbe {
         port: table.get("port").and_then(|value| value.port()),
         host: table.get("host").as_ref().and_then(read_host),

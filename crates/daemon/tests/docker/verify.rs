@@ -45,7 +45,7 @@ fn probing() -> Service {
                 interval: FOR_EVER,
                 ..HttpProbe::default()
             }),
-            tcp: None,
+            ..Health::default()
         },
         ..service()
     }
@@ -86,8 +86,8 @@ async fn a_container_passes_by_a_probe_as_soon_as_it_answers() {
     assert_eq!(verified, Ok(()));
     let tcp = Service {
         health: Health {
-            http: None,
             tcp: Some(TcpProbe::new(8080)),
+            ..Health::default()
         },
         ..service()
     };

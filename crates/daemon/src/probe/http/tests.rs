@@ -249,10 +249,8 @@ async fn a_connection_that_fails_is_told_in_few_words() {
     assert!(words.contains("invalid HTTP"), "{words}");
 }
 
-#[tokio::test]
-async fn tls_is_verified_or_not_as_configured_and_carries_the_name() {
-    let names = vec!["shop.example.com".to_owned()];
-    let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+/// A server's side of TLS with this certificate.
+fn acceptor(made: &rcgen::CertifiedKey<rcgen::KeyPair>) -> TlsAcceptor {
     let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
@@ -261,7 +259,14 @@ async fn tls_is_verified_or_not_as_configured_and_carries_the_name() {
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key.expect("a key"))
         .expect("a server");
-    let tls = TlsAcceptor::from(Arc::new(config));
+    TlsAcceptor::from(Arc::new(config))
+}
+
+#[tokio::test]
+async fn tls_is_verified_or_not_as_configured_and_carries_the_name() {
+    let names = vec!["shop.example.com".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+    let tls = acceptor(&made);
     let server = Server::listen(answer("200 OK", "", ""), Some(tls)).await;
     let insecure = HttpProbe {
         host: Some("shop.example.com".to_owned()),
@@ -287,4 +292,38 @@ async fn tls_is_verified_or_not_as_configured_and_carries_the_name() {
     assert!(words.to_lowercase().contains("certificate"), "{words}");
     let plain = server.probe(&probe()).await;
     assert!(plain.is_err(), "plain HTTP to a TLS port");
+}
+
+#[tokio::test]
+async fn a_url_is_asked_as_it_is_and_its_certificate_is_checked() {
+    let asked = async |scheme: &str, server: &Server| {
+        let probe = UrlProbe {
+            url: format!("{scheme}://localhost:{}/health?deep=1", server.port),
+            http: HttpProbe::default(),
+        };
+        // Where the machine has no authorities at all, the prober says so instead.
+        let prober = HttpProber::of_url(&probe).map_err(|failure| failure.why)?;
+        prober.probe().await.map_err(|failure| failure.why)
+    };
+    let server = Server::start(answer("200 OK", "", "fine")).await;
+    asked("http", &server).await.expect("healthy");
+    let requests = server.requests();
+    assert!(
+        requests[0].starts_with("get /health?deep=1 http/1.1\r\n")
+            && requests[0].contains(&format!("\r\nhost: localhost:{}\r\n", server.port)),
+        "{}",
+        requests[0]
+    );
+    let broken = Server::start(answer("502 Bad Gateway", "", "")).await;
+    let words = asked("http", &broken).await.expect_err("502");
+    assert!(words.contains("status 502, not 200-299"), "{words}");
+
+    let names = vec!["localhost".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+    let own = Server::listen(answer("200 OK", "", ""), Some(acceptor(&made))).await;
+    let words = asked("https", &own)
+        .await
+        .expect_err("nobody vouches for it");
+    assert!(words.to_lowercase().contains("certificate"), "{words}");
+    assert_eq!(own.requests().len(), 0);
 }

@@ -12,8 +12,9 @@ use cutover_core::health::{
 use jiff::Timestamp;
 
 use crate::docker::Container;
+use crate::probe::http::HttpProber;
 use crate::probe::{self, ProbeFailure};
-use crate::settings::{HttpProbe, Service, TcpProbe};
+use crate::settings::{CommandProbe, HttpProbe, Service, TcpProbe, UrlProbe};
 
 /// For a service that has no health check.
 const HEALTH_CHECK_EXAMPLE: &str = r#"add one to the service in the Compose file (or `health.http` to the configuration), for example
@@ -26,7 +27,9 @@ healthcheck:
 pub struct Checks {
     pub(super) health_check: HealthCheckUse,
     pub(super) http: Option<HttpProbe>,
+    pub(super) url: Option<UrlProbe>,
     pub(super) tcp: Option<TcpProbe>,
+    pub(super) command: Option<CommandProbe>,
     pub(super) rules: HealthRules,
     pub(super) purpose: Purpose,
 }
@@ -57,7 +60,7 @@ impl Checks {
     #[must_use]
     pub fn new(service: &Service, monitor: Option<Duration>, container: &Container) -> Self {
         let monitor = service.monitor.or(monitor);
-        let has_probe = service.health.http.is_some() || service.health.tcp.is_some();
+        let has_probe = !service.health.is_empty();
         let health_check = match container.health_check {
             Some(_) => HealthCheckUse::Counts,
             None => HealthCheckUse::Absent,
@@ -90,7 +93,9 @@ impl Checks {
         Self {
             health_check,
             http: service.health.http.clone(),
+            url: service.health.url.clone(),
             tcp: service.health.tcp.clone(),
+            command: service.health.command.clone(),
             rules: HealthRules {
                 min_healthy_time,
                 healthy_deadline: deadline.saturating_add(added),
@@ -182,6 +187,9 @@ impl Checks {
     /// # Errors
     /// Why not, and which setting to change.
     pub fn sendable(&self, container: &Container) -> Result<(), ProbeFailure> {
+        if let Some(url) = &self.url {
+            HttpProber::of_url(url)?;
+        }
         probe::sendable(self.http.as_ref(), self.tcp.as_ref(), container)
     }
 
@@ -196,8 +204,11 @@ impl Checks {
         let health_check =
             (self.health_check == HealthCheckUse::Counts).then_some(Source::HealthCheck);
         let http = self.http.as_ref().map(|_| Source::HttpProbe);
+        let url = self.url.as_ref().map(|_| Source::UrlProbe);
         let tcp = self.tcp.as_ref().map(|_| Source::TcpProbe);
-        health_check.into_iter().chain(http).chain(tcp).collect()
+        let command = self.command.as_ref().map(|_| Source::CommandProbe);
+        let all = [health_check, http, url, tcp, command];
+        all.into_iter().flatten().collect()
     }
 
     /// The rules for one life of the container, of which `remaining` is left until the deadline.
@@ -235,6 +246,13 @@ impl fmt::Display for Checks {
                 .map(|port| format!(" port {port}"))
                 .unwrap_or_default();
             checks.push(format!("an HTTP probe of{port} {}", http.path));
+        }
+        if let Some(url) = &self.url {
+            checks.push(format!("a probe of {}", url.url));
+        }
+        if let Some(command) = &self.command {
+            let program = command.command.first().map_or("", String::as_str);
+            checks.push(format!("the command `{program}` in it"));
         }
         if let Some(tcp) = &self.tcp {
             checks.push(format!("a TCP probe of port {}", tcp.port));

@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::checks::Checks;
 use crate::docker::container::NetworkMode;
 use crate::docker::{Container, Docker};
+use crate::probe::command::CommandProber;
 use crate::probe::http::HttpProber;
 use crate::probe::tcp::tcp;
 use crate::probe::{ProbeFailure, http_port};
@@ -21,7 +22,7 @@ use crate::settings::TcpProbe;
 /// a container that is ready at once is seen at once.
 const INTERVAL_MIN: Duration = Duration::from_millis(20);
 
-/// Samples that wait to be taken; two probes make one each.
+/// Samples that wait to be taken; each probe makes one.
 const QUEUE_LEN_MAX: usize = 8;
 
 /// The probes of a container that runs; they end when this is dropped.
@@ -65,6 +66,16 @@ impl Probes {
                 probers.push(prober.repeat(probe.interval, sender.clone()));
             }
         }
+        if let Some(probe) = &checks.url {
+            let way = Way::Http(HttpProber::of_url(probe)?);
+            let prober = Prober::new(Source::UrlProbe, vec![way]);
+            probers.push(prober.repeat(probe.http.interval, sender.clone()));
+        }
+        if let Some(probe) = &checks.command {
+            let way = Way::Command(CommandProber::new(docker, &container.id, probe));
+            let prober = Prober::new(Source::CommandProbe, vec![way]);
+            probers.push(prober.repeat(probe.interval, sender.clone()));
+        }
         Ok(Self {
             samples,
             _probers: probers,
@@ -103,12 +114,14 @@ struct Prober {
 enum Way {
     Http(HttpProber),
     Tcp(IpAddr, TcpProbe),
+    Command(CommandProber),
 }
 
 impl Way {
     async fn probe(&self) -> Result<(), ProbeFailure> {
         match self {
             Self::Http(prober) => prober.probe().await,
+            Self::Command(prober) => prober.probe().await,
             Self::Tcp(address, probe) => tcp(*address, probe.port, probe.timeout).await,
         }
     }

@@ -107,6 +107,8 @@ fn checks(health_check: HealthCheckUse, min_healthy: u64, deadline: u64) -> Chec
         health_check,
         http: None,
         tcp: None,
+        url: None,
+        command: None,
         rules: HealthRules {
             min_healthy_time: Duration::from_millis(min_healthy),
             healthy_deadline: Duration::from_millis(deadline),

@@ -141,6 +141,16 @@ const WRONG: &[(&str, &str, &str)] = &[
         "`services.shop.tag_pattern` must be characters of a tag, `*` for any run of them and `?` for any one, for example `v*`, not \"v[0-9]\"",
     ),
     (
+        "services.NAME.health.command",
+        "[]",
+        "`services.shop.health.command` must name a program",
+    ),
+    (
+        "services.NAME.health.http.url",
+        r#""app.example.com/health""#,
+        "`services.shop.health.http.url` must be an address that begins with http:// or https://, without a user, not \"app.example.com/health\"",
+    ),
+    (
         "services.NAME.health.http.port",
         "70000",
         "`services.shop.health.http.port` must be from 1 to 65535, not 70000",
