@@ -99,6 +99,7 @@ impl Finding {
 pub async fn check(settings: &Settings) -> Vec<Finding> {
     let docker = Docker::new(&settings.docker.socket);
     let mut findings = vec![look_at_docker(settings, &docker).await];
+    findings.extend(look_at_docker_host(settings));
     findings.push(look_at_disk(&docker).await);
     findings.push(look_at_state_directory(settings));
     findings.extend(look_at_listeners(settings));
@@ -128,6 +129,21 @@ async fn look_at_docker(settings: &Settings, docker: &Docker) -> Finding {
             "install Docker Engine 23 or newer and start it (`systemctl start docker`); cutover needs to be root or in the group `docker`",
         ),
     }
+}
+
+/// The shell that `check` is typed into may mean another Docker than the daemon works with.
+fn look_at_docker_host(settings: &Settings) -> Option<Finding> {
+    let host = std::env::var("DOCKER_HOST")
+        .ok()
+        .filter(|host| !host.is_empty())?;
+    let socket = settings.docker.socket.display();
+    (host != format!("unix://{socket}")).then(|| {
+        Finding::warning(
+            "docker",
+            format!("DOCKER_HOST is {host} here, and cutover works with {socket}"),
+            "if the services run in the other one, set `docker.socket`; a Docker on another machine is not supported",
+        )
+    })
 }
 
 async fn look_at_disk(docker: &Docker) -> Finding {

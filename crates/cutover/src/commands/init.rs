@@ -22,6 +22,7 @@ use crate::exit::Exit;
 use crate::render;
 
 mod project;
+mod running;
 mod configuration;
 mod unit;
 mod workflow;

@@ -89,7 +89,7 @@ fn a_service_that_the_workflow_leaves_out_is_named() {
     assert!(
         ended
             .stdout
-            .contains("Can be deployed: db, shop\nWithout a job in the workflow: db ("),
+            .contains("Can be deployed: shop, db\nWithout a job in the workflow: db ("),
         "{}",
         ended.stdout
     );
@@ -124,10 +124,12 @@ fn a_mistyped_certificate_or_key_is_refused_before_anything_is_written() {
 
 #[test]
 fn nothing_is_written_for_a_project_that_cannot_be_deployed() {
-    let place = Place::new(r#"{ "services": { "db": { "image": "postgres:16" } } }"#);
+    let place = Place::new(
+        r#"{ "services": { "db": { "image": "postgres:16" }, "shop": { "image": "acme/shop:1" } } }"#,
+    );
     let ended = place.init(&[]).run().with_code(2);
     assert!(
-        ended.stderr.contains("image: postgres:${DB_IMAGE_TAG}"),
+        ended.stderr.contains("image: acme/shop:${SHOP_IMAGE_TAG}"),
         "{}",
         ended.stderr
     );

@@ -150,3 +150,49 @@ fn a_job_and_an_image_that_is_none_are_refused_by_check_and_deployment() {
     let refused = scene.deploy(&one).expect("failed");
     assert_eq!(refused.cause(), "invalid_compose");
 }
+
+#[test]
+fn init_takes_the_project_that_runs_and_not_the_file_with_the_default_name() {
+    let mut scene = scene(SERVICE);
+    let one = scene.push(&ImageSpec::new("one"));
+    let directory = scene.project_directory();
+    let prod = directory.join("compose.prod.yaml");
+    std::fs::rename(directory.join("compose.yaml"), &prod).expect("renamed");
+    let text = std::fs::read_to_string(&prod).expect("readable");
+    let live = format!("{}-live", scene.project());
+    std::fs::write(&prod, text.replace(scene.project(), "another")).expect("written");
+    scene.write(
+        "project/compose.yaml",
+        "services:\n  dev:\n    image: dev:${DEV_TAG}\n",
+    );
+    scene.write("project/prod.env", &format!("APP_IMAGE_TAG={one}\n"));
+    let prod = prod.display().to_string();
+    let env_file = directory.join("prod.env").display().to_string();
+    let project = ["-p", &live, "-f", &prod, "--env-file", &env_file];
+    scene.compose(&[&project[..], &["up", "-d"]].concat());
+    let output = scene.dir().join("init");
+    let ended = std::process::Command::new(CUTOVER)
+        .args(["init", "--directory"])
+        .arg(&directory)
+        .arg("--output")
+        .arg(&output)
+        .env("DOCKER_HOST", &cutover_testkit::world().docker_host)
+        .env("DOCKER_CONFIG", &cutover_testkit::world().docker_config)
+        .output()
+        .expect("it starts");
+    scene.compose(&[&project[..], &["down"]].concat());
+    let said = String::from_utf8_lossy(&ended.stderr);
+    let text = std::fs::read_to_string(output.join("cutover.toml"));
+    let text = text.unwrap_or_else(|error| panic!("{error}: {said}"));
+    expect_said(
+        &text,
+        &[
+            "[services.app]",
+            &format!("compose_files = [\"{prod}\"]"),
+            &format!("project_name = \"{live}\""),
+            &format!("env_files = [\"{env_file}\"]"),
+            "# Docker's socket: DOCKER_HOST was set.",
+        ],
+    );
+    assert!(!text.contains("[services.dev]"), "{text}");
+}

@@ -155,6 +155,7 @@ issuer = "https://issuer.example.com"
 transparency_log = true
 
 [services.shop.health]
-http = { port = 8080, path = "/healthz?full", status = "200-204", host = "shop.example.com", tls = "insecure", interval = "1s", timeout = "3s", body_bytes_max = 10 }
+http = { url = "https://shop.example.com/health", port = 8080, path = "/healthz?full", status = "200-204", host = "shop.example.com", tls = "insecure", interval = "1s", timeout = "3s", body_bytes_max = 10 }
+command = ["/shop", "status"]
 tcp = { port = 5432, interval = "2s", timeout = "4s" }
 "#;

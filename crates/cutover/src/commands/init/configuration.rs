@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use cutover_daemon::settings::DockerSettings;
+
 use super::project::{Deployable, HealthCheck, Project};
 use crate::client::failure::Failure;
 
@@ -73,6 +75,12 @@ fn auth(project: &Project, secret: &Path) -> Result<String, Failure> {
 /// Only what the daemon would not find by itself.
 fn docker(project: &Project) -> Result<String, Failure> {
     let mut lines = String::new();
+    if project.docker.socket != DockerSettings::default().socket {
+        lines.push_str(&format!(
+            "# Docker's socket: DOCKER_HOST was set.\nsocket = {}\n",
+            quoted_path(&project.docker.socket)?
+        ));
+    }
     if std::env::var_os("DOCKER_CONFIG").is_some() && project.docker.config_directory.is_dir() {
         lines.push_str(&format!(
             "# Where `docker login` keeps credentials: DOCKER_CONFIG was set.\nconfig_directory = {}\n",
@@ -104,6 +112,17 @@ fn section(project: &Project, service: &Deployable) -> Result<String, Failure> {
         key(service.name.as_str()),
         files.join(", ")
     );
+    if let Some(name) = &project.project_name {
+        text.push_str(&format!(
+            "# The name under which it runs.\nproject_name = {}\n",
+            quoted(name)
+        ));
+    }
+    if !project.env_files.is_empty() {
+        let files = project.env_files.iter().map(|file| quoted_path(file));
+        let files = files.collect::<Result<Vec<_>, _>>()?;
+        text.push_str(&format!("env_files = [{}]\n", files.join(", ")));
+    }
     if let [first, others @ ..] = &service.profiles[..] {
         if !others.is_empty() {
             text.push_str(&format!("# Also in the profiles {}.\n", others.join(", ")));

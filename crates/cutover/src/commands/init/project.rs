@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use cutover_core::compose_version::ComposeVersion;
+use cutover_core::image::ImageRef;
 use cutover_core::names::ServiceName;
 use cutover_core::strategy::{Facts, Strategy, strategy};
 use cutover_core::template::{TemplateProblem, image_template};
@@ -13,8 +14,12 @@ use cutover_daemon::driver::project::facts_as_written;
 use cutover_daemon::settings::{DockerSettings, find_compose_files};
 use serde::{Deserialize, Serialize};
 
+use super::running;
 use crate::client::failure::Failure;
 use crate::commands::block_on;
+
+/// The images that Docker Hub itself answers for, and nobody else can push.
+pub(super) const OFFICIAL: &str = "docker.io/library/";
 
 /// A Compose project on this machine.
 #[derive(Debug)]
@@ -23,6 +28,12 @@ pub(super) struct Project {
     pub(super) directory: PathBuf,
     /// The Compose files, absolute paths.
     pub(super) files: Vec<PathBuf>,
+    /// Compose's name of the project, where that is another than it would give.
+    pub(super) project_name: Option<String>,
+    /// The env files that what runs was made with; empty for `.env`.
+    pub(super) env_files: Vec<PathBuf>,
+    /// What of the project runs and was not taken.
+    pub(super) not_taken: Option<String>,
     /// How Compose was found.
     pub(super) docker: DockerSettings,
     /// The Compose binary.
@@ -43,6 +54,19 @@ pub(super) struct Deployable {
     pub(super) health: HealthCheck,
 }
 
+impl Deployable {
+    /// Whether its image may be the project's own.
+    pub(super) fn is_own(&self) -> bool {
+        !self.full_name().starts_with(OFFICIAL)
+    }
+
+    /// The image in full, with its registry, where that is known here.
+    pub(super) fn full_name(&self) -> String {
+        let image = self.repository.parse::<ImageRef>();
+        image.map_or_else(|_| self.repository.clone(), |image| image.name())
+    }
+}
+
 /// Whether the Compose file says how to tell that a service is healthy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HealthCheck {
@@ -59,6 +83,9 @@ pub(super) struct Other {
     pub(super) why: String,
     /// The line to write instead, where one would do.
     pub(super) instead: Option<String>,
+    /// Whether its image may be the project's own.
+    #[serde(skip)]
+    is_own: bool,
 }
 
 impl Other {
@@ -71,28 +98,40 @@ impl Project {
     /// Reads the project in `directory`, made of `files` or of what Compose finds there.
     pub(super) fn read(directory: &Path, files: &[PathBuf]) -> anyhow::Result<Self> {
         let directory = std::path::absolute(directory)?;
-        let files = match files {
-            [] => find_compose_files(&directory).map_err(|error| {
+        let mut docker = DockerSettings::from_environment();
+        if let Some(Ok(socket)) = running::docker_host() {
+            docker.socket = socket;
+        }
+        let wanted: Vec<PathBuf> = files
+            .iter()
+            .map(std::path::absolute)
+            .collect::<std::io::Result<_>>()?;
+        let made = running::made_in(&docker, &directory);
+        let taken = running::choice(&made, &wanted);
+        let files = match (taken, wanted.is_empty()) {
+            (Some(made), _) => made.files.clone(),
+            (None, false) => wanted,
+            (None, true) => find_compose_files(&directory).map_err(|error| {
                 Failure::usage(
                     error.to_string(),
                     "nothing was written; go to the project's directory, or give --directory DIR or --file PATH",
                 )
             })?,
-            files => files
-                .iter()
-                .map(std::path::absolute)
-                .collect::<std::io::Result<_>>()?,
         };
         // Where Compose looks for `.env` when it is given the files, as the daemon gives them.
         let directory = files
             .first()
             .and_then(|file| file.parent())
             .map_or(directory, Path::to_owned);
-        let docker = DockerSettings::from_environment();
         let compose = find_compose(&docker)?;
         let json = describe(&compose, &docker, &directory, &files)?;
         let (services, others) = sort(&json)?;
+        let project_name = taken.map(|made| made.project.clone());
+        let project_name = project_name.filter(|name| *name != name_in(&json));
         Ok(Self {
+            project_name,
+            env_files: taken.map(|made| made.env_files.clone()).unwrap_or_default(),
+            not_taken: running::warning(&made, &files),
             directory,
             files,
             docker,
@@ -129,7 +168,7 @@ impl Project {
                 .or_default()
                 .push(service.name.as_str());
         }
-        users
+        let shared = users
             .iter()
             .filter(|(_, users)| users.len() > 1)
             .map(|(variable, users)| {
@@ -137,9 +176,22 @@ impl Project {
                     "{} share the tag variable {variable}: deploying one changes the tag that a later `docker compose up` gives to the others; let each have its own",
                     users.join(" and ")
                 )
-            })
+            });
+        let docker_host = running::docker_host().and_then(Result::err);
+        shared
+            .chain(self.not_taken.clone())
+            .chain(docker_host)
             .collect()
     }
+}
+
+/// The name of the project in Compose's JSON.
+fn name_in(json: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Named {
+        name: String,
+    }
+    serde_json::from_slice::<Named>(json).map_or_else(|_| String::new(), |named| named.name)
 }
 
 /// Finds Compose as the daemon does, and refuses one that is too old.
@@ -226,6 +278,11 @@ pub(super) fn sort(json: &[u8]) -> anyhow::Result<(Vec<Deployable>, Vec<Other>)>
             "nothing was written; run `docker compose config --format json` to see it",
         )
     })?;
+    let waiting: BTreeMap<String, Vec<String>> = file
+        .services
+        .keys()
+        .map(|name| (name.clone(), waits_for_the_end_of(&file.services, name)))
+        .collect();
     let sharers: BTreeMap<String, Vec<String>> = file
         .services
         .iter()
@@ -235,6 +292,7 @@ pub(super) fn sort(json: &[u8]) -> anyhow::Result<(Vec<Deployable>, Vec<Other>)>
     for (name, service) in file.services {
         let facts = Facts {
             sharers: sharers.get(&name).cloned().unwrap_or_default(),
+            waits_for_its_end: waiting.get(&name).cloned().unwrap_or_default(),
             ..facts_as_written(&service.definition)
         };
         match deployable(&name, service, &facts) {
@@ -242,7 +300,26 @@ pub(super) fn sort(json: &[u8]) -> anyhow::Result<(Vec<Deployable>, Vec<Other>)>
             Err(other) => others.push(other),
         }
     }
+    // What the project builds itself comes first.
+    services.sort_by_key(|service| !service.is_own());
+    others.sort_by_key(|other| !other.is_own);
     Ok((services, others))
+}
+
+/// The services that wait for `name` to end well: to them it is a job.
+fn waits_for_the_end_of(all: &BTreeMap<String, Service>, name: &str) -> Vec<String> {
+    let waits = |other: &Service| {
+        let on = other
+            .definition
+            .get("depends_on")
+            .and_then(|on| on.get(name));
+        let condition = on.and_then(|on| on.get("condition")?.as_str());
+        condition == Some("service_completed_successfully")
+    };
+    let waiting = all.iter().filter(|(_, other)| waits(other));
+    waiting
+        .map(|(other, _)| format!("service `{other}`"))
+        .collect()
 }
 
 /// The services that run in a namespace of the container of `name`, as far as the file says.
@@ -263,10 +340,38 @@ fn sharers(all: &BTreeMap<String, Service>, name: &str, service: &Service) -> Ve
         .collect()
 }
 
+/// Whether an image is one that Docker Hub itself answers for, and nobody else can push.
+fn is_official(image: &str) -> bool {
+    let named = image.parse::<ImageRef>();
+    named.is_ok_and(|named| named.name().starts_with(OFFICIAL))
+}
+
 fn deployable(name: &str, service: Service, facts: &Facts) -> Result<Deployable, Other> {
     let image = service.image.unwrap_or_default();
+    let is_own = service.definition.contains_key("build") || !is_official(&image);
+    if let (false, Strategy::StopFirst { .. }) = (is_own, strategy(facts))
+        && image_template(&image).is_err()
+    {
+        return Err(Other {
+            service: name.to_owned(),
+            why: format!(
+                "its image `{image}` has neither a registry nor an owner, so it is an official one of Docker Hub; if it is yours, write both before its name"
+            ),
+            instead: None,
+            is_own,
+        });
+    }
+    if let Strategy::Refused { why, hint } = strategy(facts) {
+        return Err(Other {
+            service: name.to_owned(),
+            why: format!("{why}; {hint}"),
+            instead: None,
+            is_own,
+        });
+    }
     let template = image_template(&image).map_err(|error| Other {
         service: name.to_owned(),
+        is_own,
         why: match error.problem {
             TemplateProblem::NoImage => {
                 "it has no `image`: cutover runs images and does not build them".to_owned()
@@ -279,14 +384,8 @@ fn deployable(name: &str, service: Service, facts: &Facts) -> Result<Deployable,
         service: name.to_owned(),
         why: format!("its name cannot be used in requests: {error}"),
         instead: None,
+        is_own,
     })?;
-    if let Strategy::Refused { why, hint } = strategy(facts) {
-        return Err(Other {
-            service: name.to_string(),
-            why: format!("{why}; {hint}"),
-            instead: None,
-        });
-    }
     Ok(Deployable {
         name,
         repository: template.repository_template,

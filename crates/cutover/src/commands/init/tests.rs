@@ -1,5 +1,7 @@
 //! What is written, and that the daemon accepts it.
 
+mod which;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -43,6 +45,9 @@ impl Place {
     fn project(&self, json: &[u8]) -> Project {
         let (services, others) = project::sort(json).expect("valid");
         Project {
+            project_name: None,
+            env_files: Vec::new(),
+            not_taken: None,
             directory: self.directory.path().to_owned(),
             files: vec![self.path("compose.yaml")],
             docker: DockerSettings::default(),
@@ -183,84 +188,6 @@ fn a_file_that_says_something_else_is_never_overwritten() {
 }
 
 #[test]
-fn a_service_without_a_tag_variable_is_told_the_line_to_write() {
-    let place = Place::new();
-    let project = place.project(PROJECT);
-    let others: Vec<_> = project
-        .others
-        .iter()
-        .map(|other| (other.sentence(), other.instead.as_deref()))
-        .collect();
-    assert_eq!(
-        others,
-        [
-            (
-                "built: it has no `image`: cutover runs images and does not build them".to_owned(),
-                Some("image: REPOSITORY:${BUILT_IMAGE_TAG}")
-            ),
-            (
-                "db: the image `postgres:16` has the fixed tag `16`: it needs a variable there"
-                    .to_owned(),
-                Some("image: postgres:${DB_IMAGE_TAG}")
-            ),
-        ]
-    );
-    let only_db =
-        br#"{ "services": { "db": { "image": "postgres:16" }, "_x": { "image": "x:$T" } } }"#;
-    let project = place.project(only_db);
-    assert!(project.services.is_empty());
-    assert!(
-        nothing_to_deploy(&project)
-            .hint()
-            .contains("image: postgres:${DB_IMAGE_TAG}")
-    );
-}
-
-#[test]
-fn a_service_that_check_refuses_is_left_out_with_its_reason() {
-    let place = Place::new();
-    let refused = br#"{ "services": {
-      "fine": { "image": "x:${A}", "environment": ["B=c"], "restart": "${RESTART:-always}",
-                "deploy": { "replicas": "${COUNT}", "restart_policy": { "condition": "any" } } },
-      "hooks": { "image": "x:${A}", "pre_stop": [{ "command": ["true"] }] },
-      "many": { "image": "x:${A}", "deploy": { "replicas": "2" } },
-      "odd": { "image": "x:${A}", "restart": "sometimes" },
-      "scaled": { "image": "x:${A}", "scale": 3 },
-      "start": { "image": "x:${A}", "deploy": { "update_config": { "order": "start-first" } } },
-      "tunnel": { "image": "x", "network_mode": "service:vpn" },
-      "vpn": { "image": "x:${A}" }
-    } }"#;
-    let project = place.project(refused);
-    assert_eq!(project.names(), ["fine"]);
-    let sentences: Vec<String> = project.others.iter().map(Other::sentence).collect();
-    for (sentence, words) in sentences.iter().zip([
-        "hooks: it has `pre_stop` hooks",
-        "many: it asks for 2 replicas",
-        "odd: its restart policy `sometimes`",
-        "scaled: it asks for 3 replicas",
-        "start: it asks for `order: start-first`",
-        "tunnel: ",
-        "vpn: its container's namespaces are shared by service `tunnel`",
-    ]) {
-        assert!(sentence.starts_with(words), "{sentence}");
-    }
-    assert_eq!(sentences.len(), 7);
-    assert!(
-        sentences[1].contains("; set `deploy.replicas: 1`"),
-        "what to change is missing: {}",
-        sentences[1]
-    );
-    let only = br#"{ "services": { "many": { "image": "x:${A}", "scale": 2 } } }"#;
-    let failure = nothing_to_deploy(&place.project(only));
-    assert!(failure.to_string().contains("it asks for 2 replicas"));
-    assert!(
-        failure
-            .hint()
-            .starts_with("nothing was written; change that")
-    );
-}
-
-#[test]
 fn services_that_share_a_tag_variable_are_warned_about() {
     let place = Place::new();
     let shared = br#"{ "services": { "a": { "image": "x:${TAG}" }, "b": { "image": "y:${TAG}" }, "c": { "image": "z:${C}" } } }"#;
@@ -388,7 +315,7 @@ fn an_official_image_of_docker_hub_gets_no_job() {
         "{text}"
     );
     assert_eq!(not_built(&project), ["db", "proxy"]);
-    assert_eq!(project.names(), ["db", "mine", "proxy"]);
+    assert_eq!(project.names(), ["mine", "db", "proxy"]);
 
     let none = place.project(br#"{ "services": { "db": { "image": "postgres:${DB_TAG}" } } }"#);
     assert_eq!(workflow::text(&none, workflow::Front::Daemon), None);
@@ -431,8 +358,9 @@ fn the_report_says_what_to_do_next() {
     for expected in [
         "webhook.secret   the secret that signs requests, written\n",
         "\nCan be deployed: shop, shop.worker\n",
-        "\n  db: the image `postgres:16` has the fixed tag",
-        "    to deploy it, write `image: postgres:${DB_IMAGE_TAG}`\n",
+        "\n  built: it has no `image`",
+        "    to deploy it, write `image: REPOSITORY:${BUILT_IMAGE_TAG}`\n",
+        "\n  db: its image `postgres:16` has neither a registry nor an owner",
         "cutover check --config ",
         "systemctl enable --now ",
         "free plan there is none: leave out `--env production`",

@@ -1,8 +1,6 @@
 //! The workflow for GitHub Actions as text: the one that is shipped, with a job for each service whose
 //! image is the project's own.
 
-use cutover_core::image::ImageRef;
-
 use super::project::{Deployable, Project};
 
 /// The workflow as shipped, with one job; also the first example of `docs/github-actions.md`.
@@ -24,9 +22,6 @@ const CONTEXTS: &str = "\
 
 /// The line that it is about. Without it, every job would build the Dockerfile at the top.
 const CONTEXT: &str = "      context: . # the directory with the Dockerfile of this service\n";
-
-/// The images that Docker Hub itself answers for, and nobody else can push.
-const OFFICIAL: &str = "docker.io/library/";
 
 /// The registry to which the token of a job can push.
 const GITHUB_REGISTRY: &str = "ghcr.io/";
@@ -57,7 +52,7 @@ pub(super) fn split(project: &Project) -> (Vec<&Deployable>, Vec<&Deployable>) {
     project
         .services
         .iter()
-        .partition(|service| !full_name(service).starts_with(OFFICIAL))
+        .partition(|service| service.is_own())
 }
 
 /// The workflow for `project`, unless it builds none of its images.
@@ -97,12 +92,6 @@ pub(super) fn text(project: &Project, front: Front) -> Option<String> {
     })
 }
 
-/// The service's image in full, with its registry, where that is known here.
-fn full_name(service: &Deployable) -> String {
-    let image = service.repository.parse::<ImageRef>();
-    image.map_or_else(|_| service.repository.clone(), |image| image.name())
-}
-
 /// The job of one service. Several run one after the other: services of one project depend on each
 /// other, and may be made of the same image.
 fn block_for(shipped: &str, service: &Deployable, id: &str, previous: Option<&str>) -> String {
@@ -125,7 +114,7 @@ fn block_for(shipped: &str, service: &Deployable, id: &str, previous: Option<&st
         )
     } else {
         // In full: the workflow logs in to what stands before the first slash.
-        let repository = full_name(service);
+        let repository = service.full_name();
         let block = block.replace(IMAGE, &repository);
         if repository.starts_with(GITHUB_REGISTRY) {
             block

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::surroundings::Surroundings;
-use super::super::{Freshness, HttpTls, Order};
+use super::super::{Freshness, HttpTls, Order, Output, UnsetVariables};
 use super::{COMPLETE, Place, SMALLEST};
 
 #[test]
@@ -109,9 +109,29 @@ fn every_value_of_a_service_arrives() {
     assert_eq!(http.interval, Duration::from_secs(1));
     assert_eq!(http.timeout, Duration::from_secs(3));
     assert_eq!(http.body_bytes_max, 10);
+    let url = service.health.url.as_ref().expect("url");
+    assert_eq!(url.url, "https://shop.example.com/health");
+    assert_eq!(
+        (&url.http.status, url.http.timeout),
+        (&(200..=204), http.timeout)
+    );
+    let command = service.health.command.as_ref().expect("command");
+    assert_eq!(command.command, ["/shop", "status"]);
+    assert_eq!(service.unset_variables, UnsetVariables::Refuse);
+    assert_eq!(service.output, Output::None);
     let tcp = service.health.tcp.as_ref().expect("tcp");
     assert_eq!((tcp.port, tcp.interval), (5432, Duration::from_secs(2)));
     assert_eq!(tcp.timeout, Duration::from_secs(4));
+}
+
+#[test]
+fn with_a_url_alone_the_container_is_not_asked() {
+    let place = Place::new();
+    let url = r#"url = "http://localhost/health", timeout = "1s""#;
+    let settings = place.read(&format!("{SMALLEST}health.http = {{ {url} }}\n"));
+    let settings = settings.expect("valid");
+    let health = &settings.services.values().next().expect("one").health;
+    assert!(health.url.is_some() && health.http.is_none());
 }
 
 #[test]

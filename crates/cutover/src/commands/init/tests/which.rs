@@ -1,0 +1,122 @@
+//! Which services can be deployed, and which are advised to be.
+
+use super::*;
+
+#[test]
+fn a_service_without_a_tag_variable_is_told_the_line_to_write() {
+    let place = Place::new();
+    let project = place.project(PROJECT);
+    let others: Vec<_> = project
+        .others
+        .iter()
+        .map(|other| (other.sentence(), other.instead.as_deref()))
+        .collect();
+    assert_eq!(
+        others,
+        [
+            (
+                "built: it has no `image`: cutover runs images and does not build them".to_owned(),
+                Some("image: REPOSITORY:${BUILT_IMAGE_TAG}")
+            ),
+            (
+                "db: its image `postgres:16` has neither a registry nor an owner, so it is an official one of Docker Hub; if it is yours, write both before its name"
+                    .to_owned(),
+                None
+            ),
+        ]
+    );
+    // The database comes first by the alphabet, and nobody wants to deploy it.
+    let fixed = br#"{ "services": { "db": { "image": "postgres:16" }, "_x": { "image": "x:$T" },
+        "local": { "image": "local:1", "build": "." }, "web": { "image": "ghcr.io/acme/web:1" } } }"#;
+    let project = place.project(fixed);
+    assert!(project.services.is_empty());
+    let failure = nothing_to_deploy(&project);
+    let hint = failure.hint();
+    assert!(hint.contains("image: local:${LOCAL_IMAGE_TAG}"), "{hint}");
+    let order: Vec<_> = project
+        .others
+        .iter()
+        .map(|other| other.service.as_str())
+        .collect();
+    assert_eq!(order, ["_x", "local", "web", "db"]);
+}
+
+#[test]
+fn a_service_that_check_refuses_is_left_out_with_its_reason() {
+    let place = Place::new();
+    let refused = br#"{ "services": {
+      "fine": { "image": "x:${A}", "environment": ["B=c"], "restart": "${RESTART:-always}",
+                "deploy": { "replicas": "${COUNT}", "restart_policy": { "condition": "any" } } },
+      "hooks": { "image": "x:${A}", "pre_stop": [{ "command": ["true"] }] },
+      "many": { "image": "x:${A}", "deploy": { "replicas": "2" } },
+      "odd": { "image": "x:${A}", "restart": "sometimes" },
+      "scaled": { "image": "x:${A}", "scale": 3 },
+      "start": { "image": "x:${A}", "deploy": { "update_config": { "order": "start-first" } } },
+      "tunnel": { "image": "x", "network_mode": "service:vpn" },
+      "vpn": { "image": "x:${A}" }
+    } }"#;
+    let project = place.project(refused);
+    assert_eq!(project.names(), ["fine"]);
+    let sentences: Vec<String> = project.others.iter().map(Other::sentence).collect();
+    for (sentence, words) in sentences.iter().zip([
+        "hooks: it has `pre_stop` hooks",
+        "many: it asks for 2 replicas",
+        "odd: its restart policy `sometimes`",
+        "scaled: it asks for 3 replicas",
+        "start: it asks for `order: start-first`",
+        "vpn: its container's namespaces are shared by service `tunnel`",
+        "tunnel: ",
+    ]) {
+        assert!(sentence.starts_with(words), "{sentence}");
+    }
+    assert_eq!(sentences.len(), 7);
+    assert!(
+        sentences[1].contains("; set `deploy.replicas: 1`"),
+        "what to change is missing: {}",
+        sentences[1]
+    );
+    let only = br#"{ "services": { "many": { "image": "x:${A}", "scale": 2 } } }"#;
+    let failure = nothing_to_deploy(&place.project(only));
+    assert!(failure.to_string().contains("it asks for 2 replicas"));
+    assert!(
+        failure
+            .hint()
+            .starts_with("nothing was written; change that")
+    );
+}
+
+#[test]
+fn a_service_that_others_wait_for_is_a_job_and_nothing_to_deploy() {
+    let place = Place::new();
+    let project = place.project(
+        br#"{ "services": {
+            "migrate": { "image": "ghcr.io/acme/web:${TAG}" },
+            "web": { "image": "ghcr.io/acme/web:${TAG}", "depends_on": {
+                "db": { "condition": "service_healthy" },
+                "migrate": { "condition": "service_completed_successfully" } } },
+            "db": { "image": "postgres:16" } } }"#,
+    );
+    assert_eq!(project.names(), ["web"]);
+    let sentences: Vec<String> = project.others.iter().map(Other::sentence).collect();
+    assert!(
+        sentences[0].starts_with("migrate: it is a job: service `web` waits"),
+        "{sentences:?}"
+    );
+}
+
+#[test]
+fn what_runs_is_what_the_configuration_means() {
+    let place = Place::new();
+    let project = Project {
+        project_name: Some("live".to_owned()),
+        env_files: vec![PathBuf::from("/srv/prod.env")],
+        ..place.project(PROJECT)
+    };
+    let text = configuration::text(&project, Path::new("/s"), None).expect("a text");
+    for line in [
+        "project_name = \"live\"\n",
+        "env_files = [\"/srv/prod.env\"]\n",
+    ] {
+        assert_eq!(text.matches(line).count(), 2, "{line}: {text}");
+    }
+}
