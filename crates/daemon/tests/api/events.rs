@@ -83,7 +83,7 @@ async fn a_last_event_id_that_is_no_number_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_streams_are_open_than_there_are_places() {
+async fn nobody_opens_more_streams_than_a_share_of_the_places() {
     let mut daemon = Daemon::start(&Wishes::default()).await;
     let sha = daemon.push(&ImageSpec::new("one"));
     // The deployment does not end before the registry speaks again.
@@ -91,22 +91,29 @@ async fn no_more_streams_are_open_than_there_are_places() {
     let request = daemon.deployment(&sha).with("Prefer", "respond-async");
     let accepted = daemon.ask(&request.to_bytes()).await.json();
     let id = accepted["deployment"]["id"].as_str().expect("an id");
-    let request = Request::new(&format!("GET /v1/deployments/{id}/events")).by_operator();
+    let request = Request::new(&format!("GET /v1/deployments/{id}/events"));
+    let token = accepted["watch_token"].as_str().expect("a token");
+    let watching = request
+        .clone()
+        .with("Authorization", format!("Bearer {token}"));
     let mut streams = Vec::new();
-    for _ in 0..64 {
-        let mut raw = daemon.connect().await;
-        raw.send(&request.to_bytes()).await;
-        raw.io.readable().await.expect("the stream begins");
-        streams.push(raw);
+    // Neither takes the places of all.
+    for (request, share) in [(request.by_operator(), 32), (watching, 8)] {
+        for _ in 0..share {
+            let mut raw = daemon.connect().await;
+            raw.send(&request.to_bytes()).await;
+            raw.io.readable().await.expect("the stream begins");
+            streams.push(raw);
+        }
+        let answer = daemon.ask(&request.to_bytes()).await;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (503, "overloaded"),
+            "{}",
+            answer.body
+        );
+        assert!(answer.header("retry-after").is_some());
     }
-    let answer = daemon.ask(&request.to_bytes()).await;
-    assert_eq!(
-        (answer.status, answer.code().as_str()),
-        (503, "overloaded"),
-        "{}",
-        answer.body
-    );
-    assert!(answer.header("retry-after").is_some());
     daemon.registry.go_on().expect("goes on");
     for raw in &mut streams {
         let stream = raw.answer().await.expect("a stream");

@@ -164,7 +164,14 @@ async fn metrics_count_what_happened_and_are_on_their_own_listener() {
         .await
         .expect("connects");
     let mut raw = Raw::new(stream);
+    // A name of somebody else's that leads here: a page in a browser on this machine asks so.
     raw.send(&Request::new("GET /metrics").to_bytes()).await;
+    assert_eq!(raw.answer().await.expect("an answer").status, 403);
+    let own = |line: &str| {
+        let request = Request::new(line).without("Host");
+        request.with("Host", "localhost:9464").to_bytes()
+    };
+    raw.send(&own("GET /metrics")).await;
     let text = raw.answer().await.expect("an answer").body;
     for line in [
         "cutover_deployments_total{service=\"app\",outcome=\"succeeded\"} 1",
@@ -176,7 +183,7 @@ async fn metrics_count_what_happened_and_are_on_their_own_listener() {
     ] {
         assert!(text.contains(line), "{line} not in:\n{text}");
     }
-    raw.send(&Request::new("GET /healthz").to_bytes()).await;
+    raw.send(&own("GET /healthz")).await;
     assert_eq!(raw.answer().await.expect("an answer").status, 404);
 }
 
