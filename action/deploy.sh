@@ -6,6 +6,7 @@
 #   CUTOVER_URL               the server's address, https://deploy.example.com:8443
 #   CUTOVER_SERVICE           the service, as the server's configuration names it
 #   CUTOVER_SHA               the image tag to run
+#   CUTOVER_DIGEST            the manifest digest that the tag must have, any if empty
 #   CUTOVER_SECRET            the secret that signs the request
 #   CUTOVER_TIMEOUT_MINUTES   how long to follow the deployment, 30 if empty
 #   CUTOVER_PATIENCE_SECONDS  how long a server may be out of reach, 120 if empty
@@ -41,7 +42,7 @@ here=$(dirname "${BASH_SOURCE[0]}")
 # The server refuses a request whose time stamp is 300 s old. A clock may be a little off.
 readonly stamp_seconds=200
 
-url='' service='' sha='' secret='' delivery=''
+url='' service='' sha='' digest='' secret='' delivery=''
 deadline=0 patience=0
 work='' concluded=no
 
@@ -62,7 +63,7 @@ main() {
 # Takes over and checks everything that comes in.
 read_inputs() {
     url=${CUTOVER_URL-} service=${CUTOVER_SERVICE-} sha=${CUTOVER_SHA-}
-    secret=${CUTOVER_SECRET-}
+    digest=${CUTOVER_DIGEST-} secret=${CUTOVER_SECRET-}
     # What is not exported is not inherited by curl and the others.
     unset CUTOVER_SECRET
     while [[ $secret == *[$'\r\n'] ]]; do secret=${secret%?}; done
@@ -90,6 +91,9 @@ read_inputs() {
             'Give the name that the server has under [services].'
     [[ $sha =~ ^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$ ]] ||
         wrong_usage 'the input "sha" is not an image tag' 'Give the tag that the image was pushed with.'
+    [[ -z $digest || $digest =~ ^sha256:[0-9a-f]{64}$ ]] ||
+        wrong_usage 'the input "digest" is not a manifest digest' \
+            'Give sha256: and 64 hexadecimal digits, as the push prints them, or leave it out.'
     [[ $minutes =~ ^[1-9][0-9]{0,3}$ ]] ||
         wrong_usage 'the input "timeout-minutes" is not a number of minutes' 'Give a whole number, 1 to 9999.'
     [[ $patience =~ ^[1-9][0-9]{0,3}$ ]] ||

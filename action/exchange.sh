@@ -21,8 +21,9 @@ watcher=''
 sign_request() {
     local body
     stamp=$(date +%s)
-    # All four are checked: nothing in them needs an escape.
-    body="{\"image_sha\":\"$sha\",\"service\":\"$service\",\"delivery_id\":\"$delivery\",\"timestamp\":$stamp}"
+    # All of them are checked: nothing in them needs an escape.
+    body="{\"image_sha\":\"$sha\",\"service\":\"$service\",\"delivery_id\":\"$delivery\",\"timestamp\":$stamp"
+    body+="${digest:+,\"image_digest\":\"$digest\"}}"
     hmac_sha256 "$secret" "$body"
     printf '%s' "$body" >"$work/request"
     printf 'X-Hub-Signature-256: sha256=%s\n' "$REPLY" >"$work/signature"

@@ -21,6 +21,7 @@ use crate::client::failure::Failure;
 use crate::exit::Exit;
 use crate::render;
 
+mod build;
 mod project;
 mod running;
 mod configuration;

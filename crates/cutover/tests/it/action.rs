@@ -185,3 +185,25 @@ fn the_last_output_stands_under_the_cause_in_the_log_the_annotation_and_on_the_p
         ended.stdout
     );
 }
+
+#[test]
+fn a_digest_is_asked_for_and_signed_with_the_rest() {
+    let digest = format!("sha256:{}", "0d".repeat(32));
+    let server = Server::start();
+    accepted(&server, &deployment(Status::Succeeded));
+    action(&server)
+        .env("CUTOVER_DIGEST", &digest)
+        .run()
+        .with_code(0);
+    let seen = server.seen("POST /deploy");
+    let body: serde_json::Value = serde_json::from_slice(&seen[0].body).expect("JSON");
+    assert_eq!(body["image_digest"], digest.as_str());
+    assert_eq!(body["image_sha"], SHA);
+
+    for wrong in ["sha256:0d", "latest", "sha256:\",\"x\":\""] {
+        let ended = action(&server).env("CUTOVER_DIGEST", wrong).run();
+        let ended = ended.with_code(2);
+        assert!(heading(&ended).contains("Wrong usage"), "{wrong}");
+    }
+    assert_eq!(server.seen("POST /deploy").len(), 1);
+}

@@ -135,10 +135,19 @@ fn section(project: &Project, service: &Deployable) -> Result<String, Failure> {
         }
         HealthCheck::NotDescribed => {
             "# The Compose file has no health check for it. Unless the image has one, say how a good release\n\
-             # answers, or every release that does not exit is a good one:\n"
+             # answers, or every release that does not exit is a good one; in the Compose file:\n\
+             #    healthcheck:\n\
+             #      test: [\"CMD\", \"wget\", \"-qO\", \"/dev/null\", \"http://127.0.0.1:8080/healthz\"]\n\
+             #      interval: 5s\n\
+             # or here, by a request, by one to the address at which users come in, or by a command in the container:\n"
         }
     });
     text.push_str("#health.http = { port = 8080, path = \"/healthz\" }\n");
+    if service.health == HealthCheck::NotDescribed {
+        text.push_str(
+            "#health.http = { url = \"https://app.example.com/healthz\" }\n#health.command = [\"/usr/bin/app\", \"status\"]\n",
+        );
+    }
     text.push_str(
         "# Besides full commit shas, accept tags such as v1.2.3:\n#tag_pattern = \"v*\"\n\n",
     );

@@ -14,6 +14,7 @@ use cutover_daemon::driver::project::facts_as_written;
 use cutover_daemon::settings::{DockerSettings, find_compose_files};
 use serde::{Deserialize, Serialize};
 
+use super::build::Build;
 use super::running;
 use crate::client::failure::Failure;
 use crate::commands::block_on;
@@ -52,6 +53,8 @@ pub(super) struct Deployable {
     pub(super) tag_variable: String,
     pub(super) profiles: Vec<String>,
     pub(super) health: HealthCheck,
+    /// How its image is built, where the Compose file says so.
+    pub(super) build: Option<Build>,
 }
 
 impl Deployable {
@@ -125,7 +128,7 @@ impl Project {
             .map_or(directory, Path::to_owned);
         let compose = find_compose(&docker)?;
         let json = describe(&compose, &docker, &directory, &files)?;
-        let (services, others) = sort(&json)?;
+        let (services, others) = sort(&json, &directory)?;
         let project_name = taken.map(|made| made.project.clone());
         let project_name = project_name.filter(|name| *name != name_in(&json));
         Ok(Self {
@@ -271,7 +274,7 @@ struct Service {
 }
 
 /// Tells the services that can be deployed from the others.
-pub(super) fn sort(json: &[u8]) -> anyhow::Result<(Vec<Deployable>, Vec<Other>)> {
+pub(super) fn sort(json: &[u8], directory: &Path) -> anyhow::Result<(Vec<Deployable>, Vec<Other>)> {
     let file: File = serde_json::from_slice(json).map_err(|error| {
         Failure::usage(
             format!("Compose's answer cannot be read: {error}"),
@@ -295,7 +298,7 @@ pub(super) fn sort(json: &[u8]) -> anyhow::Result<(Vec<Deployable>, Vec<Other>)>
             waits_for_its_end: waiting.get(&name).cloned().unwrap_or_default(),
             ..facts_as_written(&service.definition)
         };
-        match deployable(&name, service, &facts) {
+        match deployable(&name, service, &facts, directory) {
             Ok(service) => services.push(service),
             Err(other) => others.push(other),
         }
@@ -346,7 +349,12 @@ fn is_official(image: &str) -> bool {
     named.is_ok_and(|named| named.name().starts_with(OFFICIAL))
 }
 
-fn deployable(name: &str, service: Service, facts: &Facts) -> Result<Deployable, Other> {
+fn deployable(
+    name: &str,
+    service: Service,
+    facts: &Facts,
+    directory: &Path,
+) -> Result<Deployable, Other> {
     let image = service.image.unwrap_or_default();
     let is_own = service.definition.contains_key("build") || !is_official(&image);
     if let (false, Strategy::StopFirst { .. }) = (is_own, strategy(facts))
@@ -391,6 +399,10 @@ fn deployable(name: &str, service: Service, facts: &Facts) -> Result<Deployable,
         repository: template.repository_template,
         tag_variable: template.tag_variable,
         profiles: service.profiles,
+        build: service
+            .definition
+            .get("build")
+            .map(|written| Build::of(written, directory)),
         health: match service.healthcheck {
             Some(_) => HealthCheck::Described,
             None => HealthCheck::NotDescribed,

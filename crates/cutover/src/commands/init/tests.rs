@@ -43,7 +43,7 @@ impl Place {
     }
 
     fn project(&self, json: &[u8]) -> Project {
-        let (services, others) = project::sort(json).expect("valid");
+        let (services, others) = project::sort(json, self.directory.path()).expect("valid");
         Project {
             project_name: None,
             env_files: Vec::new(),

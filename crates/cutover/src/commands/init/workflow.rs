@@ -1,6 +1,7 @@
 //! The workflow for GitHub Actions as text: the one that is shipped, with a job for each service whose
 //! image is the project's own.
 
+use super::build::Build;
 use super::project::{Deployable, Project};
 
 /// The workflow as shipped, with one job; also the first example of `docs/github-actions.md`.
@@ -96,7 +97,16 @@ pub(super) fn text(project: &Project, front: Front) -> Option<String> {
 /// other, and may be made of the same image.
 fn block_for(shipped: &str, service: &Deployable, id: &str, previous: Option<&str>) -> String {
     let needs = previous.map_or_else(String::new, |previous| format!("    needs: {previous}\n"));
-    let block = shipped
+    let image = format!("      image: {IMAGE}\n");
+    let told = service.build.as_ref().map(Build::inputs);
+    let is_told = service.build.as_ref().is_some_and(Build::says_where);
+    let block = match is_told {
+        // In the place of the line that asks for it.
+        true => shipped.replace(CONTEXT, ""),
+        false => shipped.to_owned(),
+    };
+    let block = block
+        .replace(&image, &format!("{image}{}", told.unwrap_or_default()))
         .replace(&format!("  {SERVICE}:\n"), &format!("  {id}:\n{needs}"))
         // In quotes, because a name may look like a number to YAML.
         .replace(

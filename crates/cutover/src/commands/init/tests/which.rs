@@ -120,3 +120,21 @@ fn what_runs_is_what_the_configuration_means() {
         assert_eq!(text.matches(line).count(), 2, "{line}: {text}");
     }
 }
+
+#[test]
+fn how_an_image_is_built_is_taken_into_the_workflow() {
+    let place = Place::new();
+    let web = place.path("web").display().to_string();
+    let json = serde_json::json!({ "services": {
+        "shop": { "image": "ghcr.io/acme/shop:${SHOP_TAG}", "build": { "context": web, "target": "release" } },
+        "worker": { "image": "ghcr.io/acme/worker:${WORKER_TAG}" },
+    }});
+    let project = place.project(json.to_string().as_bytes());
+    let text = workflow::text(&project, workflow::Front::Daemon).expect("a workflow");
+    let built =
+        "      image: ghcr.io/acme/shop\n      context: \"web\"\n      target: \"release\"\n";
+    assert!(text.contains(built), "{text}");
+    // Of the other one nobody knows where it is built.
+    let asked = "      image: ghcr.io/acme/worker\n      context: . # the directory";
+    assert!(text.contains(asked), "{text}");
+}
