@@ -139,14 +139,13 @@ fn section(project: &Project, service: &Deployable) -> Result<String, Failure> {
              #    healthcheck:\n\
              #      test: [\"CMD\", \"wget\", \"-qO\", \"/dev/null\", \"http://127.0.0.1:8080/healthz\"]\n\
              #      interval: 5s\n\
-             # or here, by a request, by one to the address at which users come in, or by a command in the container:\n"
+             # or here, by a request to the container (`url = \"https://…\"` in it: to the address at which users come in), or by a\n\
+             # command in it:\n"
         }
     });
     text.push_str("#health.http = { port = 8080, path = \"/healthz\" }\n");
     if service.health == HealthCheck::NotDescribed {
-        text.push_str(
-            "#health.http = { url = \"https://app.example.com/healthz\" }\n#health.command = [\"/usr/bin/app\", \"status\"]\n",
-        );
+        text.push_str("#health.command = [\"/usr/bin/app\", \"status\"]\n");
     }
     text.push_str(
         "# Besides full commit shas, accept tags such as v1.2.3:\n#tag_pattern = \"v*\"\n\n",

@@ -99,6 +99,7 @@ fn the_daemon_accepts_what_was_written() {
     let text = fs::read_to_string(place.path("etc/cutover.toml")).expect("written");
     let uncommented = text
         .replace("#health.http", "health.http")
+        .replace("#health.command", "health.command")
         .replace("#tag_pattern", "tag_pattern")
         .replace("#metrics_listen", "metrics_listen");
     assert_ne!(text, uncommented);
