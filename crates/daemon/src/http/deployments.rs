@@ -9,7 +9,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::auth::{Caller, Operator, no_deployment};
-use super::document::Refusals;
+use super::document::{Cancelling, Resource};
 use super::error::{ApiError, RequestCode};
 use super::limits::{PAGE_LEN, PAGE_LEN_MAX};
 use super::{Front, request, unreadable, wire};
@@ -21,7 +21,7 @@ use super::{Front, request, unreadable, wire};
     operation_id = "show_deployment",
     tag = "deployments",
     params(("id" = String, Path, description = "The deployment's id")),
-    responses((status = 200, description = "The deployment", body = Deployment), Refusals),
+    responses((status = 200, description = "The deployment", body = Deployment), Resource),
     security(("watch_token" = []), ("operator_token" = []), ()),
 )]
 pub(super) async fn show(
@@ -45,7 +45,7 @@ pub(super) async fn show(
     operation_id = "cancel_deployment",
     tag = "deployments",
     params(("id" = String, Path, description = "The deployment's id")),
-    responses((status = 200, description = "The cancelled deployment", body = Deployment), Refusals),
+    responses((status = 200, description = "The cancelled deployment", body = Deployment), Cancelling),
     security(("operator_token" = []), ()),
 )]
 pub(super) async fn cancel(
@@ -81,7 +81,7 @@ pub(super) struct PageQuery {
     operation_id = "list_deployments",
     tag = "deployments",
     params(PageQuery),
-    responses((status = 200, description = "One page", body = DeploymentPage), Refusals),
+    responses((status = 200, description = "One page", body = DeploymentPage), Resource),
     security(("operator_token" = []), ()),
 )]
 pub(super) async fn list(

@@ -1,23 +1,26 @@
 //! The routes and the OpenAPI document, made from the same registrations.
+//!
+//! What a registration cannot say is added by [`complete`]; which refusals there are is in [`refusals`].
 
-use std::collections::BTreeMap;
+mod complete;
+mod refusals;
 
 use axum::Router;
 use axum::routing::get;
 use bytes::Bytes;
 use cutover_api::event::{OutputLine, PullProgress};
-use cutover_api::problem::{PROBLEM_CONTENT_TYPE, Problem};
+use cutover_api::problem::Problem;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use utoipa::OpenApi as _;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{Components, ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder};
-use utoipa::{IntoResponses, OpenApi as _, ToSchema as _};
+use utoipa::openapi::{Components, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::error::RequestCode;
-use super::{Front, answer, deploy, deployments, events, health, services};
-use cutover_core::cause::Code;
+use super::{Front, deploy, deployments, events, health, services};
+
+pub(super) use refusals::{Cancelling, Change, Refusals, Resource};
 
 /// Where the document is.
 const DOCUMENT_PATH: &str = "/openapi.json";
@@ -26,7 +29,7 @@ const DOCUMENT_PATH: &str = "/openapi.json";
 #[openapi(
     info(
         title = "cutover",
-        description = "Deploys Docker Compose services and never leaves them worse off than before.",
+        description = "Deploys Docker Compose services and never leaves them worse off than before. HEAD is answered like GET, without the body.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     components(schemas(Problem, PullProgress, OutputLine)),
@@ -43,7 +46,7 @@ struct Document;
 pub(super) fn routes() -> OpenApiRouter<Front> {
     let mut document = Document::openapi();
     add_security(document.components.get_or_insert_default());
-    OpenApiRouter::with_openapi(document)
+    let mut router = OpenApiRouter::with_openapi(document)
         .routes(routes!(deploy::deploy))
         .routes(routes!(deployments::list))
         .routes(routes!(deployments::show, deployments::cancel))
@@ -53,7 +56,9 @@ pub(super) fn routes() -> OpenApiRouter<Front> {
         .routes(routes!(services::roll_back))
         .routes(routes!(services::pause, services::resume))
         .routes(routes!(health::alive))
-        .routes(routes!(health::ready))
+        .routes(routes!(health::ready));
+    complete::complete(router.get_openapi_mut());
+    router
 }
 
 /// The route of the document.
@@ -87,44 +92,13 @@ fn add_security(components: &mut Components) {
     );
 }
 
-/// Every answer that is not a success, for all resources alike.
-pub(super) struct Refusals;
-
-impl IntoResponses for Refusals {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let mut codes: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
-        for code in RequestCode::ALL {
-            codes
-                .entry(code.status().as_u16())
-                .or_default()
-                .push(code.as_str());
-        }
-        for &code in Code::ALL {
-            let words = codes.entry(answer::status_of(code).as_u16()).or_default();
-            if !words.contains(&code.as_str()) {
-                words.push(code.as_str());
-            }
-        }
-        codes.entry(500).or_default().push("rolled_back");
-        codes
-            .into_iter()
-            .map(|(status, words)| (status.to_string(), RefOr::T(refusal(&words))))
-            .collect()
-    }
-}
-
-fn refusal(words: &[&str]) -> Response {
-    let schema = Ref::from_schema_name(Problem::name());
-    let content = ContentBuilder::new().schema(Some(schema)).build();
-    ResponseBuilder::new()
-        .description(format!("`{}`", words.join("`, `")))
-        .content(PROBLEM_CONTENT_TYPE, content)
-        .build()
-}
-
 #[cfg(test)]
 mod tests {
+    use cutover_core::cause::Code;
+
     use super::*;
+    use crate::http::answer;
+    use crate::http::error::RequestCode;
 
     /// What people read.
     const PAGE: &str = include_str!("../../../../docs/api.md");
@@ -163,7 +137,7 @@ mod tests {
     #[test]
     fn every_route_is_in_the_documentation_and_nothing_else_is() {
         let document = routes().into_openapi();
-        let mut routes = vec![format!("GET {DOCUMENT_PATH}"), "GET /metrics".to_owned()];
+        let mut routes = vec!["GET /metrics".to_owned()];
         for (path, item) in &document.paths.paths {
             for (method, operation) in [
                 ("GET", &item.get),

@@ -19,7 +19,7 @@ use serde::Serialize;
 use tokio::sync::broadcast;
 
 use super::auth::{Caller, no_deployment};
-use super::document::Refusals;
+use super::document::Resource;
 use super::error::{ApiError, RequestCode};
 use super::limits::EVENT_COMMENT_EVERY;
 use super::streams::EventStream;
@@ -51,7 +51,7 @@ const POLL_EVERY: Duration = Duration::from_millis(500);
     ),
     responses(
         (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
-        Refusals,
+        Resource,
     ),
     security(("watch_token" = []), ("operator_token" = []), ()),
 )]

@@ -20,7 +20,7 @@ use crate::deployer::NewDeployment;
 use crate::settings::{Freshness, Service};
 
 /// The last second of the year 9999; later ones are no dates.
-const TIMESTAMP_MAX: i64 = 253_402_300_799;
+pub(super) const TIMESTAMP_MAX: i64 = 253_402_300_799;
 
 /// Who asks, as far as a body is judged by it.
 #[derive(Debug, Clone)]

@@ -12,14 +12,14 @@ use super::answer::{self, Wanted};
 use super::auth::Operator;
 use super::body::{self, Presence};
 use super::deployments::known_service;
-use super::document::Refusals;
+use super::document::{Change, Refusals, Resource};
 use super::error::{ApiError, RequestCode};
 use super::json::Fields;
 use super::{Front, wire};
 use crate::deployer::{Refused, ServiceView};
 
 /// The longest reason for a pause; everybody whose request is refused reads it.
-const WHY_LEN_MAX: usize = 500;
+pub(super) const WHY_LEN_MAX: usize = 500;
 
 /// Lists all configured services, by name.
 #[utoipa::path(
@@ -27,7 +27,7 @@ const WHY_LEN_MAX: usize = 500;
     path = "/v1/services",
     operation_id = "list_services",
     tag = "services",
-    responses((status = 200, description = "All services", body = ServiceList), Refusals),
+    responses((status = 200, description = "All services", body = ServiceList), Resource),
     security(("operator_token" = []), ()),
 )]
 pub(super) async fn list(
@@ -49,7 +49,7 @@ pub(super) async fn list(
     operation_id = "show_service",
     tag = "services",
     params(("service" = String, Path, description = "Its name in the configuration")),
-    responses((status = 200, description = "The service", body = Service), Refusals),
+    responses((status = 200, description = "The service", body = Service), Resource),
     security(("operator_token" = []), ()),
 )]
 pub(super) async fn show(
@@ -112,7 +112,7 @@ pub(super) async fn roll_back(
     tag = "services",
     request_body(content = PauseRequest, description = "May be left out"),
     params(("service" = String, Path, description = "Its name in the configuration")),
-    responses((status = 200, description = "The service", body = Service), Refusals),
+    responses((status = 200, description = "The service", body = Service), Change),
     security(("operator_token" = []), ()),
 )]
 pub(super) async fn pause(
@@ -143,7 +143,7 @@ pub(super) async fn pause(
     operation_id = "resume_service",
     tag = "services",
     params(("service" = String, Path, description = "Its name in the configuration")),
-    responses((status = 200, description = "The service", body = Service), Refusals),
+    responses((status = 200, description = "The service", body = Service), Resource),
     security(("operator_token" = []), ()),
 )]
 pub(super) async fn resume(
