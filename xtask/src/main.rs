@@ -12,6 +12,7 @@ mod dist;
 mod engine;
 mod lint;
 mod mistakes;
+mod schemathesis;
 mod soak;
 mod test;
 mod torture;

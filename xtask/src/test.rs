@@ -11,10 +11,13 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
-use crate::{lint, world};
+use crate::{lint, schemathesis, world};
 
 /// The version of cargo-deny that checks the dependencies.
 const CARGO_DENY: &str = "0.20.2";
+
+/// How long fetching the database of advisories may take, in seconds. It is a few MB.
+const DATABASE_SECONDS_MAX: &str = "120";
 
 /// Tests that run beside each other on each core: most of them wait for Docker most of the time.
 const TESTS_PER_CORE: usize = 2;
@@ -57,6 +60,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     step("building the tests", || {
         cargo(&["test", "--workspace", "--no-run"], &[])
     })?;
+    let mut comparison = OsString::from(schemathesis::VARIABLE);
+    comparison.push("=");
+    step("schemathesis", || {
+        comparison.push(schemathesis::program(
+            &root().canonicalize()?.join("target/tools"),
+        )?);
+        Ok(())
+    })?;
     println!("\n== tests");
     let threads = thread::available_parallelism().map_or(1, NonZero::get) * TESTS_PER_CORE;
     // Inside a world there is no network but its own.
@@ -68,7 +79,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         "--no-fail-fast",
     ];
     let threads = ["--", "--test-threads", &threads.to_string()].map(OsString::from);
-    let command: Vec<OsString> = tests.map(Into::into).into_iter().chain(threads).collect();
+    let variables = [OsString::from("env"), comparison];
+    let tests = tests.map(OsString::from);
+    let command: Vec<OsString> = variables.into_iter().chain(tests).chain(threads).collect();
     let code = world::run(&command)?;
     println!("\ncargo xtask test took {} s", started.elapsed().as_secs());
     Ok(code)
@@ -97,7 +110,7 @@ fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
     Ok(())
 }
 
-/// Licences, banned crates and sources, by cargo-deny; fetched into the target directory if need be.
+/// Licences, banned crates, sources and advisories, by cargo-deny; fetched into the target directory if need be.
 fn dependency_rules() -> Result<()> {
     let tools = root().join("target/tools");
     let program = tools.join("bin/cargo-deny");
@@ -127,6 +140,35 @@ fn dependency_rules() -> Result<()> {
         .status()
         .with_context(|| format!("{} could not be started", program.display()))?;
     ensure!(status.success(), "cargo-deny found something");
+    advisories(&program)
+}
+
+/// Known vulnerabilities of the dependencies. Their database is on the network: where it is out of reach this says so
+/// and does not fail, for that is no fault of the code.
+fn advisories(program: &Path) -> Result<()> {
+    // Bounded, because a network that drops packets would be waited for without end.
+    let fetched = Command::new("timeout")
+        .arg(DATABASE_SECONDS_MAX)
+        .arg(program)
+        .args(["fetch", "db"])
+        .current_dir(root())
+        .status()
+        .context("timeout could not be started")?;
+    if !fetched.success() {
+        println!(
+            "   NOT CHECKED: advisories. The database of known vulnerabilities cannot be fetched here; \
+             run this again where github.com is reachable."
+        );
+        return Ok(());
+    }
+    let status = Command::new(program)
+        .args(["check", "--disable-fetch", "advisories"])
+        .current_dir(root())
+        .status()?;
+    ensure!(
+        status.success(),
+        "cargo-deny knows of a vulnerability in a dependency: update it, or list it under `[advisories]` in deny.toml with a reason"
+    );
     Ok(())
 }
 

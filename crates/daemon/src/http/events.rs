@@ -94,7 +94,12 @@ fn last_event_id(headers: &HeaderMap) -> Result<u64, ApiError> {
     if text.is_empty() {
         return Ok(0);
     }
-    text.parse().map_err(|_| {
+    // The journal counts up to `i64::MAX`.
+    let number: Option<u64> = text
+        .parse()
+        .ok()
+        .filter(|number| i64::try_from(*number).is_ok());
+    number.ok_or_else(|| {
         ApiError::new(
             RequestCode::InvalidParameter,
             "Last-Event-ID must be the number of an event",

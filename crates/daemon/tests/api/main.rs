@@ -13,6 +13,7 @@ mod refusals;
 mod access;
 mod events;
 mod operating;
+mod conformance;
 
 /// A test file that is not listed above would silently not run.
 #[test]

@@ -1,9 +1,10 @@
 //! What the registrations of the routes cannot say, added to the document: the refusals of any request, response
 //! headers, the forms of names, bodies that may be left out, and the document's own resource.
 
+use cutover_api::event::{JOURNAL_EVENT, OUTCOME_EVENT, OUTPUT_EVENT, PROGRESS_EVENT};
 use cutover_core::names::{DELIVERY_ID_LEN_MAX, SERVICE_NAME_LEN_MAX};
 use utoipa::openapi::header::Header;
-use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder};
+use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, ParameterIn};
 use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{ContentBuilder, OpenApi, PathItem, RefOr, Required, ResponseBuilder};
@@ -51,6 +52,7 @@ pub(super) fn complete(document: &mut OpenApi) {
             add_refusals(operation);
             add_headers(operation);
             add_parameter_forms(operation);
+            describe_events(operation);
             let id = operation.operation_id.as_deref().unwrap_or_default();
             if let Some(RefOr::T(body)) = &mut operation.request_body {
                 let optional = BODY_OPTIONAL.contains(&id);
@@ -166,6 +168,30 @@ fn add_headers(operation: &mut Operation) {
     }
 }
 
+/// What each event of a stream consists of.
+fn describe_events(operation: &mut Operation) {
+    let Some(RefOr::T(response)) = operation.responses.responses.get_mut("200") else {
+        return;
+    };
+    if let Some(RefOr::T(stream)) = response.content.get_mut("text/event-stream") {
+        let text = |words: &str| {
+            let text = ObjectBuilder::new().schema_type(Type::String);
+            text.description(Some(words))
+        };
+        let kinds = [JOURNAL_EVENT, PROGRESS_EVENT, OUTPUT_EVENT, OUTCOME_EVENT];
+        let kind = text("What the event is about").enum_values(Some(kinds));
+        let event = ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .description(Some("One event"))
+            .property("event", kind)
+            .property("data", text("JSON"))
+            .property("id", text("The number of a `journal` event"))
+            .required("event")
+            .required("data");
+        stream.schema = Some(event.into());
+    }
+}
+
 fn add_parameter_forms(operation: &mut Operation) {
     for parameter in operation.parameters.iter_mut().flatten() {
         let RefOr::T(parameter) = parameter else {
@@ -182,6 +208,11 @@ fn add_parameter_forms(operation: &mut Operation) {
         }
         if let Some(form) = form(&parameter.name) {
             add_form(schema, form);
+        }
+        // A parameter of the query without a value counts as left out.
+        if let (ParameterIn::Query, Some(pattern)) = (&parameter.parameter_in, &mut schema.pattern)
+        {
+            *pattern = format!("^({})?$", pattern.trim_matches(['^', '$']));
         }
     }
 }
@@ -212,6 +243,9 @@ mod tests {
     use proptest::strategy::{Strategy as _, ValueTree as _};
     use proptest::test_runner::TestRunner;
     use serde_json::{Value, json};
+
+    /// Whether the daemon takes a name.
+    type Takes = fn(&str) -> bool;
 
     fn document() -> Value {
         let document = super::super::routes().into_openapi();
@@ -352,7 +386,7 @@ mod tests {
 
     #[test]
     fn the_daemon_takes_every_name_that_the_document_allows() {
-        let takes: [(&str, fn(&str) -> bool); 4] = [
+        let takes: [(&str, Takes); 4] = [
             ("service", |text| ServiceName::new(text).is_ok()),
             ("image_sha", |text| Tag::new(text).is_ok()),
             ("delivery_id", |text| DeliveryId::new(text).is_ok()),

@@ -1,0 +1,58 @@
+//! The OpenAPI document against the running daemon, by schemathesis: what the document says of requests and answers is
+//! what the daemon takes and gives.
+//!
+//! `cargo xtask test` makes the tool's environment and names the program in `CUTOVER_SCHEMATHESIS`; without it there is
+//! nothing to run. The number of examples is bounded and the seed fixed, so that a run can be repeated.
+
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use crate::daemon::{Daemon, TOKEN};
+
+/// The program, if there is one.
+const PROGRAM: &str = "CUTOVER_SCHEMATHESIS";
+
+/// The seed of every run.
+const SEED: &str = "20";
+
+/// Examples of each operation.
+const EXAMPLES: &str = "15";
+
+/// The checks that are switched off. Each stands beside its reason.
+const SWITCHED_OFF: [&str; 0] = [];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_does_what_its_document_says() {
+    // Outside of `cargo xtask test`.
+    let Some(program) = std::env::var_os(PROGRAM) else {
+        return;
+    };
+    let (daemon, _) = Daemon::deployed().await;
+    let address = daemon.server.address().expect("a network listener");
+    // The tool keeps notes where it runs, and reads those of earlier runs.
+    let notes = tempfile::tempdir().expect("a directory");
+    let mut command = Command::new(program);
+    command
+        .current_dir(notes.path())
+        .args(["run", "--checks", "all", "--seed", SEED])
+        .args(["--max-examples", EXAMPLES, "--workers", "1"])
+        .args(["--continue-on-failure", "--header"])
+        .arg(format!("Authorization:Bearer {TOKEN}"));
+    if !SWITCHED_OFF.is_empty() {
+        command.args(["--exclude-checks", &SWITCHED_OFF.join(",")]);
+    }
+    let output = command
+        .arg(format!("http://{address}/openapi.json"))
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .expect("schemathesis runs");
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
