@@ -60,14 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     step("building the tests", || {
         cargo(&["test", "--workspace", "--no-run"], &[])
     })?;
-    let mut comparison = OsString::from(schemathesis::VARIABLE);
-    comparison.push("=");
-    step("schemathesis", || {
-        comparison.push(schemathesis::program(
-            &root().canonicalize()?.join("target/tools"),
-        )?);
-        Ok(())
-    })?;
+    step("schemathesis", schemathesis::fetch)?;
     println!("\n== tests");
     let threads = thread::available_parallelism().map_or(1, NonZero::get) * TESTS_PER_CORE;
     // Inside a world there is no network but its own.
@@ -79,9 +72,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         "--no-fail-fast",
     ];
     let threads = ["--", "--test-threads", &threads.to_string()].map(OsString::from);
-    let variables = [OsString::from("env"), comparison];
-    let tests = tests.map(OsString::from);
-    let command: Vec<OsString> = variables.into_iter().chain(tests).chain(threads).collect();
+    let command: Vec<OsString> = tests.map(Into::into).into_iter().chain(threads).collect();
     let code = world::run(&command)?;
     println!("\ncargo xtask test took {} s", started.elapsed().as_secs());
     Ok(code)

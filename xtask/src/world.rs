@@ -25,6 +25,8 @@ use cutover_testkit::engine::world::World as TestWorld;
 use cutover_testkit::engine::{Engine, remove_leftovers};
 use cutover_testkit::registry::{Auth, Registry};
 
+use crate::schemathesis;
+
 /// Directories of worlds are here: short enough for sockets in them, whatever the checkout's path.
 const WORLDS: &str = "/tmp";
 const PREFIX: &str = "cutover-world-";
@@ -154,6 +156,7 @@ pub(crate) fn run_inside(arguments: &Arguments) -> Result<ExitCode> {
             &packages,
             arguments.shopd.clone(),
         ))
+        .env(schemathesis::VARIABLE, schemathesis::program())
         .status()
         .with_context(|| format!("{} could not be started", program.display()))?;
     Ok(exit_code(status))

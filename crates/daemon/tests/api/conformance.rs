@@ -1,9 +1,10 @@
 //! The OpenAPI document against the running daemon, by schemathesis: what the document says of requests and answers is
 //! what the daemon takes and gives.
 //!
-//! `cargo xtask test` makes the tool's environment and names the program in `CUTOVER_SCHEMATHESIS`; without it there is
-//! nothing to run. The number of examples is bounded and the seed fixed, so that a run can be repeated.
+//! `cargo xtask test` fetches the program, and a world names it in `CUTOVER_TEST_SCHEMATHESIS`. The number of examples is
+//! bounded and the seed fixed, so that a run can be repeated.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use tokio::process::Command;
@@ -11,7 +12,7 @@ use tokio::process::Command;
 use crate::daemon::{Daemon, TOKEN};
 
 /// The program, if there is one.
-const PROGRAM: &str = "CUTOVER_SCHEMATHESIS";
+const PROGRAM: &str = "CUTOVER_TEST_SCHEMATHESIS";
 
 /// The seed of every run.
 const SEED: &str = "20";
@@ -24,10 +25,10 @@ const SWITCHED_OFF: [&str; 0] = [];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_daemon_does_what_its_document_says() {
-    // Outside of `cargo xtask test`.
-    let Some(program) = std::env::var_os(PROGRAM) else {
-        return;
-    };
+    let program = std::env::var_os(PROGRAM).map(PathBuf::from);
+    let program = program.filter(|program| program.is_file()).unwrap_or_else(|| {
+        panic!("{PROGRAM} names no program: run `cargo xtask test` once, which fetches schemathesis")
+    });
     let (daemon, _) = Daemon::deployed().await;
     let address = daemon.server.address().expect("a network listener");
     // The tool keeps notes where it runs, and reads those of earlier runs.
