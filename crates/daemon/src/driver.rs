@@ -95,6 +95,17 @@ impl Driver {
         driver.unset_variables(service, model, current).await
     }
 
+    /// [`ComposeDriver::sees_env_file`].
+    pub async fn sees_env_file(
+        &self,
+        service: &settings::Service,
+        model: &ServiceModel,
+        tag: &Tag,
+    ) -> bool {
+        let Self::Compose(driver) = self;
+        driver.sees_env_file(service, model, tag).await
+    }
+
     /// [`ComposeDriver::neighbours`].
     pub async fn neighbours(
         &self,

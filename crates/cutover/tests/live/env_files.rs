@@ -86,7 +86,7 @@ fn expect_own_tag(version: ComposeVersion) {
 #[test]
 fn a_line_or_a_file_that_was_not_there_goes_again() {
     for before in [Some("A=1"), Some("A=1\n"), Some(""), None] {
-        let mut scene = scene("", ComposeVersion::Newest);
+        let mut scene = scene(READERS[2], ComposeVersion::Newest);
         let path = scene.project_directory().join(".env");
         if let Some(text) = before {
             scene.write("project/.env", text);
@@ -96,4 +96,23 @@ fn a_line_or_a_file_that_was_not_there_goes_again() {
         let after = std::fs::read_to_string(&path).ok();
         assert_eq!(after.as_deref(), before);
     }
+}
+
+#[test]
+fn a_service_that_does_not_see_the_env_file_finds_the_proven_release_in_it_until_the_commit() {
+    let mut scene = scene("", ComposeVersion::Newest);
+    let one = scene.push(&ImageSpec::new("one"));
+    let slow = scene.push(&ImageSpec::new("slow").env("START_DELAY_MS", "600000"));
+    drop(scene.deploy(&one).expect("succeeded"));
+    let client = scene.begin(&slow);
+    scene.wait_until("the new release is being verified", || {
+        scene.history()[0]["status"] == "verifying"
+    });
+    assert_eq!(env_file(&scene), format!("APP_IMAGE_TAG={one}\n"));
+    scene.kill_daemon();
+    scene.start_daemon();
+    // It attaches again, and sees the end.
+    let ended = client.wait_with_output().expect("an end");
+    assert_eq!(ended.status.code(), Some(3));
+    assert_eq!(env_file(&scene), format!("APP_IMAGE_TAG={one}\n"));
 }

@@ -1,9 +1,10 @@
 //! The tag in the project's env file.
 //!
-//! It is put there before the new container is created: where a service reads that very file (`env_file: .env`) or
-//! mounts it, Compose and the container then see the project as it will stand after the commit, and `docker compose up
-//! -d` by hand finds nothing to change. What it takes the place of is recorded, and every end but a success puts it back.
-//! A container that runs does not read the file again.
+//! It is written there after the commit: until then, a `docker compose up -d` by hand finds the release that is proven.
+//! But where the service reads that very file (`env_file: .env`) or mounts it, it is put there before the new container
+//! is created. Then Compose and the container see the project as it will stand, and `docker compose up -d` by hand finds
+//! nothing to change afterwards. What it takes the place of is recorded, and every end but a success puts it back. A
+//! container that runs does not read the file again.
 
 use std::sync::Arc;
 
@@ -13,8 +14,12 @@ use super::context::Run;
 use crate::driver::env_file::{self, EnvFileError};
 use crate::driver::project::ServiceModel;
 
-/// What the tag is about to take the place of.
+/// What the tag is about to take the place of, where the service sees the env file.
 pub(super) async fn look_at_tag_line(run: &Run, model: &ServiceModel) -> Option<TagLine> {
+    let tag = &run.deployment().request.tag;
+    if !run.driver.sees_env_file(&run.service, model, tag).await {
+        return None;
+    }
     let (service, model) = (Arc::clone(&run.service), model.clone());
     let line = tokio::task::spawn_blocking(move || env_file::tag_line(&service, &model));
     line.await.ok().flatten()

@@ -129,6 +129,17 @@ impl ComposeDriver {
         project::neighbours(&self.compose, service, model, &file).await
     }
 
+    /// Whether the env file must name the tag before the container is created: the service reads it or mounts it.
+    pub async fn sees_env_file(
+        &self,
+        service: &settings::Service,
+        model: &ServiceModel,
+        tag: &Tag,
+    ) -> bool {
+        let file = env_file::env_file(service, model);
+        project::sees_env_file(&self.compose, service, model, tag, &file).await
+    }
+
     fn projects(&self) -> std::sync::MutexGuard<'_, BTreeMap<ServiceName, String>> {
         self.projects.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::compose_warnings::unset_variable;
+use cutover_core::env_file::variable;
 use cutover_core::image::ImageRef;
 use cutover_core::names::Tag;
 use cutover_core::strategy::Facts;
@@ -29,6 +30,7 @@ use self::read::{as_written, compose_cause, config, config_and_warnings};
 use super::command::{Compose, Project};
 use super::staging::bodies::DeclaredVolume;
 use crate::docker::Container;
+use crate::files::outside;
 use crate::settings;
 
 /// The service as Compose renders it for one tag.
@@ -208,6 +210,36 @@ pub async fn losses(
         Some(&described.rest)
     });
     unset::losses(model, written, container, of_image)
+}
+
+/// Whether the container of the service, or what Compose makes of its definition, is another one when `env_file` names
+/// `tag`: it mounts the file, or gets its environment from it.
+pub async fn sees_env_file(
+    compose: &Compose,
+    service: &settings::Service,
+    model: &ServiceModel,
+    tag: &Tag,
+    env_file: &Path,
+) -> bool {
+    let mut mounted = unset::mounted(&model.settings).map(Path::new);
+    if mounted.any(|source| source.is_absolute() && env_file.starts_with(source)) {
+        return true;
+    }
+    if let Some(value) = unset::environment_of(&model.settings, &model.tag_variable) {
+        // Compose was given the tag: another value comes from a file.
+        return value != tag.as_str();
+    }
+    let is_set =
+        outside::text(env_file).is_some_and(|text| variable(&text, &model.tag_variable).is_some());
+    if is_set {
+        // Then the service would have it, too.
+        return false;
+    }
+    let written = as_written(compose, service).await.ok();
+    let described = written
+        .as_ref()
+        .and_then(|file| file.services.get(&service.compose_service));
+    described.is_some_and(|described| neighbours::reads(&described.rest, env_file))
 }
 
 /// The other services of the project whose definition changes with the tag of this one, which `env_file` names.

@@ -104,7 +104,7 @@ pub(super) fn neighbours(
 }
 
 /// Whether a service gets its environment from the file.
-fn reads(written: &Map<String, Value>, file: &Path) -> bool {
+pub(super) fn reads(written: &Map<String, Value>, file: &Path) -> bool {
     let is_file = |path: &Value| path.as_str().is_some_and(|path| Path::new(path) == file);
     match written.get("env_file") {
         Some(Value::Array(files)) => files

@@ -17,6 +17,8 @@ use crate::docker::container::EnvVar;
 /// The values of settings by their names, as a person would call them.
 pub(super) type Settings = BTreeMap<String, String>;
 
+const MOUNT_AT: &str = "mount at ";
+
 /// The variables that Compose warns of.
 pub(super) fn warned_of(model: &ServiceModel) -> impl Iterator<Item = &str> {
     model
@@ -220,6 +222,19 @@ fn text(value: Option<&Value>) -> Option<String> {
     }
 }
 
+/// The value of an environment variable of the rendered service; none if it has none.
+pub(super) fn environment_of<'a>(settings: &'a Settings, name: &str) -> Option<&'a str> {
+    settings.get(&variable(name)).map(String::as_str)
+}
+
+/// What of the machine or of Docker's volumes the rendered service mounts.
+pub(super) fn mounted(settings: &Settings) -> impl Iterator<Item = &str> {
+    let mounts = settings
+        .iter()
+        .filter(|(name, _)| name.starts_with(MOUNT_AT));
+    mounts.map(|(_, source)| source.as_str())
+}
+
 fn variable(name: &str) -> String {
     format!("environment variable {name}")
 }
@@ -233,7 +248,7 @@ fn mount_at(target: &str) -> String {
         "" => "/",
         target => target,
     };
-    format!("mount at {target}")
+    format!("{MOUNT_AT}{target}")
 }
 
 #[cfg(test)]
