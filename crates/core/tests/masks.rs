@@ -62,6 +62,9 @@ fn named(chance: &mut Chance) -> Vec<Case> {
     };
     let mut cases = Vec::new();
     for name in [
+        "WEBHOOK",
+        "MASTERKEY",
+        "OAUTH2",
         "DB_PW",
         "SIGNING",
         "JWT",
@@ -87,6 +90,7 @@ fn named(chance: &mut Chance) -> Vec<Case> {
         "postgres://shop:{}@db:5432/shop",
         "redis://:{}@redis:6379/0",
         "smtps://mailer%40example.com:{}@smtp.example.com:465",
+        "mongodb://shop:other-word@h1:27017,shop:{}@h2:27017/shop",
         "mongodb+srv://shop:{}@cluster0.example.net/shop?retryWrites=true",
         "{\"user\":\"shop\",\"password\":\"{}\"}",
         "user: shop\npassword: {}\n",
@@ -285,6 +289,21 @@ fn encoders() -> Vec<(&'static str, Encode)> {
                 .replace('>', "&gt;");
             text.replace('"', "&quot;").replace('\'', "&#39;")
         }),
+        ("HTML in numbers", |text| {
+            let one = |c: char| match "&<>\"'".contains(c) {
+                true => format!("&#{};", u32::from(c)),
+                false => c.to_string(),
+            };
+            text.chars().map(one).collect()
+        }),
+        ("bytes of Python", |text| {
+            let one = |byte: u8| match byte {
+                b'\\' | b'\'' => format!("\\{}", char::from(byte)),
+                0x20..0x7f => char::from(byte).to_string(),
+                _ => format!("\\x{byte:02x}"),
+            };
+            text.bytes().map(one).collect()
+        }),
         ("the shell", |text| text.replace('\'', "'\\''")),
         ("shlex", |text| text.replace('\'', "'\"'\"'")),
     ]
@@ -360,5 +379,21 @@ proptest! {
             let masked = mask.apply(&format!("before {written} after"));
             prop_assert_eq!(masked, "before *** after", "{}", written);
         }
+    }
+}
+
+#[test]
+fn a_secret_of_seven_bytes_does_not_show_in_base64_or_base32_wherever_it_begins() {
+    // "hunter2" with 0 to 4 bytes before it, and one behind it.
+    let mask = Mask::new(["hunter2".to_owned()]);
+    for (written, masked) in [
+        ("aHVudGVyMiE=", "***E="),
+        ("YWh1bnRlcjIh", "YW***h"),
+        ("YWJodW50ZXIyIQ==", "YWJ***IQ=="),
+        ("NB2W45DFOIZCC===", "***CC==="),
+    ] {
+        let found = mask.apply(written);
+        assert!(found.contains("***"), "{written}: {found}, as {masked}");
+        assert!(found.len() < written.len() / 2 + 6, "{written}: {found}");
     }
 }

@@ -70,13 +70,26 @@ fn of_one(secret: &str) -> Vec<String> {
     let bytes = bytes_of(secret);
     let mut forms = Vec::new();
     for text in texts(&bytes) {
-        forms.extend(in_json(&text));
+        let json = in_json(&text);
+        // .NET writes the digits in capitals, and `+` and `'` so as well.
+        forms.extend(json.iter().map(|form| in_capitals(form)));
+        forms.push(in_capitals(
+            &Json {
+                dotnet: true,
+                ascii: true,
+                html: true,
+                ..Json::default()
+            }
+            .written(&text),
+        ));
+        forms.extend(json);
         forms.extend(in_quotes(&text));
         forms.extend(in_html(&text));
         forms.extend(out_of_url(&text));
         forms.push(text);
     }
     forms.extend(in_url(&bytes));
+    forms.push(in_python(&bytes));
     forms.extend(in_hex(&bytes));
     if bytes.len() >= ENCODED_LEN_MIN {
         for before in 0..3 {
@@ -119,6 +132,17 @@ fn in_digits(secret: &[u8], before: usize, bits_of_digit: usize, digits: &[u8]) 
             char::from(digits[digit])
         })
         .collect()
+}
+
+/// As Python shows bytes: `\xc3` for what is no ASCII.
+fn in_python(secret: &[u8]) -> String {
+    let one = |byte: &u8| match byte {
+        b'\\' => "\\\\".to_owned(),
+        b'\'' => "\\'".to_owned(),
+        0x20..0x7f => char::from(*byte).to_string(),
+        _ => format!("\\x{byte:02x}"),
+    };
+    secret.iter().map(one).collect()
 }
 
 fn in_hex(secret: &[u8]) -> [String; 2] {
@@ -205,6 +229,8 @@ struct Json {
     html: bool,
     /// `/` as `\/`.
     slash: bool,
+    /// `+`, `'` and a backtick as `\u002b`.
+    dotnet: bool,
 }
 
 impl Json {
@@ -212,6 +238,7 @@ impl Json {
         let mut json = String::new();
         for c in text.chars() {
             match c {
+                '"' | '+' | '\'' | '`' if self.dotnet => escape(&mut json, c),
                 '"' | '\\' => json.extend(['\\', c]),
                 '/' if self.slash => json.push_str("\\/"),
                 '\n' => json.push_str("\\n"),
@@ -226,6 +253,19 @@ impl Json {
         }
         json
     }
+}
+
+/// With capitals in the digits of `\u00e9`.
+fn in_capitals(json: &str) -> String {
+    let mut parts = json.split("\\u");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        text.push_str("\\u");
+        let (digits, rest) = part.split_at_checked(4).unwrap_or((part, ""));
+        text.push_str(&digits.to_ascii_uppercase());
+        text.push_str(rest);
+    }
+    text
 }
 
 fn escape(json: &mut String, c: char) {
@@ -247,7 +287,7 @@ fn in_quotes(text: &str) -> [String; 4] {
 }
 
 /// In HTML, with the names and numbers of its characters that libraries write.
-fn in_html(text: &str) -> [String; 4] {
+fn in_html(text: &str) -> [String; 6] {
     let plain = text
         .replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -258,5 +298,16 @@ fn in_html(text: &str) -> [String; 4] {
         quoted("&quot;", "&#x27;"),
         quoted("&#34;", "&#39;"),
         quoted("&quot;", "&apos;"),
+        numbered(text, |c| format!("&#{};", u32::from(c))),
+        numbered(text, |c| format!("&#x{:x};", u32::from(c))),
     ]
+}
+
+/// With a number for each character that means something in HTML.
+fn numbered(text: &str, number: impl Fn(char) -> String) -> String {
+    let one = |c: char| match c {
+        '&' | '<' | '>' | '"' | '\'' => number(c),
+        c => c.to_string(),
+    };
+    text.chars().map(one).collect()
 }

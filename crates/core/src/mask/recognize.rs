@@ -6,7 +6,7 @@
 use super::SECRET_LEN_MIN;
 
 /// A word of a name that makes the value a secret.
-const WORDS: [&str; 36] = [
+const WORDS: [&str; 40] = [
     "AUTH",
     "AUTHORIZATION",
     "BEARER",
@@ -43,22 +43,30 @@ const WORDS: [&str; 36] = [
     "SIGNING",
     "TOKEN",
     "TOKENS",
+    "OAUTH",
+    "OAUTH2",
+    "WEBHOOK",
+    "WEBHOOKS",
 ];
 
 /// How a word ends, or begins, that makes the value a secret: `APIKEY`, `PGPASS`, `SECRETKEY`.
-const ENDS: [&str; 8] = [
-    "APIKEY",
-    "PASS",
-    "PASSWD",
-    "PASSWORD",
-    "PWD",
-    "SECRET",
-    "TOKEN",
-    "SECRETKEY",
+const ENDS: [&str; 7] = [
+    "KEY", "PASS", "PASSWD", "PASSWORD", "PWD", "SECRET", "TOKEN",
 ];
 
 /// Words that end like those and mean something else.
-const HARMLESS: [&str; 4] = ["BYPASS", "COMPASS", "OVERPASS", "UNDERPASS"];
+const HARMLESS: [&str; 10] = [
+    "BYPASS",
+    "COMPASS",
+    "OVERPASS",
+    "UNDERPASS",
+    "MONKEY",
+    "TURKEY",
+    "DONKEY",
+    "HOCKEY",
+    "JOCKEY",
+    "WHISKEY",
+];
 
 /// Words at the end of a name whose value says something about the secret and is none: where it is, how long it lives.
 const ABOUT: [&str; 46] = [
@@ -260,10 +268,24 @@ pub(super) fn url_credentials(text: &str) -> Vec<String> {
     let after_schemes = text
         .match_indices("://")
         .map(|(at, scheme)| &text[at + scheme.len()..]);
-    let mut found: Vec<String> = after_schemes.filter_map(credentials).collect();
-    // The second host of several may have a user of its own, and no scheme.
+    let mut found: Vec<String> = after_schemes
+        .flat_map(|rest| credentials(rest).into_iter().chain(of_more_hosts(rest)))
+        .collect();
     found.dedup();
     found
+}
+
+/// The passwords of all hosts but the first in `a:one@h1,b:two@h2/path`; a comma in a password looks so as well.
+fn of_more_hosts(rest: &str) -> Vec<String> {
+    let authority = &rest[..rest
+        .find(['/', '?', '#', ' ', '"', '\n'])
+        .unwrap_or(rest.len())];
+    let others = authority.split(',').skip(1);
+    let password = |host: &str| {
+        let (userinfo, _) = host.rsplit_once('@')?;
+        Some(userinfo.split_once(':')?.1.to_owned())
+    };
+    others.filter_map(password).collect()
 }
 
 /// The secret in `user:password@host/path`.
@@ -397,7 +419,7 @@ fn looks_random(word: &str) -> bool {
     has_letters && often && (digits >= 2 || is_mixed)
 }
 
-/// A commit, or the digest of an image.
+/// A commit, which is in every log.
 fn is_commit(word: &str) -> bool {
     let is_hex = word.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     is_hex && word.len() == COMMIT_LEN
