@@ -52,9 +52,13 @@ impl Docker {
             Ok(self.bollard.inspect_exec(&exec.0).await?)
         });
         let inspected = inspected.await?;
-        Ok(match inspected.running {
-            Some(true) => None,
-            _ => Some(inspected.exit_code.unwrap_or(0)),
-        })
+        match (inspected.running, inspected.exit_code) {
+            (Some(true), _) => Ok(None),
+            (Some(false), Some(code)) => Ok(Some(code)),
+            // What nobody says proves nothing.
+            _ => Err(DockerError::unsupported(
+                "a command that ended without an exit code",
+            )),
+        }
     }
 }

@@ -304,7 +304,7 @@ pub(super) fn sort(json: &[u8], directory: &Path) -> anyhow::Result<(Vec<Deploya
         }
     }
     // What the project builds itself comes first.
-    services.sort_by_key(|service| !service.is_own());
+    services.sort_by_key(|service| !(service.is_own() || service.build.is_some()));
     others.sort_by_key(|other| !other.is_own);
     Ok((services, others))
 }
