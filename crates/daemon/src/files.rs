@@ -11,6 +11,7 @@ use std::path::Path;
 pub(crate) mod outside;
 mod place;
 mod replacement;
+mod rights;
 
 use replacement::{Attributes, Replacement};
 

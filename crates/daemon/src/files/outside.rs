@@ -16,6 +16,7 @@ use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 
 use super::place::Place;
+use super::rights::Rights;
 use super::{Access, Attributes, OWNER_ONLY, Replacement};
 
 /// The largest file that is read. Env files and secrets have a few kilobytes; a larger one is there by mistake.
@@ -98,9 +99,13 @@ pub(crate) fn change(path: &Path, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>)
 /// What the system said; it is still there.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     let place = Place::of(path)?;
-    match rustix::fs::unlinkat(&place.directory, &place.name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(error) => Err(error.into()),
+    let removed = Rights::of(&place.directory)?.lend(|| {
+        let removed = rustix::fs::unlinkat(&place.directory, &place.name, AtFlags::empty());
+        Ok(removed?)
+    });
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -115,7 +120,7 @@ pub(crate) fn rehearse(path: &Path) -> io::Result<Way> {
         return Ok(Way::Replaced);
     };
     let bytes = content(&present)?;
-    let writable = place.open(OFlags::WRONLY);
+    let writable = to_write(&place);
     if let Err(error) = &writable
         && is_one_of(error, &[Errno::ROFS, Errno::PERM])
     {
@@ -172,10 +177,17 @@ fn is_one_of(error: &io::Error, kinds: &[Errno]) -> bool {
     Errno::from_io_error(error).is_some_and(|error| kinds.contains(&error))
 }
 
+/// The file, opened with its owner's rights.
+fn to_write(place: &Place) -> io::Result<Option<File>> {
+    match &place.there {
+        Some((_, seen)) => Rights::from(seen).lend(|| place.open(OFlags::WRONLY)),
+        None => Ok(None),
+    }
+}
+
 /// Writes the content over the file, and cuts off what is left of a longer one only when that is on the disk.
 fn write_in_place(place: &Place, content: &[u8]) -> io::Result<()> {
-    let file = place.open(OFlags::WRONLY)?;
-    let file = file.ok_or(io::ErrorKind::NotFound)?;
+    let file = to_write(place)?.ok_or(io::ErrorKind::NotFound)?;
     file.write_all_at(content, 0)?;
     file.set_len(u64::try_from(content.len()).unwrap_or(LEN_MAX))?;
     file.sync_all()

@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::Access;
+use super::rights::Rights;
 
 /// The access list in the form of an attribute.
 const ACCESS_LIST: &str = "system.posix_acl_access";
@@ -63,6 +64,8 @@ pub(super) struct Replacement<'a> {
     directory: &'a OwnedFd,
     name: OsString,
     temporary: OsString,
+    /// Whose directory it is.
+    rights: Rights,
 }
 
 impl<'a> Replacement<'a> {
@@ -80,21 +83,19 @@ impl<'a> Replacement<'a> {
         let mut temporary = OsString::from(".");
         temporary.push(name);
         temporary.push(format!(".cutover-{}", std::process::id()));
-        // A file that a killed daemon left goes; a link that somebody else put there is not followed.
-        match rustix::fs::unlinkat(directory, &temporary, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let file = rustix::fs::openat(directory, &temporary, flags, mode)?;
+        let rights = Rights::of(directory)?;
+        let file = rights.lend(|| create(directory, &temporary))?;
         let begun = Self {
             directory,
             name: name.to_owned(),
             temporary,
+            rights,
         };
-        write(&File::from(file), content, access, attributes)?;
+        let write = || write(&file, content, access, attributes);
+        match access.owner {
+            Some(owner) if owner != rights.owner() => write()?,
+            _ => rights.lend(write)?,
+        }
         Ok(begun)
     }
 
@@ -103,23 +104,46 @@ impl<'a> Replacement<'a> {
     /// # Errors
     /// What the system said; the file that had the name has it still.
     pub(super) fn finish(self) -> io::Result<()> {
-        rustix::fs::renameat(self.directory, &self.temporary, self.directory, &self.name)?;
         // A directory that was opened as a place only cannot be synchronized.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::openat(self.directory, ".", flags, Mode::empty())?;
+        self.rights.lend(|| {
+            let (from, to) = (&self.temporary, &self.name);
+            Ok(rustix::fs::renameat(
+                self.directory,
+                from,
+                self.directory,
+                to,
+            )?)
+        })?;
         Ok(rustix::fs::fsync(directory)?)
     }
 }
 
 impl Drop for Replacement<'_> {
     fn drop(&mut self) {
-        match rustix::fs::unlinkat(self.directory, &self.temporary, AtFlags::empty()) {
-            // It has its name.
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => {
-                tracing::warn!(%error, file = %self.temporary.display(), "a temporary file was left behind");
-            }
+        // Where it has its name by now, this finds nothing.
+        let gone = self.rights.lend(|| remove(self.directory, &self.temporary));
+        if let Err(error) = gone {
+            tracing::warn!(%error, file = %self.temporary.display(), "a temporary file was left behind");
         }
+    }
+}
+
+fn create(directory: &OwnedFd, temporary: &OsStr) -> io::Result<File> {
+    // A file that a killed daemon left goes; a link that somebody else put there is not followed.
+    remove(directory, temporary)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR;
+    Ok(File::from(rustix::fs::openat(
+        directory, temporary, flags, mode,
+    )?))
+}
+
+fn remove(directory: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -249,3 +249,21 @@ fn a_new_file_belongs_to_the_directorys_owner_and_a_rehearsal_leaves_nothing() {
     assert_eq!(world.content("site/.env"), "TAG=1\n");
     assert_eq!(fs::read_dir(world.path("site")).expect("there").count(), 1);
 }
+
+#[test]
+fn a_file_in_a_users_directory_is_written_with_the_rights_of_that_user() {
+    let world = world();
+    let env = world.write_own("site/.env", "TAG=1\n");
+    let inode = |path: &Path| fs::metadata(path).expect("there").ino();
+    let first = inode(&env);
+    append(&env).expect("their directory");
+    let second = inode(&env);
+    assert_ne!(first, second, "it is replaced");
+    // What the user could not do is not done for them: the file itself is still theirs to write.
+    fs::set_permissions(world.path("site"), Permissions::from_mode(0o555)).expect("a mode");
+    assert_eq!(rehearse(&env).expect("possible"), Way::InPlace);
+    append(&env).expect("their file");
+    assert_eq!(inode(&env), second);
+    let refused = append(&world.path("site/new")).expect_err("not their directory to write");
+    assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+}
