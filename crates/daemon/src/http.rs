@@ -8,8 +8,8 @@
 //! ```
 //!
 //! A request is refused at the first of these that it does not pass, and the refusal is the same
-//! wherever in a stage it happened. Routes that are not registered in [`router`] do not exist; the
-//! OpenAPI document is made from the same registrations. Below this module nobody knows of HTTP.
+//! wherever in a stage it happened. Routes that [`document`] does not list do not exist; the
+//! OpenAPI document is made from the same list. Below this module nobody knows of HTTP.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -262,10 +262,8 @@ fn unreadable(error: JournalError) -> ApiError {
 
 /// Every route for the network and the operator's socket.
 pub fn router(front: Front) -> Router {
-    let (routes, document) = document::routes().split_for_parts();
-    let document = document::serve(&document);
     let metrics = front.metrics().clone();
-    guard::around(routes.merge(document), front, metrics)
+    guard::around(document::routes(), front, metrics)
 }
 
 /// `/metrics`, for a listener of its own on the loopback interface.

@@ -1,22 +1,21 @@
-//! The routes and the OpenAPI document, made from the same registrations.
+//! The routes, and the OpenAPI document that describes them.
 //!
-//! What a registration cannot say is added by [`complete`]; which refusals there are is in [`refusals`].
+//! Both are made from one list. The document is made in the tests, which also hold `docs/openapi.json` to it; the
+//! daemon serves that file. So a daemon that nobody asks spends no memory on it. What a registration cannot say is
+//! added by [`complete`]; which refusals there are is in [`refusals`].
 
+#[cfg(test)]
 mod complete;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "only the document needs it, which the tests make")
+)]
 mod refusals;
 
 use axum::Router;
-use axum::routing::get;
-use bytes::Bytes;
-use cutover_api::event::{OutputLine, PullProgress};
-use cutover_api::problem::Problem;
+use axum::routing::{delete, get, post, put};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
-use utoipa::OpenApi as _;
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{Components, OpenApi};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::{Front, deploy, deployments, events, health, services};
 
@@ -25,80 +24,150 @@ pub(super) use refusals::{Cancelling, Change, Refusals, Resource};
 /// Where the document is.
 const DOCUMENT_PATH: &str = "/openapi.json";
 
-#[derive(utoipa::OpenApi)]
-#[openapi(
-    info(
-        title = "cutover",
-        description = "Deploys Docker Compose services and never leaves them worse off than before. HEAD is answered like GET, without the body.",
-        license(name = "Apache-2.0", identifier = "Apache-2.0"),
-    ),
-    components(schemas(Problem, PullProgress, OutputLine)),
-    tags(
-        (name = "deploy", description = "What CI calls"),
-        (name = "deployments", description = "What happened, and what is happening"),
-        (name = "services", description = "What runs, and what an operator does about it"),
-        (name = "health", description = "For monitoring"),
-    ),
-)]
-struct Document;
+/// The document.
+const DOCUMENT: &str = include_str!("../../../../docs/openapi.json");
 
-/// Every route but that of the document itself.
-pub(super) fn routes() -> OpenApiRouter<Front> {
-    let mut document = Document::openapi();
-    add_security(document.components.get_or_insert_default());
-    let mut router = OpenApiRouter::with_openapi(document)
-        .routes(routes!(deploy::deploy))
-        .routes(routes!(deployments::list))
-        .routes(routes!(deployments::show, deployments::cancel))
-        .routes(routes!(events::follow))
-        .routes(routes!(services::list))
-        .routes(routes!(services::show))
-        .routes(routes!(services::roll_back))
-        .routes(routes!(services::pause, services::resume))
-        .routes(routes!(health::alive))
-        .routes(routes!(health::ready));
-    complete::complete(router.get_openapi_mut());
-    router
-}
+/// From the list of routes: the routes and, in tests, what the document is made of.
+macro_rules! routes {
+    ($($method:ident $path:literal => $module:ident::$handler:ident,)*) => {
+        /// Every route.
+        pub(super) fn routes() -> Router<Front> {
+            Router::new()
+                $(.route($path, $method($module::$handler)))*
+                .route(DOCUMENT_PATH, get(serve))
+        }
 
-/// The route of the document.
-pub(super) fn serve(document: &OpenApi) -> Router<Front> {
-    let text = Bytes::from(document.to_pretty_json().unwrap_or_default());
-    let json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    Router::new().route(DOCUMENT_PATH, get(async move || (json, text)))
-}
+        /// Method and path of every route but that of the document itself.
+        #[cfg(test)]
+        const ROUTES: &[(&str, &str)] = &[$((stringify!($method), $path)),*];
 
-fn add_security(components: &mut Components) {
-    let signature = ApiKeyValue::with_description(
-        "X-Hub-Signature-256",
-        "`sha256=` and the 64 hexadecimal digits of the raw body's HMAC-SHA256",
-    );
-    let bearer = |description: &str| {
-        let mut http = Http::new(HttpAuthScheme::Bearer);
-        http.description = Some(description.to_owned());
-        SecurityScheme::Http(http)
+        /// What the handlers' attributes say.
+        #[cfg(test)]
+        fn described() -> utoipa_axum::router::OpenApiRouter<Front> {
+            utoipa_axum::router::OpenApiRouter::new()
+                $(.routes(utoipa_axum::routes!($module::$handler)))*
+        }
     };
-    components.add_security_scheme(
-        "signature",
-        SecurityScheme::ApiKey(ApiKey::Header(signature)),
-    );
-    components.add_security_scheme(
-        "watch_token",
-        bearer("The `watch_token` of an answer; reads that one deployment"),
-    );
-    components.add_security_scheme(
-        "operator_token",
-        bearer("A token under `[auth.operator]` of the configuration"),
-    );
+}
+
+routes! {
+    post "/deploy" => deploy::deploy,
+    get "/v1/deployments" => deployments::list,
+    get "/v1/deployments/{id}" => deployments::show,
+    delete "/v1/deployments/{id}" => deployments::cancel,
+    get "/v1/deployments/{id}/events" => events::follow,
+    get "/v1/services" => services::list,
+    get "/v1/services/{service}" => services::show,
+    post "/v1/services/{service}/rollback" => services::roll_back,
+    put "/v1/services/{service}/pause" => services::pause,
+    delete "/v1/services/{service}/pause" => services::resume,
+    get "/healthz" => health::alive,
+    get "/readyz" => health::ready,
+}
+
+async fn serve() -> ([(http::HeaderName, HeaderValue); 1], &'static str) {
+    let json = HeaderValue::from_static("application/json");
+    ([(CONTENT_TYPE, json)], DOCUMENT)
 }
 
 #[cfg(test)]
 mod tests {
+    use cutover_api::event::{OutputLine, PullProgress};
+    use cutover_api::problem::Problem;
     use cutover_core::cause::Code;
+    use utoipa::OpenApi as _;
+    use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+    use utoipa::openapi::{Components, OpenApi};
+    use utoipa_axum::router::OpenApiRouter;
 
     use super::*;
     use crate::http::answer;
     use crate::http::error::RequestCode;
+
+    #[derive(utoipa::OpenApi)]
+    #[openapi(
+        info(
+            title = "cutover",
+            description = "Deploys Docker Compose services and never leaves them worse off than before. HEAD is answered like GET, without the body.",
+            license(name = "Apache-2.0", identifier = "Apache-2.0"),
+        ),
+        components(schemas(Problem, PullProgress, OutputLine)),
+        tags(
+            (name = "deploy", description = "What CI calls"),
+            (name = "deployments", description = "What happened, and what is happening"),
+            (name = "services", description = "What runs, and what an operator does about it"),
+            (name = "health", description = "For monitoring"),
+        ),
+    )]
+    struct Document;
+
+    /// The document, made anew.
+    pub(super) fn document() -> OpenApi {
+        let mut document = Document::openapi();
+        add_security(document.components.get_or_insert_default());
+        let router = OpenApiRouter::with_openapi(document).merge(described());
+        let mut document = router.into_openapi();
+        complete::complete(&mut document);
+        document
+    }
+
+    fn add_security(components: &mut Components) {
+        let signature = ApiKeyValue::with_description(
+            "X-Hub-Signature-256",
+            "`sha256=` and the 64 hexadecimal digits of the raw body's HMAC-SHA256",
+        );
+        let bearer = |description: &str| {
+            let mut http = Http::new(HttpAuthScheme::Bearer);
+            http.description = Some(description.to_owned());
+            SecurityScheme::Http(http)
+        };
+        components.add_security_scheme(
+            "signature",
+            SecurityScheme::ApiKey(ApiKey::Header(signature)),
+        );
+        components.add_security_scheme(
+            "watch_token",
+            bearer("The `watch_token` of an answer; reads that one deployment"),
+        );
+        components.add_security_scheme(
+            "operator_token",
+            bearer("A token under `[auth.operator]` of the configuration"),
+        );
+    }
+
+    /// With `UPDATE_OPENAPI=1` the file is written instead.
+    #[test]
+    fn the_file_is_what_the_routes_say() {
+        let made = document().to_pretty_json().expect("JSON") + "\n";
+        if std::env::var_os("UPDATE_OPENAPI").is_some() {
+            let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+            std::fs::write(file, &made).expect("the file is written");
+            return;
+        }
+        assert!(
+            made == DOCUMENT,
+            "docs/openapi.json is not what the routes say; write it by \
+             `UPDATE_OPENAPI=1 cargo test -p cutover-daemon the_file_is_what_the_routes_say`"
+        );
+    }
+
+    #[test]
+    fn every_route_has_the_method_and_the_path_that_the_document_says() {
+        let document = serde_json::to_value(document()).expect("JSON");
+        let paths = document["paths"].as_object().expect("paths");
+        let mut said: Vec<_> = paths
+            .iter()
+            .flat_map(|(path, item)| {
+                let methods = item.as_object().expect("methods").keys();
+                methods.map(move |method| (method.as_str(), path.as_str()))
+            })
+            .collect();
+        let mut served = ROUTES.to_vec();
+        served.push(("get", DOCUMENT_PATH));
+        said.sort_unstable();
+        served.sort_unstable();
+        assert_eq!(said, served);
+    }
 
     /// What people read.
     const PAGE: &str = include_str!("../../../../docs/api.md");
@@ -136,7 +205,7 @@ mod tests {
 
     #[test]
     fn every_route_is_in_the_documentation_and_nothing_else_is() {
-        let document = routes().into_openapi();
+        let document = document();
         let mut routes = vec!["GET /metrics".to_owned()];
         for (path, item) in &document.paths.paths {
             for (method, operation) in [
@@ -170,7 +239,7 @@ mod tests {
 
     #[test]
     fn the_document_allows_what_the_daemon_takes() {
-        let document = serde_json::to_value(routes().into_openapi()).expect("JSON");
+        let document = serde_json::to_value(document()).expect("JSON");
         let fields = &document["components"]["schemas"]["DeployRequest"]["properties"];
         for (field, kind) in [
             ("image_sha", "string"),
@@ -197,7 +266,7 @@ mod tests {
 
     #[test]
     fn the_document_refers_to_nothing_that_it_does_not_hold() {
-        let document = routes().into_openapi();
+        let document = document();
         let text = document.to_json().expect("JSON");
         let schemas = document.components.expect("components").schemas;
         for reference in text.split("#/components/schemas/").skip(1) {
