@@ -157,6 +157,10 @@ pub struct Deployment {
     /// Every new container; `container` is the first of them.
     #[serde(default)]
     pub replicas: Vec<Replica>,
+    /// The services that are or were to be switched, in their order. One in which the release ran already is left alone
+    /// and not in this list.
+    #[serde(default)]
+    pub services: Vec<ReleasedService>,
     /// Who asked: the key's name, `operator`, or `local`.
     pub actor: String,
     /// The idempotency key of the request, if it had one.
@@ -187,6 +191,21 @@ pub struct Deployment {
     pub events: Vec<EventLine>,
     /// The last output of the container that failed, masked and bounded.
     pub log: Vec<String>,
+}
+
+/// One Compose service of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReleasedService {
+    /// The Compose service.
+    pub service: String,
+    /// The id of the container that ran before; absent where there was none.
+    pub previous: Option<String>,
+    /// The new container's id, once it exists.
+    pub container: Option<String>,
+    /// As `outage_ms` of the deployment, which is the longest of its services.
+    pub outage_ms: Option<u64>,
+    /// What was seen of the new container, for a person.
+    pub proof: Option<String>,
 }
 
 /// One page of deployments, newest first.

@@ -20,13 +20,16 @@
 //! [`next_status`] is the only place that decides which event may follow; it is used when an event is
 //! recorded and when the journal is read back after a crash. A status is never set.
 
+mod fold;
 mod proof;
 mod release;
 mod status;
 
-use crate::cause::Cause;
-use crate::names::DeploymentId;
+use std::collections::BTreeMap;
 
+use crate::cause::Cause;
+
+pub use fold::Deployment;
 pub use proof::{Proof, Witness};
 pub use release::{
     Condition, Failure, IfUnchanged, Origin, PinnedImage, Recreated, Replica, Request,
@@ -79,20 +82,24 @@ pub enum Event {
     },
     /// The switch is about to begin: from here on, the way back is a rollback.
     SwitchStarted,
-    /// The new container was started.
+    /// The new container of a service was started.
     Switched {
-        /// How long no container of the service ran, in milliseconds.
+        /// The Compose service; empty where only one is switched.
+        service: String,
+        /// How long no container of it ran, in milliseconds.
         outage_ms: u64,
     },
-    /// The new container is being watched.
+    /// New containers are being watched.
     VerifyStarted {
         /// By what, for a person.
         checks: String,
     },
     /// The commit point: the new release is final.
     Committed {
-        /// What was seen of the new containers.
+        /// What was seen of the new container of the configured service.
         proof: Option<Proof>,
+        /// What was seen of each new container, by its Compose service; empty where there is only one.
+        proofs: BTreeMap<String, Proof>,
     },
     /// The deployment ended well.
     Succeeded,
@@ -196,7 +203,8 @@ pub fn next_status(status: Option<Status>, event: &Event) -> Result<Status, Ille
         (Status::Pulling, Event::StageStarted { .. }) => Status::Staging,
         (Status::Staging, Event::Staged { .. }) => Status::Staging,
         (Status::Staging, Event::SwitchStarted) => Status::Switching,
-        (Status::Switching, Event::Switched { .. }) => Status::Switching,
+        // Each service is proven before the next one is switched.
+        (Status::Switching | Status::Verifying, Event::Switched { .. }) => Status::Switching,
         (Status::Switching, Event::VerifyStarted { .. }) => Status::Verifying,
         (Status::Verifying, Event::Committed { .. }) => Status::Committed,
         (Status::Committed, Event::Succeeded) => Status::Succeeded,
@@ -225,177 +233,4 @@ pub fn next_status(status: Option<Status>, event: &Event) -> Result<Status, Ille
         _ => return Err(illegal()),
     };
     Ok(next)
-}
-
-/// A deployment, as its events tell it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deployment {
-    /// Its id.
-    pub id: DeploymentId,
-    /// What was asked for.
-    pub request: Request,
-    status: Status,
-    /// When it was requested.
-    pub started_at: UnixMillis,
-    /// When it ended.
-    pub finished_at: Option<UnixMillis>,
-    /// When the pull began, the start of `progress_deadline`.
-    pub pull_started_at: Option<UnixMillis>,
-    /// The reference that is pulled, once known.
-    pub reference: Option<String>,
-    /// The image, once pinned.
-    pub image: Option<PinnedImage>,
-    /// The containers that ran before, once looked at.
-    pub old: Vec<Replica>,
-    /// What stood in the env file in the tag's place, once looked at.
-    pub tag_line: Option<TagLine>,
-    /// The new containers, once they exist.
-    pub new: Vec<Replica>,
-    /// Previous containers in whose place others were created: they go, like the new ones.
-    pub given_up: Vec<Replica>,
-    /// How long no container of the service ran; after a rollback, how long the previous one did not; in
-    /// milliseconds.
-    pub outage_ms: Option<u64>,
-    /// Whether a container was stopped or started on behalf of this deployment.
-    pub switch_started: bool,
-    /// Whether its release was final at some time.
-    pub committed: bool,
-    /// How long the switch itself left no container running, in milliseconds: `outage_ms` without the time that the new
-    /// container took to answer.
-    pub switch_ms: Option<u64>,
-    /// What was seen of what runs now: of the new containers, or of the previous ones after a rollback.
-    pub proof: Option<Proof>,
-    /// Why the new release failed.
-    pub failure: Option<Failure>,
-    /// Why the rollback failed, and what runs.
-    pub rollback_failure: Option<(Cause, String)>,
-    /// Why it was cancelled.
-    pub cancelled_why: Option<String>,
-    /// How often a restarted daemon has taken it up.
-    pub recoveries: u32,
-    /// How many events it has.
-    pub events: u64,
-}
-
-impl Deployment {
-    /// A deployment of which only the request is known.
-    #[must_use]
-    pub fn requested(id: DeploymentId, request: Request, at: UnixMillis) -> Self {
-        Self {
-            id,
-            request,
-            status: Status::Queued,
-            started_at: at,
-            finished_at: None,
-            pull_started_at: None,
-            reference: None,
-            image: None,
-            old: Vec::new(),
-            tag_line: None,
-            new: Vec::new(),
-            given_up: Vec::new(),
-            outage_ms: None,
-            switch_started: false,
-            committed: false,
-            switch_ms: None,
-            proof: None,
-            failure: None,
-            rollback_failure: None,
-            cancelled_why: None,
-            recoveries: 0,
-            events: 1,
-        }
-    }
-
-    /// Where it stands.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        self.status
-    }
-
-    /// The outage ends when what runs is first seen to be in order.
-    fn prove(&mut self, proof: Option<Proof>) {
-        self.proof = proof;
-        if let (Some(outage_ms), Some(proof)) = (&mut self.outage_ms, proof) {
-            *outage_ms = outage_ms.saturating_add(proof.answered_after_ms);
-        }
-    }
-
-    fn replace_old(&mut self, recreated: &Recreated) {
-        let replaced = self
-            .old
-            .iter_mut()
-            .find(|old| old.container == recreated.replaces);
-        if let Some(old) = replaced {
-            let given_up = std::mem::replace(old, recreated.replica.clone());
-            self.given_up.push(given_up);
-        }
-    }
-
-    /// Whether a container of the service ran when the deployment began.
-    #[must_use]
-    pub fn ran_before(&self) -> bool {
-        self.old.iter().any(|old| old.condition.ran())
-    }
-
-    /// The cause that an answer names: of the failed rollback if it failed in the end, else of the failure.
-    #[must_use]
-    pub fn cause(&self) -> Option<&Cause> {
-        match &self.rollback_failure {
-            Some((cause, _)) if self.status == Status::RollbackFailed => Some(cause),
-            _ => self.failure.as_ref().map(|failure| &failure.cause),
-        }
-    }
-
-    /// Folds one more event in.
-    ///
-    /// # Errors
-    /// [`IllegalEvent`] when the event cannot follow; nothing is changed then.
-    pub fn apply(&mut self, event: &Event, at: UnixMillis) -> Result<(), IllegalEvent> {
-        self.status = next_status(Some(self.status), event)?;
-        self.events += 1;
-        match event {
-            Event::PullStarted { reference } => {
-                self.pull_started_at.get_or_insert(at);
-                self.reference = Some(reference.clone());
-            }
-            Event::ImagePinned(image) => self.image = Some(image.clone()),
-            Event::StageStarted { old, tag_line } => {
-                self.old.clone_from(old);
-                self.tag_line.clone_from(tag_line);
-            }
-            Event::Staged { new } => self.new.clone_from(new),
-            Event::Recreated(recreated) => self.replace_old(recreated),
-            Event::SwitchStarted => self.switch_started = true,
-            Event::Committed { proof } => {
-                self.committed = true;
-                self.prove(*proof);
-            }
-            Event::FoundUnchanged { proof, .. } | Event::RolledBack { proof, .. } => {
-                self.prove(*proof);
-            }
-            // A rollback's outage began when the previous container was stopped: it contains the switch's.
-            Event::Switched { outage_ms } => {
-                self.outage_ms = Some(*outage_ms);
-                self.switch_ms = self.outage_ms;
-            }
-            Event::Restored { outage_ms } => self.outage_ms = Some(*outage_ms),
-            Event::Failed(failure) | Event::RollbackStarted(failure) => {
-                self.failure = Some(failure.clone());
-            }
-            Event::RollbackFailed { cause, runs } => {
-                self.rollback_failure = Some((cause.clone(), runs.clone()));
-            }
-            Event::Cancelled { why } => self.cancelled_why = Some(why.clone()),
-            Event::RecoveryStarted => self.recoveries = self.recoveries.saturating_add(1),
-            Event::Requested(_)
-            | Event::VerifyStarted { .. }
-            | Event::Succeeded
-            | Event::Warned { .. } => {}
-        }
-        if self.status.is_end() {
-            self.finished_at = Some(at);
-        }
-        Ok(())
-    }
 }

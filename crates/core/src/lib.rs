@@ -9,6 +9,7 @@ pub mod nearest;
 pub mod plain;
 pub mod duration;
 pub mod cause;
+pub mod dependency_order;
 pub mod deployment;
 pub mod admission;
 pub mod recovery;

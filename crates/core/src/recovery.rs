@@ -123,7 +123,10 @@ mod tests {
             Event::VerifyStarted {
                 checks: "running".to_owned(),
             },
-            Event::Committed { proof: None },
+            Event::Committed {
+                proof: None,
+                proofs: std::collections::BTreeMap::new(),
+            },
             Event::Succeeded,
         ];
         let with = |begun: usize, last: Event| [&run[..begun], &[last]].concat();

@@ -14,6 +14,21 @@ pub struct Release {
     pub tag: Tag,
     /// Its image, if the deployment came so far.
     pub image: Option<PinnedImage>,
+    /// The images of all its services.
+    pub images: Vec<PinnedImage>,
+}
+
+impl Release {
+    /// Its image of the same repository as `reference`.
+    #[must_use]
+    pub fn image_for(&self, reference: &str) -> Option<&PinnedImage> {
+        let wanted = reference.parse::<ImageRef>().ok()?;
+        let is_same = |image: &&PinnedImage| {
+            let found = image.reference.parse::<ImageRef>();
+            found.is_ok_and(|found| found.name() == wanted.name())
+        };
+        self.images.iter().find(is_same)
+    }
 }
 
 /// The releases that the `committed` deployments tell of, both newest first.
@@ -47,6 +62,7 @@ fn brought(deployment: &Deployment) -> Release {
         deployment: deployment.id.clone(),
         tag: deployment.request.tag.clone(),
         image: deployment.image.clone(),
+        images: deployment.images.clone(),
     }
 }
 
@@ -56,14 +72,20 @@ fn found_running(deployment: &Deployment) -> Option<Release> {
         image, image_id, ..
     } = deployment.old.first()?;
     let tag = Tag::new(image.parse::<ImageRef>().ok()?.tag()?).ok()?;
+    let pinned = |image: &str, image_id: &str| PinnedImage {
+        reference: image.to_owned(),
+        digest: None,
+        id: image_id.to_owned(),
+    };
     (tag != deployment.request.tag).then(|| Release {
         deployment: deployment.id.clone(),
         tag,
-        image: Some(PinnedImage {
-            reference: image.clone(),
-            digest: None,
-            id: image_id.clone(),
-        }),
+        image: Some(pinned(image, image_id)),
+        images: deployment
+            .old
+            .iter()
+            .map(|old| pinned(&old.image, &old.image_id))
+            .collect(),
     })
 }
 

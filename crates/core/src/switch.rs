@@ -237,7 +237,8 @@ pub enum Next {
 /// The moves from the old replicas to the new ones, stop-first, for the deployment `id`: every old one stays
 /// what comes back at boot until the commit.
 ///
-/// Replicas are switched in batches of `batch` pairs; a pair is the old and the new replica of one number.
+/// Replicas are switched in the order of the `new` ones, in batches of `batch` pairs; a pair is the old and the new
+/// replica of one number. Each batch ends with its proofs.
 #[must_use]
 pub fn plan(old: &[Replica], new: &[Replica], batch: usize, id: &DeploymentId) -> Vec<Move> {
     let mut moves: Vec<Move> = old
@@ -248,8 +249,9 @@ pub fn plan(old: &[Replica], new: &[Replica], batch: usize, id: &DeploymentId) -
         })
         .collect();
     let key = |replica: &Replica| (replica.service.clone(), replica.number);
-    let keys: BTreeSet<_> = old.iter().chain(new).map(key).collect();
-    let keys: Vec<_> = keys.into_iter().collect();
+    let mut keys: Vec<_> = new.iter().chain(old).map(key).collect();
+    let mut known = BTreeSet::new();
+    keys.retain(|key| known.insert(key.clone()));
     for batch in keys.chunks(batch.max(1)) {
         let of_batch = |replica: &&Replica| batch.contains(&key(replica));
         let (old, new) = (

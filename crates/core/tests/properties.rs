@@ -53,7 +53,7 @@ proptest! {
     ) {
         let mut events = [vec![Event::Requested(request())], up_to_the_switch()].concat();
         if was_committed {
-            events.extend([Event::VerifyStarted { checks: String::new() }, Event::Committed { proof: None }]);
+            events.extend([Event::VerifyStarted { checks: String::new() }, Event::Committed { proof: None, proofs: std::collections::BTreeMap::new() }]);
         } else {
             events.push(Event::RollbackStarted(failure()));
         }
@@ -319,9 +319,15 @@ fn one_of_each() -> Vec<Event> {
             new: vec![replica()],
         },
         Event::SwitchStarted,
-        Event::Switched { outage_ms: 1 },
+        Event::Switched {
+            service: String::new(),
+            outage_ms: 1,
+        },
         Event::VerifyStarted { checks: word() },
-        Event::Committed { proof: None },
+        Event::Committed {
+            proof: None,
+            proofs: std::collections::BTreeMap::new(),
+        },
         Event::Succeeded,
         Event::Failed(failure()),
         Event::RollbackStarted(failure()),
@@ -362,14 +368,23 @@ fn the_outage_ends_when_what_runs_answers() {
             old: vec![replica()],
         },
         Event::SwitchStarted,
-        Event::Switched { outage_ms: 300 },
+        Event::Switched {
+            service: String::new(),
+            outage_ms: 300,
+        },
         Event::VerifyStarted {
             checks: String::new(),
         },
     ];
     let end = |last: &[Event]| outage(&[&switched[..], last].concat());
     assert_eq!(end(&[]), (Some(300), Some(300)));
-    assert_eq!(end(&[Event::Committed { proof }]), (Some(2_300), Some(300)));
+    assert_eq!(
+        end(&[Event::Committed {
+            proof,
+            proofs: std::collections::BTreeMap::new()
+        }]),
+        (Some(2_300), Some(300))
+    );
     let back = [
         Event::RollbackStarted(failure()),
         Event::Restored { outage_ms: 4_000 },

@@ -28,7 +28,7 @@ use self::command::Compose;
 pub use self::compose::ComposeDriver;
 pub use self::moves::{Found, Look, millis_between};
 pub use self::present::Present;
-use self::project::{Neighbour, ServiceModel};
+use self::project::{Neighbour, ReleaseModel, ServiceModel};
 use self::stage::Staging;
 use crate::docker::{Container, Docker, DockerError};
 use crate::settings;
@@ -73,7 +73,7 @@ impl Driver {
         &self,
         service: &settings::Service,
         tag: &Tag,
-    ) -> Result<ServiceModel, Cause> {
+    ) -> Result<ReleaseModel, Cause> {
         let Self::Compose(driver) = self;
         driver.read(service, tag).await
     }
@@ -110,7 +110,7 @@ impl Driver {
     pub async fn neighbours(
         &self,
         service: &settings::Service,
-        model: &ServiceModel,
+        model: &ReleaseModel,
     ) -> Result<Vec<Neighbour>, Cause> {
         let Self::Compose(driver) = self;
         driver.neighbours(service, model).await
@@ -140,13 +140,12 @@ impl Driver {
     /// [`ComposeDriver::stage`].
     pub async fn stage(
         &self,
-        target: Target<'_>,
-        image: &PinnedImage,
+        targets: &[(Target<'_>, &PinnedImage)],
         old: &[Replica],
         hidden: &[Container],
     ) -> Result<Staging, Cause> {
         let Self::Compose(driver) = self;
-        driver.stage(target, image, old, hidden).await
+        driver.stage(targets, old, hidden).await
     }
 
     /// [`ComposeDriver::recreate_from_image`].

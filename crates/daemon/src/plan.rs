@@ -11,7 +11,7 @@ use crate::deployer::runs_in_order;
 use crate::docker::credentials;
 use crate::docker::pull::PullError;
 use crate::docker::{Container, Docker};
-use crate::driver::project::ServiceModel;
+use crate::driver::project::{ReleaseModel, ServiceModel};
 use crate::driver::{Driver, Present, Target, as_replica, docker_cause, env_file};
 use crate::probe::verify::Checks;
 use crate::registry;
@@ -28,6 +28,10 @@ pub struct Plan {
     pub service: String,
     /// The Compose project.
     pub project: String,
+    /// The services of the release, in the order in which they would be switched.
+    pub services: Vec<String>,
+    /// Those of them in which this release runs already; they would be left alone. Empty where that is so of all.
+    pub left_alone: Vec<String>,
     /// The image that would be pulled.
     pub image: String,
     /// What the registry or this machine knows about that image.
@@ -62,73 +66,152 @@ pub async fn plan(
     service: &Service,
     tag: &Tag,
 ) -> Result<Plan, Cause> {
-    let docker = driver.docker();
-    docker
-        .ping()
-        .await
-        .map_err(|error| docker_cause(Step::Prepare, &error))?;
-    let model = driver.read(service, tag).await?;
-    let mut refused_because = Vec::new();
-    let present = driver.present(&model.project, &model.compose_service).await;
-    let present = present.map_err(|error| docker_cause(Step::Prepare, &error))?;
-    let current = present.only().unwrap_or_else(|cause| {
-        refused_because.push(cause.detail);
-        None
-    });
-    let (rollback_to, no_way_back) = match current {
-        Some(container) => look_for_way_back(driver, service, container, &model).await?,
-        None => (
-            "nothing: this would be the first deployment".to_owned(),
-            None,
-        ),
-    };
-    refused_because.extend(no_way_back);
-    let unset = driver.unset_variables(service, &model, current).await;
-    let unset = unset.map_err(|error| docker_cause(Step::Prepare, &error))?;
-    refused_because.extend(
-        unset
-            .into_iter()
-            .map(|what| format!("unset_variable: {what}")),
-    );
-    let (mut order, mut because) = match strategy(&model.facts) {
-        Strategy::StopFirst { because } => ("stop-first", because),
-        Strategy::Refused { why, hint } => {
-            refused_because.push(format!("{why}: {hint}"));
-            ("refused", Vec::new())
-        }
-    };
-    refused_because.extend(refused_by_configuration(service, &model, tag));
-    let image = look_for_image(settings, docker, &model).await;
-    refused_because.extend(image.obstacle);
-    if let Some(digest) = image.digest
-        && runs_already(driver, service, &model, tag, &present, digest).await?
-    {
-        order = "unchanged";
-        because = vec![ALREADY.to_owned()];
+    let answered = driver.docker().ping().await;
+    answered.map_err(|error| docker_cause(Step::Prepare, &error))?;
+    let release = driver.read(service, tag).await?;
+    let mut found = Found::default();
+    for model in release.services() {
+        found
+            .look(settings, driver, service, &release, model, tag)
+            .await?;
     }
-    if !refused_because.is_empty() {
+    let Found {
+        because,
+        refused_because,
+        lead,
+        ..
+    } = found;
+    let lead_model = release.lead();
+    let lead = lead.unwrap_or_default();
+    let unchanged = found.to_switch.is_empty();
+    let (strategy, because) = match (refused_because.is_empty(), unchanged) {
         // Why another way would be taken is no reason of a refusal.
-        (order, because) = ("refused", Vec::new());
-    }
-    let checks = current.map(|container| Checks::new(service, model.monitor, container));
+        (false, _) => ("refused", Vec::new()),
+        (true, true) => ("unchanged", vec![ALREADY.to_owned()]),
+        (true, false) => ("stop-first", because),
+    };
+    let warnings = lead_model.warnings().chain(found.unchecked);
     Ok(Plan {
         service: service.name.to_string(),
-        project: model.project.clone(),
-        image: model.image.clone(),
-        image_found: image.found,
-        tag_variable: model.tag_variable.clone(),
-        env_file: env_file::env_file(service, &model).display().to_string(),
-        running: current.map(describe),
-        strategy: order,
-        because,
-        verified_by: match &checks {
-            Some(checks) => checks.to_string(),
-            None => "the health check of the new container or the configured probe".to_owned(),
+        project: lead_model.project.clone(),
+        services: release.names().into_iter().map(str::to_owned).collect(),
+        left_alone: match unchanged {
+            true => Vec::new(),
+            false => found.left_alone,
         },
-        warnings: model.warnings().chain(unchecked(checks.as_ref())).collect(),
-        rollback_to,
+        image: lead_model.image.clone(),
+        image_found: lead.image_found,
+        tag_variable: lead_model.tag_variable.clone(),
+        env_file: env_file::env_file(service, lead_model)
+            .display()
+            .to_string(),
+        running: lead.running,
+        strategy,
+        because,
+        verified_by: lead.verified_by,
+        rollback_to: lead.rollback_to,
+        warnings: warnings.collect(),
         refused_because,
     })
+}
+
+/// What was found of the services of the release, one after another.
+#[derive(Debug, Default)]
+struct Found {
+    because: Vec<String>,
+    refused_because: Vec<String>,
+    unchecked: Vec<String>,
+    left_alone: Vec<String>,
+    to_switch: Vec<String>,
+    lead: Option<FoundOfLead>,
+}
+
+/// What is told of the configured service only.
+#[derive(Debug, Default)]
+struct FoundOfLead {
+    image_found: String,
+    running: Option<String>,
+    verified_by: String,
+    rollback_to: String,
+}
+
+impl Found {
+    /// Looks at everything that a deployment would look at of one service.
+    async fn look(
+        &mut self,
+        settings: &Settings,
+        driver: &Driver,
+        service: &Service,
+        release: &ReleaseModel,
+        model: &ServiceModel,
+        tag: &Tag,
+    ) -> Result<(), Cause> {
+        let name = &model.compose_service;
+        let is_lead = *name == release.lead().compose_service;
+        let is_alone = release.services().len() == 1;
+        let told = |what: String| match is_alone {
+            true => what,
+            false => format!("service `{name}`: {what}"),
+        };
+        let present = driver.present(&model.project, name).await;
+        let present = present.map_err(|error| docker_cause(Step::Prepare, &error))?;
+        let mut refused = Vec::new();
+        let current = present.only().unwrap_or_else(|cause| {
+            refused.push(cause.detail);
+            None
+        });
+        let (rollback_to, no_way_back) =
+            look_for_way_back(driver, service, current, release).await?;
+        refused.extend(no_way_back);
+        let unset = driver.unset_variables(service, model, current).await;
+        let unset = unset.map_err(|error| docker_cause(Step::Prepare, &error))?;
+        let unset = unset.into_iter();
+        refused.extend(unset.map(|what| format!("unset_variable: {what}")));
+        let because = match strategy(&model.facts) {
+            Strategy::StopFirst { because } => because,
+            Strategy::Refused { why, hint } => {
+                refused.push(format!("{why}: {hint}"));
+                Vec::new()
+            }
+        };
+        refused.extend(refused_by_configuration(service, model, tag));
+        let image = look_for_image(settings, driver.docker(), model).await;
+        refused.extend(image.obstacle);
+        let runs = match image.digest {
+            Some(digest) => runs_already(driver, service, model, tag, &present, digest).await?,
+            None => false,
+        };
+        match runs {
+            true => self.left_alone.push(name.clone()),
+            false => {
+                self.to_switch.push(name.clone());
+                self.because.extend(because.into_iter().map(told));
+            }
+        }
+        let refused = refused.into_iter().map(told);
+        for what in refused {
+            // The tag is not allowed for all of them alike.
+            if !self.refused_because.contains(&what) {
+                self.refused_because.push(what);
+            }
+        }
+        let checks = current.map(|container| Checks::new(service, model.monitor, container));
+        self.unchecked.extend(unchecked(checks.as_ref()).map(told));
+        if is_lead {
+            self.lead = Some(FoundOfLead {
+                image_found: image.found,
+                running: current.map(describe),
+                verified_by: match &checks {
+                    Some(checks) => checks.to_string(),
+                    None => {
+                        "the health check of the new container or the configured probe".to_owned()
+                    }
+                },
+                rollback_to,
+            });
+        }
+        Ok(())
+    }
 }
 
 /// What the service's configuration does not allow.
@@ -137,7 +220,8 @@ fn refused_by_configuration(service: &Service, model: &ServiceModel, tag: &Tag) 
     if let Err(allowed) = service.allows_tag(tag) {
         refused.push(format!("invalid_image_sha: the tag must be {allowed}"));
     }
-    let repository = service.image_repository.as_deref();
+    let is_lead = model.compose_service == service.compose_service;
+    let repository = service.image_repository.as_deref().filter(|_| is_lead);
     if let Err(cause) = registry::allowed_repository(&model.image, repository) {
         refused.push(format!("{}: {}", cause.code.as_str(), cause.detail));
     }
@@ -154,9 +238,13 @@ fn unchecked(checks: Option<&Checks>) -> Option<String> {
 async fn look_for_way_back(
     driver: &Driver,
     service: &Service,
-    container: &Container,
-    model: &ServiceModel,
+    current: Option<&Container>,
+    model: &ReleaseModel,
 ) -> Result<(String, Option<String>), Cause> {
+    let Some(container) = current else {
+        let first = "nothing: this would be the first deployment";
+        return Ok((first.to_owned(), None));
+    };
     let old = as_replica(container);
     Ok(
         match way_back::find(driver, service, &[old], model).await? {

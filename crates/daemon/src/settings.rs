@@ -44,7 +44,7 @@ pub use keys::known_keys;
 pub use mistakes::{Ink, Mistake, Mistakes};
 pub use secret::Secret;
 pub use server::{Server, TlsFiles};
-pub use service::{Order, Output, Service, UnsetVariables, WayBack};
+pub use service::{Order, Output, Service, Switch, UnsetVariables, WayBack};
 pub use signature::{SignaturePolicy, Signer, TransparencyLog};
 
 use surroundings::Surroundings;

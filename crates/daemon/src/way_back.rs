@@ -9,7 +9,7 @@ use cutover_core::deployment::Replica;
 use cutover_core::image::ImageRef;
 use cutover_core::names::Tag;
 
-use crate::driver::project::ServiceModel;
+use crate::driver::project::{ReleaseModel, ServiceModel};
 use crate::driver::way_back::missing_for_start;
 use crate::driver::{Driver, docker_cause};
 use crate::settings::{self, Service};
@@ -39,7 +39,7 @@ pub async fn find(
     driver: &Driver,
     service: &Service,
     old: &[Replica],
-    model: &ServiceModel,
+    model: &ReleaseModel,
 ) -> Result<WayBack, Cause> {
     let mut missing = Vec::new();
     let mut obstacles = Vec::new();
@@ -70,8 +70,8 @@ pub async fn find(
     })
 }
 
-/// The previous release as Compose renders it now, with its image on the machine. `present` is the service as it is
-/// rendered for another tag, if that is known.
+/// The service of `old` in the previous release, as Compose renders it now, with its image on the machine. `present` is
+/// the release as it is rendered for another tag, if that is known.
 ///
 /// # Errors
 /// Why it cannot be brought back.
@@ -79,7 +79,7 @@ pub async fn previous_release(
     driver: &Driver,
     service: &Service,
     old: &Replica,
-    present: Option<&ServiceModel>,
+    present: Option<&ReleaseModel>,
 ) -> Result<(Tag, ServiceModel), Cause> {
     let cannot = |why: String| {
         let detail = format!("its image cannot be brought back by Compose: {why}");
@@ -111,8 +111,19 @@ pub async fn previous_release(
             old.image
         )));
     }
-    let model = driver.read(service, &tag).await?;
-    let is_of_same_project = present.is_none_or(|present| present.project == model.project);
+    let read = driver.read(service, &tag).await?;
+    // Records of 0.1.0 do not name the service.
+    let found = match old.service.as_str() {
+        "" => Some(read.lead()),
+        name => read.service(name),
+    };
+    let Some(model) = found.cloned() else {
+        let name = &old.service;
+        return Err(cannot(format!(
+            "service `{name}` is not part of the release any more"
+        )));
+    };
+    let is_of_same_project = present.is_none_or(|present| present.lead().project == model.project);
     if model.image != old.image || !is_of_same_project {
         return Err(cannot(format!(
             "the Compose file names `{}` now, and the previous container was made from `{}`",

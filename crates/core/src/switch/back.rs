@@ -26,7 +26,8 @@ pub(super) fn way(now: &Situation, refused: &BTreeSet<Move>, id: &DeploymentId) 
         }
         return Way::first(moves);
     }
-    moves.extend(now.old.iter().filter_map(as_it_ran));
+    // What was switched last is put back first.
+    moves.extend(now.old.iter().rev().filter_map(as_it_ran));
     moves.extend(names(now, id));
     let new_has_flag = now.new.iter().any(Slot::has_boot_flag);
     let policies = now.old.iter().filter_map(own_policy);
@@ -93,7 +94,7 @@ pub(super) fn anything(now: &Situation, refused: &BTreeSet<Move>) -> Next {
 }
 
 fn stops_of_new(now: &Situation) -> impl Iterator<Item = Move> {
-    let running = now.new.iter().filter(|new| new.runs());
+    let running = now.new.iter().rev().filter(|new| new.runs());
     running.map(|new| Move::Stop {
         container: new.id(),
         grace: Grace::Short,

@@ -45,9 +45,15 @@ pub(crate) fn any_event() -> impl Strategy<Value = Event> {
         any_replicas().prop_map(|new| Event::Staged { new }),
         any_recreated().prop_map(Event::Recreated),
         Just(Event::SwitchStarted),
-        any_ms().prop_map(|outage_ms| Event::Switched { outage_ms }),
+        any_ms().prop_map(|outage_ms| Event::Switched {
+            service: String::new(),
+            outage_ms
+        }),
         text().prop_map(|checks| Event::VerifyStarted { checks }),
-        any_proof().prop_map(|proof| Event::Committed { proof }),
+        any_proof().prop_map(|proof| Event::Committed {
+            proof,
+            proofs: std::collections::BTreeMap::new()
+        }),
         any_failure().prop_map(Event::RollbackStarted),
         any_ms().prop_map(|outage_ms| Event::Restored { outage_ms }),
         Just(Event::RecoveryStarted),

@@ -101,8 +101,18 @@ fn text(plan: &Plan, audience: Audience) -> String {
             "runs now",
             plan.running.clone().unwrap_or_else(|| "nothing".to_owned()),
         ),
-        ("strategy", plan.strategy.to_owned()),
     ];
+    if plan.services.len() > 1 {
+        lines.push(("services", plan.services.join(", ")));
+    }
+    if !plan.left_alone.is_empty() {
+        let alone = plan.left_alone.join(", ");
+        lines.push((
+            "left alone",
+            format!("{alone}, where this release runs already"),
+        ));
+    }
+    lines.push(("strategy", plan.strategy.to_owned()));
     lines.extend(
         plan.because
             .iter()

@@ -49,6 +49,7 @@ pub(crate) fn deployment(status: Status) -> Deployment {
             condition: "healthy".to_owned(),
         }),
         previous_replicas: Vec::new(),
+        services: Vec::new(),
         container: touched.then(|| "b".repeat(64)),
         replicas: Vec::new(),
         actor: "local".to_owned(),

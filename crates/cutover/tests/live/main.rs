@@ -21,6 +21,7 @@ mod previous;
 mod sweep;
 mod systemd;
 mod door;
+mod several;
 mod site;
 mod docker_dies;
 mod keeps_trying;

@@ -7,7 +7,7 @@ use cutover_core::strategy::{Strategy, strategy};
 
 use super::Finding;
 use crate::docker::credentials;
-use crate::driver::project::ServiceModel;
+use crate::driver::project::{ReleaseModel, ServiceModel};
 use crate::driver::{Driver, docker_cause, env_file};
 use crate::files::outside::Way;
 use crate::labels;
@@ -31,17 +31,53 @@ pub(super) async fn look(settings: &Settings, driver: &Driver, service: &Service
             )];
         }
     };
-    let mut findings = vec![look_at_strategy(&subject, &model)];
-    let repository = service.image_repository.as_deref();
-    if let Err(cause) = registry::allowed_repository(&model.image, repository) {
-        findings.push(Finding::mistake(&subject, cause.detail, cause.code.hint()));
-    }
-    findings.extend(look_at_credentials(settings, &subject, &model).await);
-    findings.push(look_at_env_file(&subject, service, &model));
-    let warnings = model.warnings();
+    let mut findings = look_at_release(&subject, &model);
+    let lead = model.lead();
+    findings.push(look_at_env_file(&subject, service, lead));
+    let warnings = lead.warnings();
     findings.extend(warnings.map(|what| Finding::warning(&subject, what, "")));
     findings.extend(look_at_neighbours(&subject, driver, service, &model).await);
-    findings.extend(look_at_what_runs(&subject, driver, service, &model).await);
+    for one in model.services() {
+        let subject = match one.compose_service == lead.compose_service {
+            true => subject.clone(),
+            false => format!("{subject}, {}", one.compose_service),
+        };
+        findings.extend(look_at_one(settings, driver, service, &subject, one).await);
+    }
+    findings
+}
+
+/// Which services a release has, where they are several.
+fn look_at_release(subject: &str, model: &ReleaseModel) -> Vec<Finding> {
+    let names = model.names();
+    if names.len() < 2 {
+        return Vec::new();
+    }
+    let variable = &model.lead().tag_variable;
+    let what = format!(
+        "a release is {} services, in this order: {} (their images name {variable})",
+        names.len(),
+        names.join(", ")
+    );
+    vec![Finding::fine(subject, what)]
+}
+
+/// One service of the release.
+async fn look_at_one(
+    settings: &Settings,
+    driver: &Driver,
+    service: &Service,
+    subject: &str,
+    model: &ServiceModel,
+) -> Vec<Finding> {
+    let mut findings = vec![look_at_strategy(subject, model)];
+    let is_lead = model.compose_service == service.compose_service;
+    let repository = service.image_repository.as_deref().filter(|_| is_lead);
+    if let Err(cause) = registry::allowed_repository(&model.image, repository) {
+        findings.push(Finding::mistake(subject, cause.detail, cause.code.hint()));
+    }
+    findings.extend(look_at_credentials(settings, subject, model).await);
+    findings.extend(look_at_what_runs(subject, driver, service, model).await);
     let present = driver.present(&model.project, &model.compose_service).await;
     let present = present.map_err(|error| docker_cause(Step::Prepare, &error));
     match present
@@ -52,10 +88,10 @@ pub(super) async fn look(settings: &Settings, driver: &Driver, service: &Service
         Ok(Some(container)) => {
             let checks = Checks::new(service, model.monitor, container);
             if let Some((found, advice)) = checks.without_any() {
-                findings.push(Finding::warning(&subject, found, advice));
+                findings.push(Finding::warning(subject, found, advice));
             }
             findings.push(Finding::fine(
-                &subject,
+                subject,
                 format!(
                     "runs {} ({})",
                     container.image_ref,
@@ -64,10 +100,10 @@ pub(super) async fn look(settings: &Settings, driver: &Driver, service: &Service
             ));
         }
         Ok(None) => findings.push(Finding::fine(
-            &subject,
+            subject,
             "has no container yet: the first deployment creates it",
         )),
-        Err(cause) => findings.push(Finding::mistake(&subject, cause.detail, cause.code.hint())),
+        Err(cause) => findings.push(Finding::mistake(subject, cause.detail, cause.code.hint())),
     }
     findings
 }
@@ -137,12 +173,12 @@ fn look_at_env_file(subject: &str, service: &Service, model: &ServiceModel) -> F
     }
 }
 
-/// The other services whose definition changes with the tag of this one.
+/// The other services whose definition changes with the tag of the release.
 async fn look_at_neighbours(
     subject: &str,
     driver: &Driver,
     service: &Service,
-    model: &ServiceModel,
+    model: &ReleaseModel,
 ) -> Vec<Finding> {
     match driver.neighbours(service, model).await {
         Ok(neighbours) => neighbours

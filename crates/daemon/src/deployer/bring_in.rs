@@ -1,4 +1,4 @@
-//! Everything before the switch: the project is read, the image pulled, the new container staged. What runs is
+//! Everything before the switch: the project is read, the images pulled, the new containers staged. What runs is
 //! not touched.
 
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use super::tag_line::{look_at_tag_line, put_tag_in_place};
 use super::way_back::find_way_back;
 use super::words::Live;
 use crate::docker::Container;
-use crate::driver::project::ServiceModel;
+use crate::driver::project::{ReleaseModel, ServiceModel};
 use crate::driver::stage::Staging;
 use crate::driver::{Present, Target, docker_cause};
 use crate::probe::verify::Checks;
@@ -31,24 +31,45 @@ use crate::settings;
 /// What is to be deployed, and where.
 #[derive(Debug)]
 pub(super) struct Release {
-    pub(super) model: ServiceModel,
-    pub(super) present: Present,
+    pub(super) model: ReleaseModel,
+    /// What each service has, in the order of the model.
+    pub(super) present: Vec<Present>,
     pub(super) deadline: Instant,
 }
 
 impl Release {
-    /// The container that the service runs in; more than one is refused.
+    /// Each service with what it has.
+    fn services(&self) -> impl Iterator<Item = (&ServiceModel, &Present)> {
+        self.model.services().iter().zip(&self.present)
+    }
+
+    /// The container that the configured service runs in.
     fn current(&self) -> Option<&Container> {
-        self.present.current.first()
+        let lead = &self.model.lead().compose_service;
+        let mut lead = self
+            .services()
+            .filter(|(model, _)| model.compose_service == *lead);
+        lead.next()?.1.current.first()
+    }
+
+    /// The same release without the services that are left alone.
+    fn without(mut self, alone: &[String]) -> Self {
+        let model = &self.model;
+        let names = model.services().iter().map(|one| &one.compose_service);
+        let mut stay = names.map(|name| !alone.contains(name));
+        self.present.retain(|_| stay.next().unwrap_or(true));
+        self.model = self.model.without(alone);
+        self
     }
 }
 
-/// The new container, about to take over.
+/// The new containers, about to take over.
 #[derive(Debug)]
 pub(super) struct Staged {
     pub(super) staging: Box<Staging>,
-    pub(super) model: ServiceModel,
-    pub(super) checks: Checks,
+    pub(super) model: ReleaseModel,
+    /// Of each new container.
+    pub(super) checks: Vec<Checks>,
     pub(super) mask: Arc<Mask>,
 }
 
@@ -59,60 +80,103 @@ pub(super) async fn read(run: &mut Run) -> Result<Release, Cause> {
     let (driver, service) = (run.driver.clone(), Arc::clone(&run.service));
     let read = driver.read(&service, &tag);
     let model = run.unless_given_up(deadline, Step::Prepare, read).await?;
-    refuse_unsupported(&model)?;
-    let reference = model.image.clone();
+    for service in model.services() {
+        refuse_unsupported(service)?;
+    }
+    let reference = model.lead().image.clone();
     run.forward(Step::Pull, Event::PullStarted { reference })
         .await?;
-    let present = driver.present(&model.project, &model.compose_service).await;
-    let present = present.map_err(|error| docker_cause(Step::Prepare, &error))?;
-    let current = present.only()?;
-    refuse_unset(run, &model, current).await?;
-    for warning in model.warnings() {
+    let mut all = Vec::new();
+    for service in model.services() {
+        let present = driver.present(&service.project, &service.compose_service);
+        let present = present
+            .await
+            .map_err(|error| docker_cause(Step::Prepare, &error))?;
+        refuse_unset(run, service, present.only()?).await?;
+        all.push(present);
+    }
+    for warning in model.lead().warnings() {
         run.record.warn(warning).await;
     }
     Ok(Release {
         model,
-        present,
+        present: all,
         deadline,
     })
 }
 
-/// The image, on the machine, with no doubt left about which one it is, and accepted by the service's rules.
-pub(super) async fn pull(run: &mut Run, release: &Release) -> Result<PinnedImage, Cause> {
-    let image = bring_image(run, release).await?;
+/// The image of each service, on the machine, with no doubt left about which one it is, and accepted by the rules.
+pub(super) async fn pull(run: &mut Run, release: &Release) -> Result<Vec<PinnedImage>, Cause> {
+    let mut pinned: Vec<(&ServiceModel, PinnedImage)> = Vec::new();
+    // The configured service's image is the deployment's.
+    let lead = release.model.lead();
+    let services = release.model.services().iter();
+    let others = services.filter(|one| one.compose_service != lead.compose_service);
+    for model in [lead].into_iter().chain(others) {
+        let same = |(other, _): &&(&ServiceModel, PinnedImage)| {
+            other.image == model.image && other.platform == model.platform
+        };
+        let image = match pinned.iter().find(same) {
+            Some((_, image)) => image.clone(),
+            None => {
+                let image = bring_image(run, release, model).await?;
+                accept(run, release, &image).await?;
+                image
+            }
+        };
+        pinned.push((model, image));
+    }
+    let of = |model: &ServiceModel| {
+        let mut of = pinned
+            .iter()
+            .filter(|(one, _)| one.compose_service == model.compose_service);
+        of.next().map(|(_, image)| image.clone())
+    };
+    Ok(release.model.services().iter().filter_map(of).collect())
+}
+
+/// Records the image, and refuses it where the rules do.
+async fn accept(run: &mut Run, release: &Release, image: &PinnedImage) -> Result<(), Cause> {
     run.forward(Step::Pull, Event::ImagePinned(image.clone()))
         .await?;
     let request = &run.deployment().request;
     if request.rollback_to.is_some() {
         // It was accepted when it came, and the way back needs no network.
-        return Ok(image);
+        return Ok(());
     }
     let (docker, policy) = (run.driver.docker(), &run.service.image);
-    let accepted = registry::accept(docker, &image, request.tag.as_str(), policy, &run.cosign);
+    let accepted = registry::accept(docker, image, request.tag.as_str(), policy, &run.cosign);
     run.unless_given_up(release.deadline, Step::Pull, accepted)
-        .await?;
-    Ok(image)
+        .await
 }
 
-async fn bring_image(run: &mut Run, release: &Release) -> Result<PinnedImage, Cause> {
-    let model = &release.model;
+async fn bring_image(
+    run: &mut Run,
+    release: &Release,
+    model: &ServiceModel,
+) -> Result<PinnedImage, Cause> {
     let request = run.deployment().request.clone();
+    let is_lead = model.compose_service == release.model.lead().compose_service;
     if let Some(earlier) = &request.rollback_to {
         let earlier = run
             .journal
             .deployment(earlier)
             .await
             .map_err(|error| journal_cause(Step::Pull, &error))?;
-        let release = earlier.and_then(|earlier| release_with_tag(&earlier, &request.tag));
-        let image = release.and_then(|release| release.image);
+        let earlier = earlier.and_then(|earlier| release_with_tag(&earlier, &request.tag));
+        let image = earlier.and_then(|earlier| match is_lead {
+            true => earlier.image,
+            false => earlier.image_for(&model.image).cloned(),
+        });
         return registry::from_local(run.driver.docker(), model, image).await;
     }
     let live = run.record.live().clone();
     let order = PullOrder {
         reference: &model.image,
         platform: model.platform.as_deref(),
-        digest: request.digest.as_deref(),
-        repository: run.service.image_repository.as_deref(),
+        // The digest is that of the image that the request is about.
+        digest: request.digest.as_deref().filter(|_| is_lead),
+        repository: run.service.image_repository.as_deref().filter(|_| is_lead),
         config_directory: &run.docker_config,
         present_image: release
             .current()
@@ -130,33 +194,43 @@ async fn bring_image(run: &mut Run, release: &Release) -> Result<PinnedImage, Ca
         .await
 }
 
-/// Whether this very release runs; that is recorded then.
-pub(super) async fn already_runs(
+/// Leaves out the services in which this very release runs; where that is so of all, it is recorded and the deployment
+/// has its end.
+pub(super) async fn leave_alone(
     run: &mut Run,
-    release: &Release,
-    image: &PinnedImage,
-) -> Result<bool, Cause> {
+    release: Release,
+    images: &[PinnedImage],
+) -> Result<Release, Ended> {
     let service = Arc::clone(&run.service);
     let request = run.deployment().request.clone();
     let id = run.deployment().id.clone();
-    let target = Target {
-        service: &service,
-        model: &release.model,
-        tag: &request.tag,
-        deployment: &id,
-    };
-    let looked = runs_release(run, target, &release.present, image);
-    let runs = run
-        .unless_given_up(release.deadline, Step::Stage, looked)
-        .await?;
-    let Some(container) = release.current().filter(|_| runs) else {
-        return Ok(false);
+    let mut alone: Vec<String> = Vec::new();
+    for ((model, present), image) in release.services().zip(images) {
+        let target = Target {
+            service: &service,
+            model,
+            tag: &request.tag,
+            deployment: &id,
+        };
+        let looked = runs_release(run, target, present, image);
+        if run
+            .unless_given_up(release.deadline, Step::Stage, looked)
+            .await?
+        {
+            alone.push(model.compose_service.clone());
+        }
+    }
+    if alone.len() < release.present.len() {
+        return Ok(release.without(&alone));
+    }
+    let Some(container) = release.current() else {
+        return Ok(release);
     };
     let proof = Some(proof_of(&service, container));
     let container = container.id.clone();
     run.forward(Step::Stage, Event::FoundUnchanged { container, proof })
         .await?;
-    Ok(true)
+    Err(Ended::Unchanged)
 }
 
 /// What was seen of a container that runs and is in order.
@@ -177,33 +251,36 @@ fn proof_of(service: &settings::Service, container: &Container) -> Proof {
     }
 }
 
-/// Compose creates the new container, and what runs now is remembered with everything that is needed to bring
+/// Compose creates the new containers, and what runs now is remembered with everything that is needed to bring
 /// it back. Before anything of it is touched, it is shown that it could be.
 pub(super) async fn stage(
     run: &mut Run,
     release: Release,
-    image: &PinnedImage,
+    images: &[PinnedImage],
 ) -> Result<Staged, Ended> {
     let mut old: Vec<Replica> = Vec::new();
-    for container in &release.present.current {
+    for container in release.present.iter().flat_map(|one| &one.current) {
         old.push(found(run, container).await?);
     }
     keep_configurations(run, &old, &release.model).await?;
+    let services: Vec<&ServiceModel> = release.model.services().iter().collect();
     let begun = Event::StageStarted {
         old: old.clone(),
-        tag_line: look_at_tag_line(run, &release.model).await,
+        tag_line: look_at_tag_line(run, &services).await,
     };
     run.forward(Step::Stage, begun).await?;
     put_tag_in_place(run, &release.model).await;
     let driver = run.driver.clone();
     unchanged_since(&driver, &old).await?;
-    driver.clear(&release.present.leftovers).await?;
-    for parked in &release.present.parked {
-        // From here on it is the present container that comes back after a power cut.
-        let down = driver.stays_down(&parked.id).await;
-        down.map_err(|error| docker_cause(Step::Stage, &error))?;
+    for present in &release.present {
+        driver.clear(&present.leftovers).await?;
+        for parked in &present.parked {
+            // From here on it is the present container that comes back after a power cut.
+            let down = driver.stays_down(&parked.id).await;
+            down.map_err(|error| docker_cause(Step::Stage, &error))?;
+        }
     }
-    let staging = Box::new(create(run, &release, image, &old).await?);
+    let staging = Box::new(create(run, &release, images, &old).await?);
     match prepare(run, &release, &staging, &old).await {
         Ok((checks, mask)) => Ok(Staged {
             staging,
@@ -218,49 +295,66 @@ pub(super) async fn stage(
     }
 }
 
-/// Lets Compose create the container.
+/// Lets Compose create the containers.
 async fn create(
     run: &Run,
     release: &Release,
-    image: &PinnedImage,
+    images: &[PinnedImage],
     old: &[Replica],
 ) -> Result<Staging, Cause> {
-    let target = Target {
+    let target = |model| Target {
         service: &run.service,
-        model: &release.model,
+        model,
         tag: &run.deployment().request.tag,
         deployment: &run.deployment().id,
     };
-    let hidden: Vec<Container> = release.present.hidden().cloned().collect();
-    let stage = run.driver.stage(target, image, old, &hidden);
+    let targets: Vec<_> = release
+        .model
+        .services()
+        .iter()
+        .filter_map(|model| Some((target(model), image_of(images, model)?)))
+        .collect();
+    let hidden = release.present.iter().flat_map(Present::hidden);
+    let hidden: Vec<Container> = hidden.cloned().collect();
+    let stage = run.driver.stage(&targets, old, &hidden);
     let staged = run
         .unless_given_up(release.deadline, Step::Stage, stage)
         .await;
     // Compose may quote what the project keeps secret.
-    let known = Mask::new(release.model.secrets.iter().cloned());
+    let known = Mask::new(release.model.secrets().cloned());
     staged.map_err(|cause| masked(cause, &known))
 }
 
-/// Everything that must be true of the new container and of the old ones before the switch.
+/// The image that was pinned for the service.
+fn image_of<'a>(images: &'a [PinnedImage], model: &ServiceModel) -> Option<&'a PinnedImage> {
+    images.iter().find(|image| image.reference == model.image)
+}
+
+/// Everything that must be true of the new containers and of the old ones before the switch.
 async fn prepare(
     run: &mut Run,
     release: &Release,
     staging: &Staging,
     old: &[Replica],
-) -> Result<(Checks, Arc<Mask>), Cause> {
-    let new = vec![staging.replica.clone()];
+) -> Result<(Vec<Checks>, Arc<Mask>), Cause> {
+    let new = staging.new.iter().map(|new| new.replica.clone()).collect();
     run.forward(Step::Stage, Event::Staged { new }).await?;
     let driver = run.driver.clone();
     unchanged_since(&driver, old).await?;
-    let model = &release.model;
-    let secrets = model.secrets.iter().cloned();
-    let mask = Arc::new(Mask::new(secrets.chain(secret_values(&staging.container))));
+    let secrets = release.model.secrets().cloned();
+    let of_new = staging.new.iter();
+    let of_new = of_new.flat_map(|new| secret_values(&new.container));
+    let mask = Arc::new(Mask::new(secrets.chain(of_new)));
     let service: &settings::Service = &run.service;
-    let checks = Checks::new(service, model.monitor, &staging.container);
-    let sendable = checks.sendable(&staging.container);
-    sendable.map_err(|why| Cause::new(Code::StageFailed, Step::Stage, why.to_string()))?;
-    find_way_back(run, model).await?;
-    Ok((checks, mask))
+    let mut all = Vec::new();
+    for (model, new) in release.model.services().iter().zip(&staging.new) {
+        let checks = Checks::new(service, model.monitor, &new.container);
+        let sendable = checks.sendable(&new.container);
+        sendable.map_err(|why| Cause::new(Code::StageFailed, Step::Stage, why.to_string()))?;
+        all.push(checks);
+    }
+    find_way_back(run, &release.model).await?;
+    Ok((all, mask))
 }
 
 /// A variable that is set nowhere, and would be missing where the previous container has a value by it.

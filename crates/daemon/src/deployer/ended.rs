@@ -1,5 +1,6 @@
 //! How far a deployment came: what is under trial, what is final, and how it ended if it was not committed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use jiff::Timestamp;
 
 use super::causes::masked;
 use super::output::Output;
-use crate::driver::project::ServiceModel;
+use crate::docker::ContainerEvents;
+use crate::driver::project::ReleaseModel;
 use crate::driver::stage::Staging;
 use crate::probe::verify::Checks;
 
@@ -23,7 +25,7 @@ pub(super) enum Ended {
     NothingChanged {
         /// Why.
         cause: Cause,
-        /// Compose, if it waits for the start of the new container.
+        /// Compose, if it waits for the start of the new containers.
         staging: Option<Box<Staging>>,
     },
     /// The new release failed after the switch had begun.
@@ -44,42 +46,62 @@ impl From<Cause> for Ended {
     }
 }
 
-/// The new container under trial.
+/// The new containers under trial.
 #[derive(Debug)]
 pub(super) struct Trial {
     pub(super) staging: Option<Staging>,
-    pub(super) output: Option<Output>,
-    pub(super) checks: Checks,
+    /// In the order in which they are switched.
+    pub(super) parts: Vec<Part>,
+    /// How many of them were switched; the one that fails is the last of them, or among the last batch.
+    pub(super) switched: usize,
     pub(super) mask: Arc<Mask>,
-    pub(super) model: ServiceModel,
+    pub(super) model: ReleaseModel,
+}
+
+/// The new container of one service.
+#[derive(Debug)]
+pub(super) struct Part {
     pub(super) new: Replica,
-    /// When the new container was started, by Docker's clock: the life that is proven.
+    pub(super) checks: Checks,
+    /// Its events, since before it was started; none once it is proven.
+    pub(super) events: Option<ContainerEvents>,
+    pub(super) output: Option<Output>,
+    /// When it was started, by Docker's clock: the life that is proven.
     pub(super) born: Option<Timestamp>,
     /// So much later it was healthy for the first time.
     pub(super) answered_after: Duration,
+    /// Whether it did not pass.
+    pub(super) failed: bool,
 }
 
 /// A release that is final.
 #[derive(Debug)]
 pub(super) struct Committed {
-    pub(super) model: ServiceModel,
-    /// The life in which the new container was proven.
-    pub(super) born: Option<Timestamp>,
+    pub(super) model: ReleaseModel,
+    /// The life in which each new container was proven, by its id.
+    pub(super) lives: BTreeMap<String, Option<Timestamp>>,
 }
 
 impl Trial {
-    /// The service as Compose renders it.
-    pub(super) fn model(&self) -> &ServiceModel {
+    /// The release as Compose renders it.
+    pub(super) fn model(&self) -> &ReleaseModel {
         &self.model
     }
 
-    /// The end of what the new container wrote. One that ended has a moment for its last words.
+    /// The end of what the new container wrote that failed; of all, where none of them is known to be the one. One that
+    /// ended has a moment for its last words.
     pub(super) async fn last_words(&mut self, cause: &Cause) -> Vec<String> {
-        match &mut self.output {
-            Some(output) if cause.code == Code::ContainerExited => output.last_words().await,
-            Some(output) => output.so_far(),
-            None => Vec::new(),
+        let is_known = self.parts.iter().any(|part| part.failed);
+        let asked = self.parts.iter_mut();
+        let asked = asked.filter(|part| part.failed || !is_known);
+        let mut words = Vec::new();
+        for output in asked.filter_map(|part| part.output.as_mut()) {
+            words.extend(match cause.code {
+                Code::ContainerExited => output.last_words().await,
+                _ => output.so_far(),
+            });
         }
+        words
     }
 
     /// Ends Compose.

@@ -79,12 +79,17 @@ pub(super) async fn give_up(run: &mut Run, cause: Cause) -> Option<Rest> {
 /// wrong a moment later.
 async fn wait_for_the_others_end(run: &Run) {
     let deployment = run.deployment();
-    let Some(old) = deployment.old.first() else {
+    let services = services_of(deployment);
+    if services.is_empty() {
         return;
-    };
+    }
     let look = async || {
-        let present = run.driver.present(&old.project, &old.service).await.ok()?;
-        Some([present.current, present.leftovers, present.parked].concat())
+        let mut all: Vec<Container> = Vec::new();
+        for (project, service) in &services {
+            let present = run.driver.present(project, service).await.ok()?;
+            all.extend([present.current, present.leftovers, present.parked].concat());
+        }
+        Some(all)
     };
     let state = |one: &Container| {
         let Container {
@@ -108,6 +113,13 @@ async fn wait_for_the_others_end(run: &Run) {
     }
 }
 
+/// The services of which something was found at the beginning, each with its project.
+fn services_of(deployment: &Deployment) -> BTreeSet<(String, String)> {
+    let old = deployment.old.iter();
+    old.map(|old| (old.project.clone(), old.service.clone()))
+        .collect()
+}
+
 /// Whether there is what was found at the beginning and what this deployment created, and that does not run.
 fn is_as_found(deployment: &Deployment, all: &[Container]) -> bool {
     let is_found = |one: &Container| match creator(one) {
@@ -126,17 +138,24 @@ fn creator(container: &Container) -> Option<&str> {
     container.labels.get(labels::DEPLOYMENT).map(String::as_str)
 }
 
-/// Whether the service does not run in what ran because of what this deployment created: somebody's `docker compose up`
+/// Whether a service does not run in what ran because of what this deployment created: somebody's `docker compose up`
 /// removed that and could not start what it had made for it, or somebody's `restart` started the staged container, which
 /// took the port.
 async fn is_down_because_of_us(run: &Run) -> bool {
     let deployment = run.deployment();
-    let Some(old) = deployment.old.first() else {
-        return false;
-    };
-    if deployment.status() != Status::Staging || !deployment.ran_before() {
+    if deployment.status() != Status::Staging {
         return false;
     }
+    for old in deployment.old.iter().filter(|old| old.condition.ran()) {
+        if is_service_down_because_of_us(run, old).await {
+            return true;
+        }
+    }
+    false
+}
+
+async fn is_service_down_because_of_us(run: &Run, old: &Replica) -> bool {
+    let deployment = run.deployment();
     let Ok(present) = run.driver.present(&old.project, &old.service).await else {
         return false;
     };
@@ -149,8 +168,8 @@ async fn is_down_because_of_us(run: &Run) -> bool {
     if present.current.iter().any(was_started) {
         return true;
     }
-    let is_half_made = present.leftovers.iter().any(|one| creator(one).is_none());
-    is_half_made && what_runs(run).await.ids.is_empty()
+    // It is half made by somebody else.
+    present.leftovers.iter().any(|one| creator(one).is_none())
 }
 
 /// What a reader must know who is told that nothing was changed: the service does not run as it did. None of it

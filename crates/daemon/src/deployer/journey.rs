@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::docker::Container;
 use crate::docker::effects::STOP_TIMEOUT_DEFAULT;
-use crate::driver::project::ServiceModel;
+use crate::driver::project::{ReleaseModel, ServiceModel};
 
 /// After its grace period a container is killed; so much later it has ended.
 const STOP_MARGIN: Duration = Duration::from_secs(1);
@@ -28,9 +28,9 @@ pub(super) enum Doubt {
 #[derive(Debug)]
 pub(super) struct Journey {
     pub(super) goal: Goal,
-    /// The service as Compose renders it, if that is known: for how long a container must run that has no check
+    /// The release as Compose renders it, if that is known: for how long a container must run that has no check
     /// at all, and what is secret.
-    pub(super) model: Option<ServiceModel>,
+    pub(super) model: Option<ReleaseModel>,
     /// How many rounds ended without the goal while Docker answered.
     pub(super) attempts: u32,
     /// How long the previous containers did not run, in milliseconds, once one of them was started again.
@@ -55,7 +55,7 @@ enum Trust {
 
 impl Journey {
     /// A journey that begins.
-    pub(super) fn new(goal: Goal, doubt: Doubt, model: Option<ServiceModel>) -> Self {
+    pub(super) fn new(goal: Goal, doubt: Doubt, model: Option<ReleaseModel>) -> Self {
         Self {
             goal,
             model,
@@ -113,6 +113,11 @@ impl Journey {
     pub(super) fn doubted_for(&self, container: &Container) -> Option<Duration> {
         let is_doubted = self.doubt == Doubt::Stopping && !self.has_started(&container.id);
         is_doubted.then(|| end_of_stop(container))
+    }
+
+    /// The service that a container is of, as Compose renders it.
+    pub(super) fn model_of(&self, replica: &Replica) -> Option<&ServiceModel> {
+        self.model.as_ref()?.service(&replica.service)
     }
 
     /// Whether `old` must pass its checks to count as back.

@@ -8,21 +8,23 @@ use super::context::Run;
 use crate::docker::create::CreateConfiguration;
 use crate::driver::docker_cause;
 use crate::driver::kept::Kept;
-use crate::driver::project::ServiceModel;
+use crate::driver::project::ReleaseModel;
 
 /// Keeps what is needed to create the `old` containers again, should somebody remove them. Where Compose wrote
 /// files into them, only Compose can.
 pub(super) async fn keep_configurations(
     run: &Run,
     old: &[Replica],
-    model: &ServiceModel,
+    model: &ReleaseModel,
 ) -> Result<(), Cause> {
-    if model.has_written_files {
-        return Ok(());
-    }
     let failed = |error| docker_cause(Step::Stage, &error);
     let mut configurations: Vec<(String, CreateConfiguration)> = Vec::new();
-    for old in old {
+    let has_written_files = |service: &str| {
+        model
+            .service(service)
+            .is_none_or(|one| one.has_written_files)
+    };
+    for old in old.iter().filter(|old| !has_written_files(&old.service)) {
         let found = run.driver.docker().create_configuration(&old.container);
         let found = found.await.map_err(failed)?;
         configurations.extend(found.map(|found| (old.container.clone(), found)));

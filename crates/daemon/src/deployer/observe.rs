@@ -100,12 +100,12 @@ async fn answers(
     container: &Container,
     deadline: Option<Duration>,
 ) -> Result<bool, Cause> {
-    if service.health.is_empty() {
+    let checks = Checks::new(service, None, container).for_one_that_runs();
+    if !checks.has_probes() {
         return Ok(true);
     }
     let failed = |error| docker_cause(Step::Pull, &error);
     let events = watch(driver, &container.id).await.map_err(failed)?;
-    let checks = Checks::new(service, None, container).for_one_that_runs();
     let checks = match deadline {
         Some(deadline) => checks.within(deadline),
         None => checks,
@@ -134,11 +134,11 @@ pub(super) async fn found(run: &Run, container: &Container) -> Result<Replica, C
 pub(super) async fn still_runs(
     driver: &Driver,
     old: &[Replica],
-    container: &str,
+    new: &Replica,
     born: Option<Timestamp>,
 ) -> Result<(), Cause> {
     let failed = |error| docker_cause(Step::Verify, &error);
-    for old in old {
+    for old in old.iter().filter(|old| old.service == new.service) {
         let old = driver.docker().container(&old.container).await;
         if old.map_err(failed)?.is_some_and(|old| old.state.running) {
             let what =
@@ -146,7 +146,7 @@ pub(super) async fn still_runs(
             return Err(Cause::new(Code::Interfered, Step::Verify, what));
         }
     }
-    let found = driver.docker().container(container).await;
+    let found = driver.docker().container(&new.container).await;
     let (code, what) = match found.map_err(failed)? {
         Some(now) if !now.state.running || now.state.restarting => {
             (Code::ContainerExited, "it ended after it was healthy")

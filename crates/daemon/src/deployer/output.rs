@@ -30,10 +30,11 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Begins to follow; lines go to `live` as they come.
+    /// Begins to follow; lines go to `live` as they come, with the service `of` before each if one is given.
     pub(super) fn follow(
         docker: &Docker,
         container: &str,
+        of: Option<String>,
         mask: Arc<Mask>,
         live: broadcast::Sender<Live>,
     ) -> Self {
@@ -44,6 +45,10 @@ impl Output {
             while let Some(OutputLine { stream, line }) = output.next().await {
                 // Escape sequences in the middle of a secret would hide it from the mask.
                 let line = mask.apply(&printable(&line));
+                let line = match &of {
+                    Some(service) => format!("{service} | {line}"),
+                    None => line,
+                };
                 lines
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
+use cutover_core::deployment::Replica;
 use cutover_core::mask::Mask;
 use cutover_core::switch::Goal;
 
@@ -25,15 +26,20 @@ pub(super) async fn prove(run: &Run, journey: &mut Journey, found: &Found) -> Re
         ));
     };
     if journey.needs_proof(&found.replica) {
-        pass_checks(run, journey, container).await
+        pass_checks(run, journey, &found.replica, container).await
     } else {
         outlast_doubt(run, journey, container).await
     }
 }
 
-async fn pass_checks(run: &Run, journey: &mut Journey, container: &Container) -> Result<(), Cause> {
+async fn pass_checks(
+    run: &Run,
+    journey: &mut Journey,
+    replica: &Replica,
+    container: &Container,
+) -> Result<(), Cause> {
     let failed = |error| docker_cause(Step::RollBack, &error);
-    let model = journey.model.as_ref();
+    let model = journey.model_of(replica);
     let monitor = model.and_then(|model| model.monitor);
     let checks = Checks::new(&run.service, monitor, container).for_rollback();
     let checks = match journey.doubted_for(container) {

@@ -10,7 +10,7 @@ use cutover_core::switch::name_of_recreated;
 
 use super::context::Run;
 use super::journey::Journey;
-use crate::driver::project::ServiceModel;
+use crate::driver::project::ReleaseModel;
 use crate::driver::{Found, Target, docker_cause};
 use crate::labels;
 use crate::way_back::previous_release;
@@ -86,7 +86,7 @@ async fn from_configuration(run: &Run, old: &Replica) -> Result<Replica, Cause> 
 async fn from_image(
     run: &Run,
     old: &Replica,
-    model: Option<&ServiceModel>,
+    model: Option<&ReleaseModel>,
 ) -> Result<Replica, Cause> {
     let failed = |error| docker_cause(Step::RollBack, &error);
     let (tag, model) = previous_release(&run.driver, &run.service, old, model).await?;

@@ -14,15 +14,15 @@ use super::reach::{Budget, Reached, reach};
 use super::rest::Rest;
 use super::tag_line::take_tag_back;
 use super::way_back::give_references_back;
-use crate::driver::project::ServiceModel;
+use crate::driver::project::ReleaseModel;
 
 /// Puts the previous containers back. Returns what is left to try.
 ///
-/// `model` is the service as Compose renders it, if that is known.
+/// `model` is the release as Compose renders it, if that is known.
 pub(super) async fn roll_back(
     run: &mut Run,
     failure: Failure,
-    model: Option<&ServiceModel>,
+    model: Option<&ReleaseModel>,
 ) -> Option<Rest> {
     let why = failure.cause.detail.clone();
     if run.deployment().status() != Status::RollingBack {

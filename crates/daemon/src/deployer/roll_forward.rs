@@ -15,7 +15,7 @@ use super::rest::Rest;
 use super::roll_back::ask_operator;
 use super::tag_line::{remember_tag, take_tag_back};
 use crate::docker::Container;
-use crate::driver::project::ServiceModel;
+use crate::driver::project::ReleaseModel;
 
 /// What is known of the new container when going forward begins.
 #[derive(Debug, Clone, Copy)]
@@ -32,8 +32,8 @@ pub(super) async fn roll_forward(run: &mut Run, known: Known<'_>) -> Option<Rest
         Known::Proven(committed) => {
             let model = Some(committed.model.clone());
             let mut journey = Journey::new(Goal::New, Doubt::None, model);
-            for new in run.deployment().new.clone() {
-                journey.proved(&new.container, committed.born);
+            for (container, born) in &committed.lives {
+                journey.proved(container, *born);
             }
             journey
         }
@@ -112,8 +112,8 @@ async fn fall_back(run: &mut Run, journey: Journey, cause: Cause) -> Option<Rest
     rest
 }
 
-/// The service as Compose renders it, after a restart of the daemon.
-async fn read_again(run: &mut Run) -> Option<ServiceModel> {
+/// The release as Compose renders it, after a restart of the daemon.
+async fn read_again(run: &mut Run) -> Option<ReleaseModel> {
     if run.service.compose_files.is_empty() {
         // It is not configured any more.
         return None;
@@ -130,7 +130,7 @@ async fn read_again(run: &mut Run) -> Option<ServiceModel> {
 }
 
 /// What a `docker compose up` by hand finds from now on: the tag, and none of what earlier deployments left.
-async fn remember(run: &mut Run, model: Option<&ServiceModel>) {
+async fn remember(run: &mut Run, model: Option<&ReleaseModel>) {
     let Some(model) = model else { return };
     remember_tag(run, model).await;
     if let Err(what) = clear_parked(run, model).await {
@@ -140,13 +140,20 @@ async fn remember(run: &mut Run, model: Option<&ServiceModel>) {
 
 /// Removes what a failed rollback had put aside, and what an earlier `--scale` left: now something newer is proven, and
 /// `docker compose` by hand would take it for a second container of the service.
-async fn clear_parked(run: &Run, model: &ServiceModel) -> Result<(), String> {
-    let present = run
-        .driver
-        .present(&model.project, &model.compose_service)
-        .await;
-    let present = present.map_err(|error| error.to_string())?;
-    let beside: Vec<Container> = present.hidden().cloned().collect();
+async fn clear_parked(run: &Run, model: &ReleaseModel) -> Result<(), String> {
+    let mut beside: Vec<Container> = Vec::new();
+    for service in model.services() {
+        let present = run
+            .driver
+            .present(&service.project, &service.compose_service)
+            .await;
+        beside.extend(
+            present
+                .map_err(|error| error.to_string())?
+                .hidden()
+                .cloned(),
+        );
+    }
     let cleared = run.driver.clear(&beside).await;
     cleared.map_err(|cause| {
         format!(

@@ -6,7 +6,7 @@
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{Event, Failure};
 
-use super::bring_in::{already_runs, pull, read, stage};
+use super::bring_in::{leave_alone, pull, read, stage};
 use super::context::Run;
 use super::ended::Ended;
 use super::give_up::give_up;
@@ -20,11 +20,9 @@ use super::trial::{commit, switch, verify};
 pub(super) async fn run_deployment(run: &mut Run) -> Option<Rest> {
     let deployed = async {
         let release = read(run).await?;
-        let image = pull(run, &release).await?;
-        if already_runs(run, &release, &image).await? {
-            return Err(Ended::Unchanged);
-        }
-        let staged = stage(run, release, &image).await?;
+        let images = pull(run, &release).await?;
+        let release = leave_alone(run, release, &images).await?;
+        let staged = stage(run, release, &images).await?;
         let trial = switch(run, staged).await?;
         let trial = verify(run, trial).await?;
         commit(run, trial).await

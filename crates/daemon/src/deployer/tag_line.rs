@@ -12,22 +12,26 @@ use cutover_core::deployment::TagLine;
 
 use super::context::Run;
 use crate::driver::env_file::{self, EnvFileError};
-use crate::driver::project::ServiceModel;
+use crate::driver::project::{ReleaseModel, ServiceModel};
 
-/// What the tag is about to take the place of, where the service sees the env file.
-pub(super) async fn look_at_tag_line(run: &Run, model: &ServiceModel) -> Option<TagLine> {
+/// What the tag is about to take the place of, where one of these services sees the env file.
+pub(super) async fn look_at_tag_line(run: &Run, services: &[&ServiceModel]) -> Option<TagLine> {
     let tag = &run.deployment().request.tag;
-    if !run.driver.sees_env_file(&run.service, model, tag).await {
-        return None;
+    let mut sees = None;
+    for model in services {
+        if run.driver.sees_env_file(&run.service, model, tag).await {
+            sees = Some((*model).clone());
+            break;
+        }
     }
-    let (service, model) = (Arc::clone(&run.service), model.clone());
+    let (service, model) = (Arc::clone(&run.service), sees?);
     let line = tokio::task::spawn_blocking(move || env_file::tag_line(&service, &model));
     line.await.ok().flatten()
 }
 
 /// Puts the tag into the env file, if what it takes the place of is recorded. Where it cannot be written, the deployment
 /// goes on: the commit tries again, and tells it.
-pub(super) async fn put_tag_in_place(run: &Run, model: &ServiceModel) {
+pub(super) async fn put_tag_in_place(run: &Run, model: &ReleaseModel) {
     if run.deployment().tag_line.is_some()
         && let Err(why) = write_tag(run, model).await
     {
@@ -36,7 +40,7 @@ pub(super) async fn put_tag_in_place(run: &Run, model: &ServiceModel) {
 }
 
 /// Puts the tag into the env file, where a `docker compose up` by hand finds it; after the commit.
-pub(super) async fn remember_tag(run: &mut Run, model: &ServiceModel) {
+pub(super) async fn remember_tag(run: &mut Run, model: &ReleaseModel) {
     if let Err(what) = write_tag(run, model).await {
         let what =
             format!("{what}; `docker compose up` by hand would bring an earlier release back");
@@ -59,8 +63,8 @@ pub(super) async fn take_tag_back(run: &mut Run) {
     }
 }
 
-async fn write_tag(run: &Run, model: &ServiceModel) -> Result<(), String> {
-    let (service, model) = (Arc::clone(&run.service), model.clone());
+async fn write_tag(run: &Run, model: &ReleaseModel) -> Result<(), String> {
+    let (service, model) = (Arc::clone(&run.service), model.lead().clone());
     let tag = run.deployment().request.tag.clone();
     flattened(
         tokio::task::spawn_blocking(move || env_file::remember_tag(&service, &model, &tag)).await,

@@ -131,7 +131,10 @@ pub(crate) fn until_switched() -> Vec<Event> {
             }],
         },
         Event::SwitchStarted,
-        Event::Switched { outage_ms: 0 },
+        Event::Switched {
+            service: String::new(),
+            outage_ms: 0,
+        },
         Event::VerifyStarted {
             checks: "it runs".to_owned(),
         },
@@ -140,7 +143,10 @@ pub(crate) fn until_switched() -> Vec<Event> {
 
 /// The commit point.
 pub(crate) fn committed() -> Vec<Event> {
-    vec![Event::Committed { proof: None }]
+    vec![Event::Committed {
+        proof: None,
+        proofs: std::collections::BTreeMap::new(),
+    }]
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ async fn removals(run: &Run, services: &Services) -> Result<Vec<Removal>, Journa
                 Status::Failed | Status::RolledBack | Status::Cancelled
             )
         })
-        .filter_map(stored)
+        .flat_map(stored)
         .collect();
     let mut in_use: Vec<_> = all
         .iter()
@@ -71,12 +71,16 @@ async fn removals(run: &Run, services: &Services) -> Result<Vec<Removal>, Journa
         .collect();
     for (name, other) in services.iter().filter(|(name, _)| *name != service) {
         let kept = run.journal.committed(name, other.keep_releases).await?;
-        in_use.extend(kept.iter().filter_map(stored).map(|image| image.id));
+        in_use.extend(kept.iter().flat_map(stored).map(|image| image.id));
     }
     let unfinished = run.journal.unfinished().await?;
-    in_use.extend(unfinished.iter().filter_map(stored).map(|image| image.id));
-    let releases: Vec<_> = releases.iter().filter_map(stored).collect();
+    in_use.extend(unfinished.iter().flat_map(stored).map(|image| image.id));
+    let releases: Vec<Vec<_>> = releases.iter().map(stored).collect();
+    // A release has as many images as its services have repositories.
+    let of_one = releases.iter().map(Vec::len).max().unwrap_or(1);
     let keep = usize::try_from(run.service.keep_releases).unwrap_or(usize::MAX);
+    let keep = keep.saturating_mul(of_one.max(1));
+    let releases = releases.concat();
     Ok(images_to_remove(
         Images {
             releases: &releases,
@@ -87,12 +91,14 @@ async fn removals(run: &Run, services: &Services) -> Result<Vec<Removal>, Journa
     ))
 }
 
-fn stored(deployment: &Deployment) -> Option<StoredImage> {
-    let PinnedImage { reference, id, .. } = deployment.image.as_ref()?;
-    Some(StoredImage {
-        reference: reference.parse::<ImageRef>().ok()?,
-        id: id.parse::<Digest>().ok()?,
-    })
+fn stored(deployment: &Deployment) -> Vec<StoredImage> {
+    let stored = |PinnedImage { reference, id, .. }: &PinnedImage| {
+        Some(StoredImage {
+            reference: reference.parse::<ImageRef>().ok()?,
+            id: id.parse::<Digest>().ok()?,
+        })
+    };
+    deployment.images.iter().filter_map(stored).collect()
 }
 
 async fn remove(docker: &Docker, removal: &Removal) -> Result<(), DockerError> {

@@ -1,47 +1,50 @@
 //! The trial of the new release: from the first effect on what runs, to the commit.
+//!
+//! The services of a release are switched in the order in which they depend on each other, and each is proven before the
+//! next one is touched; or all at once, where that is configured.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::{Deployment, Event, Replica};
+use cutover_core::deployment::{Deployment, Event, Proof, Replica};
 use cutover_core::switch::{Move, plan};
-use jiff::Timestamp;
+use futures_util::future::{join_all, try_join_all};
 use tokio::time::Instant;
 
 use super::bring_in::Staged;
 use super::causes::verify_cause;
 use super::context::Run;
-use super::ended::{Committed, Ended, Trial};
+use super::ended::{Committed, Ended, Part, Trial};
 use super::observe::{still_runs, watch};
 use super::output::Output;
-use crate::docker::ContainerEvents;
-use crate::driver::{docker_cause, millis_between};
+use crate::driver::{Look, docker_cause, millis_between};
 use crate::probe::verify;
 use crate::settings;
 
-/// How many replicas are switched at once. There is one.
-const BATCH: usize = 1;
-
-/// A new container that runs, and its events since before it was started.
-#[derive(Debug)]
-pub(super) struct Started {
-    trial: Trial,
-    events: ContainerEvents,
-}
-
-/// The switch: the moves of the plan, up to the proof.
-pub(super) async fn switch(run: &mut Run, staged: Staged) -> Result<Started, Ended> {
-    let new = staged.staging.replica.clone();
-    // Subscribed before the start, so that an exit cannot be missed.
+/// The switch: each service in its turn, and each but the last proven. Those of the last batch run when this returns.
+pub(super) async fn switch(run: &mut Run, staged: Staged) -> Result<Trial, Ended> {
     let begun = async {
-        let events = watch(&run.driver, &new.container).await;
-        let events = events.map_err(|error| docker_cause(Step::Stage, &error))?;
+        let mut parts = Vec::new();
+        for (new, checks) in staged.staging.new.iter().zip(staged.checks) {
+            // Subscribed before the start, so that an exit cannot be missed.
+            let events = watch(&run.driver, &new.replica.container).await;
+            parts.push(Part {
+                new: new.replica.clone(),
+                checks,
+                events: Some(events.map_err(|error| docker_cause(Step::Stage, &error))?),
+                output: None,
+                born: None,
+                answered_after: Duration::ZERO,
+                failed: false,
+            });
+        }
         run.forward(Step::Switch, Event::SwitchStarted).await?;
-        Ok(events)
+        Ok(parts)
     };
-    let events = match begun.await {
-        Ok(events) => events,
+    let parts = match begun.await {
+        Ok(parts) => parts,
         Err(cause) => {
             return Err(Ended::NothingChanged {
                 cause,
@@ -51,60 +54,110 @@ pub(super) async fn switch(run: &mut Run, staged: Staged) -> Result<Started, End
     };
     let mut trial = Trial {
         staging: Some(*staged.staging),
-        output: None,
-        checks: staged.checks,
+        parts,
+        switched: 0,
         mask: staged.mask,
         model: staged.model,
-        new,
-        born: None,
-        answered_after: Duration::ZERO,
     };
-    match make_moves(run, &mut trial).await {
-        Ok(()) => Ok(Started { trial, events }),
+    match switch_all(run, &mut trial).await {
+        Ok(()) => Ok(trial),
         Err(cause) => Err(trial.failed(cause)),
     }
 }
 
-async fn make_moves(run: &mut Run, trial: &mut Trial) -> Result<(), Cause> {
-    let failed = |error| docker_cause(Step::Switch, &error);
+async fn switch_all(run: &mut Run, trial: &mut Trial) -> Result<(), Cause> {
     let deployment = run.deployment().clone();
-    let moves = plan(&deployment.old, &deployment.new, BATCH, &deployment.id);
-    for wanted in moves.iter().take_while(|wanted| !is_proof(wanted)) {
-        let made = run.driver.make(wanted, &deployment.id).await;
-        made.map_err(failed)?;
-    }
-    if let Some(staging) = &mut trial.staging {
-        staging.started();
-    }
-    let mask = match run.service.output {
-        settings::Output::Masked => Some(Arc::clone(&trial.mask)),
-        settings::Output::Full => Some(Arc::default()),
-        settings::Output::None => None,
+    let batch = match run.service.switch {
+        settings::Switch::InOrder => 1,
+        settings::Switch::Together => trial.parts.len(),
     };
-    trial.output = mask.map(|mask| {
-        let (docker, live) = (run.driver.docker(), run.record.live().clone());
-        Output::follow(docker, &trial.new.container, mask, live)
-    });
-    let (outage_ms, born) = look_at_switched(run, &deployment, &trial.new).await?;
-    trial.born = born;
-    run.forward(Step::Switch, Event::Switched { outage_ms })
-        .await
+    let moves = plan(&deployment.old, &deployment.new, batch, &deployment.id);
+    let mut batches = moves.split_inclusive(is_proof).collect::<Vec<_>>();
+    // What comes behind the first proof of a batch are its other proofs.
+    batches.retain(|moves| moves.len() > 1);
+    for (place, moves) in batches.iter().enumerate() {
+        if place > 0 {
+            prove_switched(run, trial).await?;
+        }
+        let to = (trial.switched + batch).min(trial.parts.len());
+        make_moves(run, &deployment, moves).await?;
+        attend_started(run, &deployment, trial, to).await?;
+    }
+    Ok(())
 }
 
 fn is_proof(wanted: &Move) -> bool {
     matches!(wanted, Move::Prove { .. })
 }
 
-/// For how long no container ran, and since when the new one does. Two that run would write to the same volumes
-/// and share the service's name.
-async fn look_at_switched(
-    run: &Run,
+/// Makes the moves of one batch up to its proof: several stops at once, and several starts.
+async fn make_moves(run: &Run, deployment: &Deployment, moves: &[Move]) -> Result<(), Cause> {
+    let effects = moves.iter().filter(|wanted| !is_proof(wanted));
+    let effects: Vec<&Move> = effects.collect();
+    let together = |one: &&Move, other: &&Move| {
+        matches!(
+            (one, other),
+            (Move::Stop { .. }, Move::Stop { .. }) | (Move::Start { .. }, Move::Start { .. })
+        )
+    };
+    for moves in effects.chunk_by(together) {
+        let made = moves
+            .iter()
+            .map(|wanted| run.driver.make(wanted, &deployment.id));
+        // All have their end before one that failed counts.
+        for made in join_all(made).await {
+            made.map_err(|error| docker_cause(Step::Switch, &error))?;
+        }
+    }
+    Ok(())
+}
+
+/// The new containers up to `to` were started: Compose is told, their output is followed, and it is recorded.
+async fn attend_started(
+    run: &mut Run,
     deployment: &Deployment,
-    new: &Replica,
-) -> Result<(u64, Option<Timestamp>), Cause> {
+    trial: &mut Trial,
+    to: usize,
+) -> Result<(), Cause> {
+    let names_services = trial.parts.len() > 1;
+    let started = trial.switched..to;
+    trial.switched = to;
+    for part in &mut trial.parts[started.clone()] {
+        if let Some(staging) = &trial.staging {
+            staging.started(&part.new.container);
+        }
+        let mask = match run.service.output {
+            settings::Output::Masked => Some(Arc::clone(&trial.mask)),
+            settings::Output::Full => Some(Arc::default()),
+            settings::Output::None => None,
+        };
+        let of = names_services.then(|| part.new.service.clone());
+        part.output = mask.map(|mask| {
+            let (docker, live) = (run.driver.docker(), run.record.live().clone());
+            Output::follow(docker, &part.new.container, of, mask, live)
+        });
+    }
     let look = run.driver.look(deployment).await;
     let look = look.map_err(|error| docker_cause(Step::Switch, &error))?;
-    let old = look.old.iter().filter_map(|old| old.container.as_ref());
+    for part in &mut trial.parts[started] {
+        let outage_ms = look_at_switched(deployment, &look, part)?;
+        let service = if names_services {
+            part.new.service.clone()
+        } else {
+            String::new()
+        };
+        run.forward(Step::Switch, Event::Switched { service, outage_ms })
+            .await?;
+    }
+    Ok(())
+}
+
+/// For how long no container of the service ran, in milliseconds; and since when the new one does. Two that run would
+/// write to the same volumes and share the service's name.
+fn look_at_switched(deployment: &Deployment, look: &Look, part: &mut Part) -> Result<u64, Cause> {
+    let of_service = |replica: &Replica| replica.service == part.new.service;
+    let old = look.old.iter().filter(|found| of_service(&found.replica));
+    let old = old.filter_map(|found| found.container.as_ref());
     if old.clone().any(|old| old.state.running) {
         let detail =
             "Docker was restarted during the switch and started the previous container again";
@@ -114,51 +167,113 @@ async fn look_at_switched(
     let started = look
         .new
         .iter()
-        .find(|found| found.replica.container == new.container);
-    let born = started.and_then(|found| found.container.as_ref()?.state.started_at);
-    let outage_ms = if deployment.ran_before() {
-        millis_between(stopped_at, born)
+        .find(|found| found.replica.container == part.new.container);
+    let ran_before = deployment
+        .old
+        .iter()
+        .any(|old| of_service(old) && old.condition.ran());
+    part.born = started.and_then(|found| found.container.as_ref()?.state.started_at);
+    Ok(if ran_before {
+        millis_between(stopped_at, part.born)
     } else {
         0
-    };
-    Ok((outage_ms, born))
+    })
 }
 
-/// Watches the new container until it is proven; its `post_start` hooks have ended then.
-pub(super) async fn verify(run: &mut Run, started: Started) -> Result<Trial, Ended> {
-    let Started { mut trial, events } = started;
-    match prove(run, &mut trial, events).await {
+/// Watches the new containers that are not proven yet until they are; the `post_start` hooks have ended then.
+pub(super) async fn verify(run: &mut Run, mut trial: Trial) -> Result<Trial, Ended> {
+    let began = Instant::now();
+    let verified = async {
+        prove_switched(run, &mut trial).await?;
+        let deadline = trial.parts.iter().map(|part| part.checks.deadline()).max();
+        let deadline = deadline.unwrap_or_default();
+        if let Some(staging) = trial.staging.take() {
+            let left = deadline.saturating_sub(began.elapsed());
+            staging.finish(left, deadline).await?;
+        }
+        let old = run.deployment().old.clone();
+        for part in &mut trial.parts {
+            let runs = still_runs(&run.driver, &old, &part.new, part.born).await;
+            part.failed = runs.is_err();
+            runs.map_err(|cause| of_service(run, cause, &part.new))?;
+        }
+        Ok(())
+    };
+    match verified.await {
         Ok(()) => Ok(trial),
         Err(cause) => Err(trial.failed(cause)),
     }
 }
 
-async fn prove(run: &mut Run, trial: &mut Trial, events: ContainerEvents) -> Result<(), Cause> {
-    let checks = trial.checks.to_string();
+/// Proves those that were switched and are not proven yet.
+async fn prove_switched(run: &mut Run, trial: &mut Trial) -> Result<(), Cause> {
+    let unproven = trial.parts[..trial.switched].iter();
+    let unproven = unproven.filter(|part| part.events.is_some());
+    let checks: Vec<String> = unproven
+        .map(|part| match trial.parts.len() {
+            1 => part.checks.to_string(),
+            _ => format!("{}: {}", part.new.service, part.checks),
+        })
+        .collect();
+    let checks = checks.join("; ");
     run.forward(Step::Verify, Event::VerifyStarted { checks })
         .await?;
-    let deadline = trial.checks.deadline();
-    let ends = Instant::now() + deadline;
-    let (docker, id) = (run.driver.docker(), &trial.new.container);
-    let proven = verify::verify(docker, events, id, &trial.checks, trial.born).await;
-    let proven =
-        proven.map_err(|failure| verify_cause(Step::Verify, &failure, run.service.output))?;
-    trial.answered_after = proven.answered_after;
-    if let Some(staging) = trial.staging.take() {
-        let left = ends.saturating_duration_since(Instant::now());
-        staging.finish(left, deadline).await?;
+    let run: &Run = run;
+    let (docker, output) = (run.driver.docker(), run.service.output);
+    let proofs = trial.parts[..trial.switched].iter_mut().filter_map(|part| {
+        let events = part.events.take()?;
+        Some(async move {
+            let id = &part.new.container;
+            match verify::verify(docker, events, id, &part.checks, part.born).await {
+                Ok(proven) => {
+                    part.answered_after = proven.answered_after;
+                    Ok(())
+                }
+                Err(failure) => {
+                    part.failed = true;
+                    let cause = verify_cause(Step::Verify, &failure, output);
+                    Err(of_service(run, cause, &part.new))
+                }
+            }
+        })
+    });
+    // One that failed is enough.
+    try_join_all(proofs).await.map(drop)
+}
+
+/// The cause, with the service named that it is about where there are several.
+fn of_service(run: &Run, cause: Cause, new: &Replica) -> Cause {
+    if run.deployment().new.len() == 1 {
+        return cause;
     }
-    let old = &run.deployment().old;
-    still_runs(&run.driver, old, &trial.new.container, trial.born).await
+    let detail = format!("service `{}`: {}", new.service, cause.detail);
+    Cause { detail, ..cause }
 }
 
 /// The commit point.
 pub(super) async fn commit(run: &mut Run, trial: Trial) -> Result<Committed, Ended> {
-    let proof = Some(trial.checks.proof(trial.answered_after));
-    match run.forward(Step::Verify, Event::Committed { proof }).await {
+    let proof = |part: &Part| part.checks.proof(part.answered_after);
+    let lead = &trial.model.lead().compose_service;
+    let mut of_lead = trial.parts.iter().filter(|part| part.new.service == *lead);
+    let of_lead = of_lead.next().or(trial.parts.last()).map(proof);
+    let proofs: BTreeMap<String, Proof> = trial
+        .parts
+        .iter()
+        .filter(|_| trial.parts.len() > 1)
+        .map(|part| (part.new.service.clone(), proof(part)))
+        .collect();
+    let committed = Event::Committed {
+        proof: of_lead,
+        proofs,
+    };
+    match run.forward(Step::Verify, committed).await {
         Ok(()) => Ok(Committed {
+            lives: trial
+                .parts
+                .iter()
+                .map(|part| (part.new.container.clone(), part.born))
+                .collect(),
             model: trial.model,
-            born: trial.born,
         }),
         Err(cause) => Err(trial.failed(cause)),
     }

@@ -4,7 +4,7 @@ use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::WayBack;
 
 use super::context::Run;
-use crate::driver::project::ServiceModel;
+use crate::driver::project::ReleaseModel;
 use crate::way_back;
 
 /// Shows that every old replica could be brought back: the very same container, or, where that could not be
@@ -12,7 +12,7 @@ use crate::way_back;
 ///
 /// # Errors
 /// [`Code::NoWayBack`] with what is missing.
-pub(super) async fn find_way_back(run: &mut Run, model: &ServiceModel) -> Result<(), Cause> {
+pub(super) async fn find_way_back(run: &mut Run, model: &ReleaseModel) -> Result<(), Cause> {
     let old = run.deployment().old.clone();
     let found = way_back::find(&run.driver, &run.service, &old, model).await?;
     let what = match found {

@@ -55,7 +55,7 @@ impl ComposeDriver {
         let present = present.map_err(|error| docker_cause(Step::Prepare, &error))?;
         let hidden = present.leftovers.iter().chain(present.hidden());
         let view = View::only_looking(hidden.map(|one| one.id.clone()).collect());
-        let (mut socket, mut compose) = self.up(target, view, &[], Purpose::NewRelease)?;
+        let (mut socket, mut compose) = self.up(&[target], view, &[], Purpose::NewRelease)?;
         let bound = COMPARE_TIMEOUT.min(target.service.progress_deadline);
         let changes_nothing = async {
             tokio::select! {

@@ -10,7 +10,7 @@ use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::names::{DeploymentId, ServiceName, Tag};
 
 use super::command::Compose;
-use super::project::{self, Neighbour, ServiceModel};
+use super::project::{self, KnownProject, Neighbour, ReleaseModel, ServiceModel};
 use super::{docker_cause, env_file};
 use crate::docker::{AnonymousVolumes, Container, Docker, DockerError};
 use crate::labels;
@@ -30,8 +30,7 @@ pub struct ComposeDriver {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Known {
     project: String,
-    compose_service: String,
-    tag_variable: String,
+    read: KnownProject,
 }
 
 impl ComposeDriver {
@@ -65,27 +64,30 @@ impl ComposeDriver {
         &self.compose
     }
 
-    /// The service as Compose renders it for `tag`.
+    /// The services of the release as Compose renders them for `tag`.
     ///
     /// # Errors
     /// [`Code::InvalidCompose`] with Compose's own words, with what is wrong with the image's line, or with
-    /// the other name under which this very container is configured.
+    /// the other name under which a service of it is configured.
     pub async fn read(
         &self,
         service: &settings::Service,
         tag: &Tag,
-    ) -> Result<ServiceModel, Cause> {
+    ) -> Result<ReleaseModel, Cause> {
         let known = self.known().get(&service.name).cloned();
-        let variable = known.map(|known| known.tag_variable);
-        let model = project::read(&self.compose, service, tag, variable).await?;
+        let known = known.map(|known| known.read);
+        let model = project::read(&self.compose, service, tag, known).await?;
+        let lead = model.lead();
         let read = Known {
-            project: model.project.clone(),
-            compose_service: model.compose_service.clone(),
-            tag_variable: model.tag_variable.clone(),
+            project: lead.project.clone(),
+            read: KnownProject {
+                tag_variable: lead.tag_variable.clone(),
+                services: model.names().into_iter().map(str::to_owned).collect(),
+            },
         };
         claim(&mut self.known(), &service.name, read)?;
         self.projects()
-            .insert(service.name.clone(), model.project.clone());
+            .insert(service.name.clone(), lead.project.clone());
         Ok(model)
     }
 
@@ -116,16 +118,16 @@ impl ComposeDriver {
         Ok(project::losses(&self.compose, service, model, container, &of_image).await)
     }
 
-    /// The other services of the project whose definition changes with the tag of this one.
+    /// The other services of the project whose definition changes with the tag of the release.
     ///
     /// # Errors
     /// [`Code::InvalidCompose`] with Compose's own words.
     pub async fn neighbours(
         &self,
         service: &settings::Service,
-        model: &ServiceModel,
+        model: &ReleaseModel,
     ) -> Result<Vec<Neighbour>, Cause> {
-        let file = env_file::env_file(service, model);
+        let file = env_file::env_file(service, model.lead());
         project::neighbours(&self.compose, service, model, &file).await
     }
 
@@ -201,21 +203,26 @@ impl ComposeDriver {
     }
 }
 
-/// Remembers what was `read` of the service `name`, unless another name stands for the same container: two
-/// deployments would work on it at once, each taking the other's for its own previous one.
+/// Remembers what was `read` of the service `name`, unless another name stands for a service of the same release: two
+/// deployments would work on its container at once, each taking the other's for its own previous one.
 fn claim(
     known: &mut BTreeMap<ServiceName, Known>,
     name: &ServiceName,
     read: Known,
 ) -> Result<(), Cause> {
-    let same = |other: &Known| {
-        (&other.project, &other.compose_service) == (&read.project, &read.compose_service)
+    let shared = |other: &Known| {
+        let services = other.read.services.iter();
+        let mut both = services.filter(|service| read.read.services.contains(service));
+        (other.project == read.project)
+            .then(|| both.next().cloned())
+            .flatten()
     };
-    let other = known.iter().find(|(other, of)| *other != name && same(of));
-    if let Some((other, _)) = other {
+    let others = known.iter().filter(|(other, _)| *other != name);
+    let found = others.map(|(other, of)| (other, shared(of)));
+    if let Some((other, service)) = found.into_iter().find_map(|(other, of)| Some((other, of?))) {
         let detail = format!(
-            "`services.{name}` and `services.{other}` are the same service `{}` of the same Compose project `{}`; keep one of the two in the configuration, a container can only be deployed under one name; if these are two projects, give one of them another `name:` in its Compose file",
-            read.compose_service, read.project
+            "`services.{name}` and `services.{other}` both deploy the service `{service}` of the Compose project `{}`; keep one of the two in the configuration, or say with `compose_services` which services each of them deploys; if these are two projects, give one of them another `name:` in its Compose file",
+            read.project
         );
         return Err(Cause::new(Code::InvalidCompose, Step::Prepare, detail));
     }
@@ -230,32 +237,30 @@ mod tests {
     #[test]
     fn a_container_belongs_to_the_name_that_was_read_first() {
         let name = |text: &str| ServiceName::new(text).expect("valid");
-        let read = |project: &str, service: &str| Known {
+        let read = |project: &str, services: &[&str]| Known {
             project: project.to_owned(),
-            compose_service: service.to_owned(),
-            tag_variable: "TAG".to_owned(),
+            read: KnownProject {
+                tag_variable: "TAG".to_owned(),
+                services: services.iter().map(|one| (*one).to_owned()).collect(),
+            },
         };
         let mut known = BTreeMap::new();
         for (service, what) in [
-            ("shop", read("acme", "web")),
-            ("worker", read("acme", "worker")),
-            ("stage", read("stage", "web")),
-            ("shop", read("acme", "web")),
+            ("shop", read("acme", &["web", "cron"])),
+            ("worker", read("acme", &["worker"])),
+            ("stage", read("stage", &["web"])),
+            ("shop", read("acme", &["web"])),
         ] {
             claim(&mut known, &name(service), what).expect("not claimed by another");
         }
-        let cause = claim(&mut known, &name("again"), read("acme", "web")).expect_err("claimed");
+        let again = read("acme", &["cron", "web"]);
+        let cause = claim(&mut known, &name("again"), again).expect_err("claimed");
         assert_eq!(cause.code, Code::InvalidCompose);
-        assert!(
-            cause
-                .detail
-                .starts_with("`services.again` and `services.shop` are the same service `web`"),
-            "{}",
-            cause.detail
-        );
+        let begin = "`services.again` and `services.shop` both deploy the service `web`";
+        assert!(cause.detail.starts_with(begin), "{}", cause.detail);
         assert!(!known.contains_key(&name("again")));
         // A project that was renamed is free again once it was read under its new name.
-        claim(&mut known, &name("shop"), read("acme2", "web")).expect("renamed");
-        claim(&mut known, &name("again"), read("acme", "web")).expect("free");
+        claim(&mut known, &name("shop"), read("acme2", &["web"])).expect("renamed");
+        claim(&mut known, &name("again"), read("acme", &["web"])).expect("free");
     }
 }

@@ -1,4 +1,4 @@
-//! What a Compose project says about the service under deployment.
+//! What a Compose project says about the services of a release.
 //!
 //! Compose reads its own files: we ask it for the project as JSON, once without interpolation, to learn
 //! which variable is the image's tag, and once with that variable set to the requested tag.
@@ -8,6 +8,7 @@ mod facts;
 mod file;
 mod neighbours;
 mod read;
+mod release;
 mod secrets;
 mod unset;
 
@@ -27,6 +28,7 @@ use self::file::{File, WrittenFile};
 pub use self::neighbours::Neighbour;
 use self::neighbours::WholeFile;
 use self::read::{as_written, compose_cause, config, config_and_warnings};
+pub use self::release::ReleaseModel;
 use super::command::{Compose, Project};
 use super::staging::bodies::DeclaredVolume;
 use crate::docker::Container;
@@ -95,6 +97,15 @@ impl std::fmt::Debug for ServiceModel {
     }
 }
 
+/// What was known of a project when it was read last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownProject {
+    /// The variable that carried the tag.
+    pub tag_variable: String,
+    /// The services of the release.
+    pub services: Vec<String>,
+}
+
 /// Reads the project for `tag`. With the variable that carried the tag last time, Compose runs once: if the
 /// image then ends in the tag, it is the variable still.
 ///
@@ -104,15 +115,16 @@ pub async fn read(
     compose: &Compose,
     service: &settings::Service,
     tag: &Tag,
-    known_variable: Option<String>,
-) -> Result<ServiceModel, Cause> {
-    if let Some(variable) = known_variable
-        && let Ok(model) = render(compose, service, tag, variable).await
-    {
-        return Ok(model);
+    known: Option<KnownProject>,
+) -> Result<ReleaseModel, Cause> {
+    if let Some(known) = known {
+        let variable = known.tag_variable.clone();
+        if let Ok(model) = render(compose, service, tag, variable, &known.services).await {
+            return Ok(model);
+        }
     }
     let variable = tag_variable(compose, service).await?;
-    render(compose, service, tag, variable).await
+    render(compose, service, tag, variable, &[]).await
 }
 
 async fn render(
@@ -120,47 +132,83 @@ async fn render(
     service: &settings::Service,
     tag: &Tag,
     variable: String,
-) -> Result<ServiceModel, Cause> {
+    known: &[String],
+) -> Result<ReleaseModel, Cause> {
     let variables = BTreeMap::from([(variable.clone(), tag.as_str().to_owned())]);
     let project = Project::new(service, variables);
     let (file, warnings): (File, _) = config_and_warnings(compose, &project).await?;
-    let Some(described) = file.services.get(&service.compose_service) else {
-        return Err(missing_service(service, file.services.keys()));
-    };
-    let image = described.image.clone().unwrap_or_default();
-    if !image.ends_with(&format!(":{tag}")) {
-        return Err(invalid(format!(
-            "with {variable}={tag} Compose renders the image `{image}`, which does not end in that tag; \
-             `environment` in the configuration of cutover, or an earlier definition of {variable}, overrides it"
-        )));
-    }
-    if image.parse::<ImageRef>().is_err() {
-        return Err(invalid(format!(
-            "Compose renders the image `{image}`, which is no image reference; a variable in its line is set nowhere, or to something else than it should be"
-        )));
-    }
-    let secrets = secrets::values(service, &file, described, &variable);
     let directory: PathBuf = project.directory().map(PathBuf::from).unwrap_or_default();
-    let default = directory.join(".env");
-    let changing = service.env_files.iter().chain([&default]);
-    let changing: Vec<&Path> = changing.map(PathBuf::as_path).collect();
-    Ok(ServiceModel {
-        warnings,
-        contents: contents::hash(service, &file, described, &changing),
-        directory,
-        compose_service: service.compose_service.clone(),
-        tag_variable: variable,
-        image,
-        platform: described.platform.clone(),
-        facts: file.facts(service, described),
-        monitor: described.monitor()?,
-        not_passed: File::not_passed(described),
-        volumes: file.declared_volumes(),
-        settings: unset::rendered_settings(&file, described),
-        has_written_files: file.has_written_files(described),
-        secrets,
-        project: file.name,
-    })
+    let names = release::services(compose, service, tag, &variable, &file, known).await?;
+    let rendered = Rendered {
+        service,
+        file: &file,
+        tag,
+        variable: &variable,
+        directory: &directory,
+        warnings: &warnings,
+    };
+    let services = names.iter().map(|name| rendered.model(name));
+    let services: Vec<ServiceModel> = services.collect::<Result<_, _>>()?;
+    ReleaseModel::new(services, &service.compose_service)
+        .ok_or_else(|| missing_service(service, file.services.keys()))
+}
+
+/// A project as Compose renders it for one tag.
+struct Rendered<'a> {
+    service: &'a settings::Service,
+    file: &'a File,
+    tag: &'a Tag,
+    variable: &'a str,
+    directory: &'a Path,
+    warnings: &'a [String],
+}
+
+impl Rendered<'_> {
+    /// What it says of the service `name`.
+    fn model(&self, name: &str) -> Result<ServiceModel, Cause> {
+        let Self {
+            service,
+            file,
+            tag,
+            variable,
+            ..
+        } = *self;
+        let Some(described) = file.services.get(name) else {
+            return Err(missing_service(service, file.services.keys()));
+        };
+        let image = described.image.clone().unwrap_or_default();
+        if !image.ends_with(&format!(":{tag}")) {
+            return Err(invalid(format!(
+                "with {variable}={tag} Compose renders the image `{image}` of service `{name}`, which does not end in that tag; \
+                 `environment` in the configuration of cutover, or an earlier definition of {variable}, overrides it"
+            )));
+        }
+        if image.parse::<ImageRef>().is_err() {
+            return Err(invalid(format!(
+                "Compose renders the image `{image}`, which is no image reference; a variable in its line is set nowhere, or to something else than it should be"
+            )));
+        }
+        let default = self.directory.join(".env");
+        let changing = service.env_files.iter().chain([&default]);
+        let changing: Vec<&Path> = changing.map(PathBuf::as_path).collect();
+        Ok(ServiceModel {
+            warnings: self.warnings.to_vec(),
+            contents: contents::hash(service, file, described, &changing),
+            directory: self.directory.to_owned(),
+            compose_service: name.to_owned(),
+            tag_variable: variable.to_owned(),
+            image,
+            platform: described.platform.clone(),
+            facts: file.facts(name, service.order, described),
+            monitor: described.monitor()?,
+            not_passed: File::not_passed(described),
+            volumes: file.declared_volumes(),
+            settings: unset::rendered_settings(file, described),
+            has_written_files: file.has_written_files(described),
+            secrets: secrets::values(service, file, described, variable),
+            project: file.name.clone(),
+        })
+    }
 }
 
 /// The variable that is the image's tag: the configured one, or the one in the image's line.
@@ -206,7 +254,7 @@ pub async fn losses(
     // A project that can only be read with its variables filled in tells less; what is empty then is lost all the same.
     let written = as_written(compose, service).await.ok();
     let written = written.as_ref().and_then(|file| {
-        let described = file.services.get(&service.compose_service)?;
+        let described = file.services.get(&model.compose_service)?;
         Some(&described.rest)
     });
     unset::losses(model, written, container, of_image)
@@ -238,31 +286,33 @@ pub async fn sees_env_file(
     let written = as_written(compose, service).await.ok();
     let described = written
         .as_ref()
-        .and_then(|file| file.services.get(&service.compose_service));
+        .and_then(|file| file.services.get(&model.compose_service));
     described.is_some_and(|described| neighbours::reads(&described.rest, env_file))
 }
 
-/// The other services of the project whose definition changes with the tag of this one, which `env_file` names.
+/// The services of the project that are not part of the release and whose definition changes with its tag, which
+/// `env_file` names.
 ///
 /// # Errors
 /// [`Code::InvalidCompose`] with Compose's own words.
 pub async fn neighbours(
     compose: &Compose,
     service: &settings::Service,
-    model: &ServiceModel,
+    model: &ReleaseModel,
     env_file: &Path,
 ) -> Result<Vec<Neighbour>, Cause> {
     let rendered = async |digit: &str| {
-        let variables = BTreeMap::from([(model.tag_variable.clone(), digit.repeat(40))]);
+        let variable = model.lead().tag_variable.clone();
+        let variables = BTreeMap::from([(variable, digit.repeat(40))]);
         config::<WholeFile>(compose, &Project::new(service, variables)).await
     };
     let (one, other) = (rendered("0").await?, rendered("1").await?);
     // A project that can only be read with its variables filled in does not tell who reads which file.
     let written = as_written(compose, service).await.ok();
-    let (own, variable) = (&service.compose_service, &model.tag_variable);
+    let (own, variable) = (model.names(), &model.lead().tag_variable);
     let both = [&one, &other];
     Ok(neighbours::neighbours(
-        own,
+        &own,
         variable,
         env_file,
         both,
@@ -314,7 +364,7 @@ pub async fn config_hash(
     let variables = BTreeMap::from([(model.tag_variable.clone(), tag.as_str().to_owned())]);
     let project = Project::new(service, variables);
     let printed = compose
-        .read(&project, &["config", "--hash", &service.compose_service])
+        .read(&project, &["config", "--hash", &model.compose_service])
         .await
         .map_err(|error| compose_cause(service, &error))?;
     Ok(printed

@@ -1,4 +1,4 @@
-//! Staging: Compose creates the new container behind the staging socket and is held at the start.
+//! Staging: Compose creates the new containers behind the staging socket and is held at the first start.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,9 +10,10 @@ use cutover_core::duration::format;
 
 use super::command::Project;
 use super::present::as_replica;
+use super::project::ServiceModel;
 use super::staging::rewrite::{Mark, Purpose};
-use super::staging::view::{OldContainer, View};
-use super::staging::{Arrival, HeldStart, StagingSocket};
+use super::staging::view::{NewContainer, OldContainer, View};
+use super::staging::{Arrival, StagingSocket};
 use super::{ComposeDriver, Target, docker_cause};
 use crate::docker::Container;
 use crate::program::{ProgramError, Running};
@@ -20,7 +21,7 @@ use crate::program::{ProgramError, Running};
 /// How long Compose may take to end when it has nothing left to do.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What creates the container of one service and touches no other.
+/// What creates the containers of the services that it names and touches no other.
 const UP: &[&str] = &[
     "up",
     "--detach",
@@ -32,42 +33,49 @@ const UP: &[&str] = &[
     "--remove-orphans=false",
 ];
 
-/// The new container, created and not started, with Compose waiting for the start. Dropping it ends
-/// Compose; the container stays until it is removed.
+/// The new containers, created and not started, with Compose waiting for the first start. Dropping it ends
+/// Compose; the containers stay until they are removed.
 #[derive(Debug)]
 pub struct Staging {
-    /// The new container.
+    /// One for each service, in the order of the release.
+    pub new: Vec<StagedContainer>,
+    compose: Running,
+    // Compose talks through it until it has ended.
+    socket: StagingSocket,
+}
+
+/// A new container that is not started.
+#[derive(Debug, Clone)]
+pub struct StagedContainer {
+    /// As Docker has it.
     pub container: Container,
     /// What the journal remembers of it.
     pub replica: Replica,
-    held: Option<HeldStart>,
-    compose: Running,
-    // Compose talks through it until it has ended.
-    _socket: StagingSocket,
 }
 
 impl ComposeDriver {
-    /// Lets Compose create the new container, up to the call that would start it, in the place of `old`. It does
-    /// not get to see the `hidden` ones.
+    /// Lets Compose create a new container of each target from its image, up to the call that would start the first
+    /// one, in the place of the `old` ones. It does not get to see the `hidden` ones.
     ///
     /// # Errors
-    /// [`Code::StageFailed`] with Compose's own words, or [`Code::OutsideChange`]. A container may have
+    /// [`Code::StageFailed`] with Compose's own words, or [`Code::OutsideChange`]. Containers may have
     /// been created all the same: see [`Self::discard`].
     pub async fn stage(
         &self,
-        target: Target<'_>,
-        image: &PinnedImage,
+        targets: &[(Target<'_>, &PinnedImage)],
         old: &[Replica],
         hidden: &[Container],
     ) -> Result<Staging, Cause> {
-        // More than one is refused before.
-        let old = old.first().map(|old| OldContainer {
+        let old = old.iter().map(|old| OldContainer {
             id: old.container.clone(),
             name: old.name.clone(),
+            service: old.service.clone(),
         });
-        let view = View::new(old, hidden.iter().map(|one| one.id.clone()).collect());
-        let up = self.up(target, view, &["--force-recreate"], Purpose::NewRelease)?;
-        self.until_start(up, image).await
+        let hidden = hidden.iter().map(|one| one.id.clone());
+        let view = View::new(old.collect(), hidden.collect());
+        let all: Vec<Target<'_>> = targets.iter().map(|(target, _)| *target).collect();
+        let up = self.up(&all, view, &["--force-recreate"], Purpose::NewRelease)?;
+        self.until_start(up, targets).await
     }
 
     /// Lets Compose create the container of `image`, which ran before in the container with the id `replaces`, as
@@ -83,30 +91,31 @@ impl ComposeDriver {
         replaces: &str,
         hidden: &[Container],
     ) -> Result<Replica, Cause> {
-        let view = View::new(None, hidden.iter().map(|one| one.id.clone()).collect());
+        let hidden = hidden.iter().map(|one| one.id.clone());
+        let view = View::new(Vec::new(), hidden.collect());
         let purpose = Purpose::Recreation {
             replaces: replaces.to_owned(),
         };
-        let up = self.up(target, view, &["--force-recreate"], purpose)?;
-        let staging = self.until_start(up, image).await?;
-        let replica = staging.replica.clone();
+        let up = self.up(&[target], view, &["--force-recreate"], purpose)?;
+        let staging = self.until_start(up, &[(target, image)]).await?;
+        let replica = staging.new.first().map(|new| new.replica.clone());
         staging.abandon().await;
-        Ok(replica)
+        replica.ok_or_else(|| stage_failed("Compose created no container"))
     }
 
     /// Waits until Compose asks for the start.
     async fn until_start(
         &self,
         (mut socket, mut compose): (StagingSocket, Running),
-        image: &PinnedImage,
+        targets: &[(Target<'_>, &PinnedImage)],
     ) -> Result<Staging, Cause> {
         let mut refused = None;
-        let held = loop {
+        loop {
             tokio::select! {
                 // What Compose was refused matters more than that it ended because of it.
                 biased;
                 arrival = socket.arrival() => match arrival {
-                    Some(Arrival::Start(held)) => break held,
+                    Some(Arrival::Start) => break,
                     Some(Arrival::Refused { what }) => { refused.get_or_insert(what); }
                     None => return Err(stage_failed("the staging socket was closed")),
                 },
@@ -115,27 +124,42 @@ impl ComposeDriver {
                     return Err(not_staged(refused, ended));
                 }
             }
-        };
-        self.staging(held, compose, socket, image).await
+        }
+        let created = socket.created();
+        let mut new = Vec::new();
+        for (target, image) in targets {
+            new.push(self.staged(&created, target.model, image).await?);
+        }
+        Ok(Staging {
+            new,
+            compose,
+            socket,
+        })
     }
 
-    /// Starts Compose's `up` of the service, with these `options` more, behind a socket of which it gets to
+    /// Starts Compose's `up` of the targets, with these `options` more, behind a socket of which it gets to
     /// see this `view`.
     pub(super) fn up(
         &self,
-        target: Target<'_>,
+        targets: &[Target<'_>],
         view: View,
         options: &[&str],
         purpose: Purpose,
     ) -> Result<(StagingSocket, Running), Cause> {
+        let Some(target) = targets.first() else {
+            return Err(stage_failed("there is no service to create"));
+        };
         let model = target.model;
+        let services = targets.iter().map(|target| target.model);
         let mark = Mark {
             deployment: target.deployment.clone(),
             purpose,
             service: target.service.name.to_string(),
             project: model.project.clone(),
-            compose_service: model.compose_service.clone(),
-            contents: model.contents.clone(),
+            services: services
+                .clone()
+                .map(|model| (model.compose_service.clone(), model.contents.clone()))
+                .collect(),
             volumes: model.volumes.clone(),
         };
         let path = self
@@ -147,7 +171,10 @@ impl ComposeDriver {
             })?;
         let variables = BTreeMap::from([(model.tag_variable.clone(), target.tag.to_string())]);
         let project = Project::new(target.service, variables);
-        let arguments = [UP, options, &[&model.compose_service]].concat();
+        let names: Vec<&str> = services
+            .map(|model| model.compose_service.as_str())
+            .collect();
+        let arguments = [UP, options, &names].concat();
         let compose = self
             .compose
             .start(&project, socket.path(), &arguments)
@@ -155,48 +182,47 @@ impl ComposeDriver {
         Ok((socket, compose))
     }
 
-    async fn staging(
+    /// The container that Compose created of the service, if it is of this image.
+    async fn staged(
         &self,
-        held: HeldStart,
-        compose: Running,
-        socket: StagingSocket,
+        created: &[NewContainer],
+        model: &ServiceModel,
         image: &PinnedImage,
-    ) -> Result<Staging, Cause> {
+    ) -> Result<StagedContainer, Cause> {
+        let service = &model.compose_service;
+        let new = created.iter().find(|new| new.service == *service);
+        let new = new.ok_or_else(|| {
+            stage_failed(format!(
+                "Compose created no container of service `{service}`"
+            ))
+        })?;
         let container = self
             .docker
-            .container(&held.container)
+            .container(&new.id)
             .await
             .map_err(|error| docker_cause(Step::Stage, &error))?
-            .ok_or_else(|| stage_failed("the new container disappeared before it was started"))?;
+            .ok_or_else(|| stage_failed("a new container disappeared before it was started"))?;
         if container.image_id != image.id {
             return Err(stage_failed(format!(
-                "Compose created the container from image {} and not from {}, which was pulled",
+                "Compose created the container of service `{service}` from image {} and not from {}, which was pulled",
                 container.image_id, image.id
             )));
         }
         let replica = Replica {
-            name: held.name.clone(),
-            restart_policy: held.restart_policy.clone(),
+            name: new.name.clone(),
+            restart_policy: new.restart_policy.clone(),
             condition: Condition::Stopped,
             ..as_replica(&container)
         };
-        Ok(Staging {
-            container,
-            replica,
-            held: Some(held),
-            compose,
-            _socket: socket,
-        })
+        Ok(StagedContainer { container, replica })
     }
 }
 
 impl Staging {
-    /// Tells Compose that the container runs: it goes on with the service's `post_start` hooks, which may
+    /// Tells Compose that this new container runs: it goes on with the service's `post_start` hooks, which may
     /// be what makes the container healthy.
-    pub fn started(&mut self) {
-        if let Some(held) = self.held.take() {
-            held.started();
-        }
+    pub fn started(&self, container: &str) {
+        self.socket.started(container);
     }
 
     /// Waits for Compose to end, the service's `post_start` hooks included, at most for `bound`: what is left of
@@ -204,11 +230,11 @@ impl Staging {
     ///
     /// # Errors
     /// [`Code::SwitchFailed`] when Compose fails, for example in a hook, or does not end in time.
-    pub async fn finish(mut self, bound: Duration, deadline: Duration) -> Result<(), Cause> {
-        self.started();
+    pub async fn finish(self, bound: Duration, deadline: Duration) -> Result<(), Cause> {
         let Self {
-            compose, _socket, ..
+            compose, socket, ..
         } = self;
+        let _open = socket;
         // Where there are no hooks, Compose has nothing left to do and ends within milliseconds.
         let ended = compose.output(bound.max(END_TIMEOUT)).await;
         let detail = match ended {
@@ -222,16 +248,10 @@ impl Staging {
         Err(Cause::new(Code::SwitchFailed, Step::Verify, detail))
     }
 
-    /// Ends Compose; if it still waits, it is told that the container is not to be started.
-    pub async fn abandon(self) {
-        let Self {
-            held,
-            mut compose,
-            _socket,
-            ..
-        } = self;
-        drop(held);
-        compose.stop().await;
+    /// Ends Compose; if it still waits, it is told that nothing more is to be started.
+    pub async fn abandon(mut self) {
+        self.socket.start_no_more();
+        self.compose.stop().await;
     }
 }
 
@@ -242,7 +262,7 @@ fn stage_failed(detail: impl Into<String>) -> Cause {
 fn not_staged(refused: Option<String>, ended: Result<String, ProgramError>) -> Cause {
     if let Some(what) = refused {
         let detail = format!(
-            "to deploy this service, Compose wanted to change something outside it and was refused: {what}"
+            "to deploy this release, Compose wanted to change something outside it and was refused: {what}"
         );
         return Cause::new(Code::OutsideChange, Step::Stage, detail);
     }

@@ -6,8 +6,8 @@
 //! | Compose sends | we do |
 //! |---|---|
 //! | create a container | forward it, adding labels and the restart policy `no` |
-//! | stop and remove the old one, rename the new one | answer as Docker would, change nothing |
-//! | start the new one | **hold the call**: this is the switch, and it is not Compose's to make |
+//! | stop and remove an old one, rename a new one | answer as Docker would, change nothing |
+//! | start a new one | **hold the call**: this is the switch, and it is not Compose's to make |
 //!
 //! Everything else that would change something is refused, and the deployment fails with nothing changed.
 //! What may pass is decided in [`view`]; bodies are changed in [`rewrite`]; bytes move in [`forward`].
@@ -17,12 +17,12 @@ pub(super) mod rewrite;
 pub(super) mod bodies;
 mod forward;
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use cutover_core::deployment::RestartPolicy;
 use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
 use hyper::body::Incoming;
@@ -32,65 +32,45 @@ use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use self::rewrite::{Mark, NotCreated};
-use self::view::{Call, Decision, View};
+use self::view::{Call, Decision, NewContainer, View};
 
 type Body = BoxBody<Bytes, hyper::Error>;
 
 /// What Compose arrived at.
 #[derive(Debug)]
 pub(super) enum Arrival {
-    /// It asks to start the new container.
-    Start(HeldStart),
-    /// It was refused something that is not part of deploying the service.
+    /// It asks to start a new container; every one exists.
+    Start,
+    /// It was refused something that is not part of deploying the release.
     Refused {
         /// What it wanted, for a person.
         what: String,
     },
 }
 
-/// Compose's call to start the new container, held until it is answered. Dropping it answers an error.
-#[derive(Debug)]
-pub(super) struct HeldStart {
-    /// The new container's id.
-    pub(super) container: String,
-    /// The name that it is to have.
-    pub(super) name: String,
-    /// The restart policy that the Compose file asks for.
-    pub(super) restart_policy: RestartPolicy,
-    answer: oneshot::Sender<()>,
-}
-
-impl HeldStart {
-    /// Tells Compose that the container runs.
-    pub(super) fn started(self) {
-        if self.answer.send(()).is_err() {
-            tracing::debug!("Compose had gone before it was told that the container runs");
-        }
-    }
-}
-
 /// The open socket. Dropping it closes every connection and removes it.
 #[derive(Debug)]
 pub(super) struct StagingSocket {
     path: PathBuf,
+    shared: Arc<Shared>,
     arrivals: mpsc::Receiver<Arrival>,
+    /// The ids of the new containers that run. Compose's calls to start them are held until then; they are
+    /// answered with an error when this is gone.
+    started: Option<watch::Sender<BTreeSet<String>>>,
     connections: JoinSet<()>,
 }
 
+#[derive(Debug)]
 struct Shared {
     docker: PathBuf,
     mark: Mark,
-    state: Mutex<State>,
+    view: Mutex<View>,
     arrivals: mpsc::Sender<Arrival>,
-}
-
-struct State {
-    view: View,
-    restart_policy: RestartPolicy,
+    started: watch::Receiver<BTreeSet<String>>,
 }
 
 impl StagingSocket {
@@ -108,22 +88,42 @@ impl StagingSocket {
         // Only this process's user can reach into the directory.
         let listener = UnixListener::bind(path)?;
         let (sender, arrivals) = mpsc::channel(4);
+        let (started, known) = watch::channel(BTreeSet::new());
         let shared = Arc::new(Shared {
             docker: docker.to_owned(),
             mark,
-            state: Mutex::new(State {
-                view,
-                restart_policy: RestartPolicy::default(),
-            }),
+            view: Mutex::new(view),
             arrivals: sender,
+            started: known,
         });
         let mut connections = JoinSet::new();
-        connections.spawn(accept(listener, shared));
+        connections.spawn(accept(listener, Arc::clone(&shared)));
         Ok(Self {
             path: path.to_owned(),
+            shared,
             arrivals,
+            started: Some(started),
             connections,
         })
+    }
+
+    /// The containers that Compose created so far.
+    pub(super) fn created(&self) -> Vec<NewContainer> {
+        lock(&self.shared).new_containers().to_vec()
+    }
+
+    /// Tells Compose that the new container with this id runs, now or when it asks for that.
+    pub(super) fn started(&self, container: &str) {
+        if let Some(started) = &self.started {
+            started.send_modify(|started| {
+                started.insert(container.to_owned());
+            });
+        }
+    }
+
+    /// Tells Compose that no other container is to be started.
+    pub(super) fn start_no_more(&mut self) {
+        self.started = None;
     }
 
     /// The next thing that Compose arrives at; `None` never comes while the socket is open.
@@ -197,8 +197,7 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
             path,
             query,
         };
-        let mut state = lock(shared);
-        let decision = state.view.decide(call);
+        let decision = lock(shared).decide(call);
         tracing::debug!(method = call.method, path, ?decision, "Compose");
         decision
     };
@@ -221,13 +220,13 @@ async fn act(
         Decision::Forward => forward::pass(docker, request).await,
         Decision::ForwardList => {
             forward::pass_changed(docker, request, |list| {
-                rewrite::list(list, &lock(shared).view);
+                rewrite::list(list, &lock(shared));
             })
             .await
         }
         Decision::ForwardInspectNew => {
             forward::pass_changed(docker, request, |new| {
-                rewrite::inspect(new, &lock(shared).view);
+                rewrite::inspect(new, &lock(shared));
             })
             .await
         }
@@ -235,7 +234,7 @@ async fn act(
         Decision::CreateExec => {
             forward::pass_changed(docker, request, |exec| {
                 if let Some(id) = exec["Id"].as_str() {
-                    lock(shared).view.exec_created(id);
+                    lock(shared).exec_created(id);
                 }
             })
             .await
@@ -247,7 +246,7 @@ async fn act(
             StatusCode::NOT_FOUND,
             &format!("No such container: {name}"),
         )),
-        Decision::Start => Ok(start(shared).await),
+        Decision::Start { container } => Ok(start(shared, &container).await),
         Decision::Refuse { what } => Ok(refuse(shared, what)),
     }
 }
@@ -261,13 +260,16 @@ async fn create(
     if let Some(key) = bodies::other_spelling(&body) {
         return Ok(refuse(shared, misspelled(&parts, &key)));
     }
-    let policy = match rewrite::create_body(&mut body, &shared.mark) {
-        Ok(policy) => policy,
+    let (service, policy) = match rewrite::create_body(&mut body, &shared.mark) {
+        Ok(created) => created,
         Err(NotCreated::Outside(what)) => return Ok(refuse(shared, what)),
         // As Docker answers a container that it cannot create: Compose ends and repeats this.
         Err(NotCreated::Policy(why)) => return Ok(message(StatusCode::BAD_REQUEST, &why)),
     };
-    lock(shared).restart_policy = policy;
+    if !lock(shared).may_create(&service) {
+        let what = format!("create a second container of service `{service}`, `{name}`");
+        return Ok(refuse(shared, what));
+    }
     let mut parts = parts;
     let created_name = shared.mark.name_of(name);
     if created_name != name {
@@ -276,7 +278,8 @@ async fn create(
     let answer = forward::send_json(&shared.docker, parts, &body).await?;
     forward::changed(answer, |created| {
         if let Some(id) = created["Id"].as_str() {
-            lock(shared).view.created(id, name);
+            let new = NewContainer::created(id, &service, name, policy);
+            lock(shared).created(new);
         }
     })
     .await
@@ -300,7 +303,7 @@ async fn connect(
         return Ok(refuse(shared, misspelled(&parts, &key)));
     }
     let container = body["Container"].as_str().unwrap_or_default();
-    if !lock(shared).view.is_new(container) {
+    if !lock(shared).is_new(container) {
         let what = format!(
             "{} {} for container {container}",
             parts.method,
@@ -335,25 +338,16 @@ async fn create_volume(
     Ok(answer.map(BodyExt::boxed))
 }
 
-/// Hands the call over to the deployment and answers when it is told that the container runs.
-async fn start(shared: &Shared) -> Response<Body> {
-    let (answer, started) = oneshot::channel();
-    let held = {
-        let state = lock(shared);
-        state.view.new_container().map(|new| HeldStart {
-            container: new.id.clone(),
-            name: new.name.clone(),
-            restart_policy: state.restart_policy.clone(),
-            answer,
-        })
+/// Tells the deployment of the call, and answers it when the container runs.
+async fn start(shared: &Shared, container: &str) -> Response<Body> {
+    // Once the first one is known, nobody waits for the others.
+    let is_told = match shared.arrivals.try_send(Arrival::Start) {
+        Err(mpsc::error::TrySendError::Closed(_)) => false,
+        Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => true,
     };
-    let Some(held) = held else {
-        return message(
-            StatusCode::CONFLICT,
-            "cutover: there is no new container to start",
-        );
-    };
-    if shared.arrivals.send(Arrival::Start(held)).await.is_ok() && started.await.is_ok() {
+    let mut started = shared.started.clone();
+    let runs = started.wait_for(|started| started.contains(container));
+    if is_told && runs.await.is_ok() {
         empty(StatusCode::NO_CONTENT)
     } else {
         message(
@@ -364,7 +358,7 @@ async fn start(shared: &Shared) -> Response<Body> {
 }
 
 fn refuse(shared: &Shared, what: String) -> Response<Body> {
-    let text = format!("cutover: not part of deploying this service, refused: {what}");
+    let text = format!("cutover: not part of deploying this release, refused: {what}");
     // Compose gives up at the first refusal; if nobody listens any more, the text is all that is left.
     if let Err(error) = shared.arrivals.try_send(Arrival::Refused { what }) {
         tracing::debug!(%error, "a refusal was not reported");
@@ -372,8 +366,8 @@ fn refuse(shared: &Shared, what: String) -> Response<Body> {
     message(StatusCode::FORBIDDEN, &text)
 }
 
-fn lock(shared: &Shared) -> std::sync::MutexGuard<'_, State> {
-    shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(shared: &Shared) -> std::sync::MutexGuard<'_, View> {
+    shared.view.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The path without `/v1.51`.

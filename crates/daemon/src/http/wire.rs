@@ -39,6 +39,7 @@ pub(super) fn deployment(deployment: &Deployment, recorded: &[Recorded]) -> wire
         previous_replicas: deployment.old.iter().map(replica).collect(),
         container: deployment.new.first().map(|new| new.container.clone()),
         replicas: deployment.new.iter().map(replica).collect(),
+        services: services(deployment),
         actor: request.actor.clone(),
         delivery_id: request
             .delivery_id
@@ -63,6 +64,49 @@ pub(super) fn deployment(deployment: &Deployment, recorded: &[Recorded]) -> wire
             .map(|failure| failure.log.clone())
             .unwrap_or_default(),
     }
+}
+
+fn switched(service: &str, outage_ms: u64) -> String {
+    let what = match service {
+        "" => "the new container was started".to_owned(),
+        service => format!("the new container of {service} was started"),
+    };
+    match outage_ms {
+        0 => what,
+        _ => format!("{what}; no container of the service ran for {outage_ms} ms"),
+    }
+}
+
+/// The services that are or were to be switched, in their order.
+fn services(deployment: &Deployment) -> Vec<wire::ReleasedService> {
+    let replicas = deployment.new.iter().chain(&deployment.old);
+    let mut names: Vec<&str> = Vec::new();
+    for replica in replicas {
+        if !names.contains(&replica.service.as_str()) {
+            names.push(&replica.service);
+        }
+    }
+    let container = |of: &[Replica], name: &str| {
+        let mut of = of.iter().filter(|replica| replica.service == name);
+        of.next().map(|replica| replica.container.clone())
+    };
+    // Where there is only one, its figures are the deployment's.
+    let is_alone = names.len() == 1;
+    let service = |name: &str| wire::ReleasedService {
+        service: name.to_owned(),
+        previous: container(&deployment.old, name),
+        container: container(&deployment.new, name),
+        outage_ms: match is_alone {
+            true => deployment.outage_ms,
+            false => deployment.outages_ms.get(name).copied(),
+        },
+        proof: match is_alone {
+            true => deployment.proof,
+            false => deployment.proofs.get(name).copied(),
+        }
+        .map(|proof| proof.to_string()),
+    };
+    names.into_iter().map(service).collect()
 }
 
 fn image(deployment: &Deployment) -> Option<String> {
@@ -209,12 +253,9 @@ fn message(event: &Event) -> String {
             )
         }
         Event::SwitchStarted => "switching to the new container".to_owned(),
-        Event::Switched { outage_ms: 0 } => "the new container was started".to_owned(),
-        Event::Switched { outage_ms } => format!(
-            "the new container was started; no container of the service ran for {outage_ms} ms"
-        ),
+        Event::Switched { service, outage_ms } => switched(service, *outage_ms),
         Event::VerifyStarted { checks } => format!("watching the new container: {checks}"),
-        Event::Committed { proof } => {
+        Event::Committed { proof, .. } => {
             format!("the new release is final{}; cleaning up", seen(*proof))
         }
         Event::Succeeded => "the new release runs and is recorded".to_owned(),

@@ -104,14 +104,19 @@ impl From<&Event> for EventRow {
                 restart_policy: None,
             }),
             Event::SwitchStarted => Self::SwitchStarted,
-            Event::Switched { outage_ms } => Self::Switched {
+            Event::Switched { service, outage_ms } => Self::Switched {
+                service: service.clone(),
                 outage_ms: *outage_ms,
             },
             Event::VerifyStarted { checks } => Self::VerifyStarted {
                 checks: checks.clone(),
             },
-            Event::Committed { proof } => Self::Committed {
+            Event::Committed { proof, proofs } => Self::Committed {
                 proof: proof.map(ProofRow::from),
+                proofs: proofs
+                    .iter()
+                    .map(|(service, proof)| (service.clone(), ProofRow::from(*proof)))
+                    .collect(),
             },
             Event::Succeeded => Self::Succeeded,
             Event::Failed(failure) => Self::Failed(failure.into()),
@@ -157,10 +162,14 @@ impl TryFrom<EventRow> for Event {
             },
             EventRow::Staged(staged) => Self::Staged { new: staged.into() },
             EventRow::SwitchStarted => Self::SwitchStarted,
-            EventRow::Switched { outage_ms } => Self::Switched { outage_ms },
+            EventRow::Switched { service, outage_ms } => Self::Switched { service, outage_ms },
             EventRow::VerifyStarted { checks } => Self::VerifyStarted { checks },
-            EventRow::Committed { proof } => Self::Committed {
+            EventRow::Committed { proof, proofs } => Self::Committed {
                 proof: proof.map(Proof::from),
+                proofs: proofs
+                    .into_iter()
+                    .map(|(service, proof)| (service, Proof::from(proof)))
+                    .collect(),
             },
             EventRow::Succeeded => Self::Succeeded,
             EventRow::Failed(failure) => Self::Failed(failure.try_into()?),
@@ -325,7 +334,13 @@ mod tests {
     #[test]
     fn an_unknown_field_is_passed_over_and_an_unknown_kind_is_not() {
         let event = from_body(r#"{"kind":"switched","outage_ms":7,"port":80}"#);
-        assert_eq!(event, Ok(Event::Switched { outage_ms: 7 }));
+        assert_eq!(
+            event,
+            Ok(Event::Switched {
+                service: String::new(),
+                outage_ms: 7
+            })
+        );
         for unknown in [
             r#"{"kind":"teleported"}"#,
             r#"{"outage_ms":7}"#,

@@ -30,6 +30,8 @@ pub(in crate::journal) enum EventRow {
     Staged(StagedRow),
     SwitchStarted,
     Switched {
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        service: String,
         outage_ms: u64,
     },
     VerifyStarted {
@@ -38,6 +40,8 @@ pub(in crate::journal) enum EventRow {
     Committed {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         proof: Option<ProofRow>,
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        proofs: BTreeMap<String, ProofRow>,
     },
     Succeeded,
     Failed(FailureRow),

@@ -27,6 +27,7 @@ pub(super) const KEYS: &[&str] = &[
     "environment",
     "pass_environment",
     "compose_service",
+    "compose_services",
     "image_repository",
     "tag_variable",
     "tag_pattern",
@@ -37,6 +38,7 @@ pub(super) const KEYS: &[&str] = &[
     "progress_deadline",
     "keep_releases",
     "order",
+    "switch",
     "when_busy",
     "way_back",
     "unset_variables",
@@ -86,6 +88,9 @@ pub struct Service {
     pub pass_environment: Vec<String>,
     /// The service's name in the Compose file; the same as `name` unless it is given.
     pub compose_service: String,
+    /// The services of the Compose file that a release consists of; empty for those whose image line names the tag
+    /// variable.
+    pub compose_services: Vec<String>,
     /// The image without its tag.
     pub image_repository: Option<String>,
     /// The variable in the Compose file that holds the tag.
@@ -106,6 +111,8 @@ pub struct Service {
     pub keep_releases: u32,
     /// Which container goes first.
     pub order: Option<Order>,
+    /// Whether the services of a release are switched one after another.
+    pub switch: Switch,
     /// What becomes of a request while a deployment is under way.
     pub when_busy: WhenBusy,
     /// What a failed release may be followed by.
@@ -151,6 +158,16 @@ pub enum Output {
     None,
 }
 
+/// How the services of a release are switched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Switch {
+    /// In the order in which they depend on each other, each proven before the next one is touched.
+    #[default]
+    InOrder,
+    /// All at once.
+    Together,
+}
+
 /// Which container goes first in a switch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
@@ -166,6 +183,7 @@ impl Service {
     pub fn new(name: ServiceName, compose_files: Vec<PathBuf>) -> Self {
         Self {
             compose_service: name.as_str().to_owned(),
+            compose_services: Vec::new(),
             name,
             compose_files,
             project_directory: None,
@@ -184,6 +202,7 @@ impl Service {
             progress_deadline: DEFAULT_PROGRESS_DEADLINE,
             keep_releases: DEFAULT_KEEP_RELEASES,
             order: None,
+            switch: Switch::default(),
             when_busy: WhenBusy::default(),
             way_back: WayBack::default(),
             unset_variables: UnsetVariables::default(),
@@ -301,6 +320,13 @@ fn read_one(value: &Value<'_>, name: Option<&ServiceName>) -> Option<Service> {
             ("start-first", Order::StartFirst),
         ])
     });
+    let switch = table.get("switch").and_then(|value| {
+        value.choice(&[
+            ("in-order", Switch::InOrder),
+            ("together", Switch::Together),
+        ])
+    });
+    service.switch = switch.unwrap_or_default();
     let busy = table
         .get("when_busy")
         .and_then(|value| value.choice(&[("wait", WhenBusy::Wait), ("refuse", WhenBusy::Refuse)]));
@@ -353,13 +379,22 @@ fn read_compose_arguments(table: &Table<'_>, service: &mut Service) {
         .and_then(variables::read_name);
     variables::read(table, service);
     if let Some(value) = table.get("compose_service") {
-        let name = matching(
-            &value,
-            "a service's name in the Compose file: letters, digits, `.`, `_` and `-`",
-            |text| ServiceName::new(text).is_ok(),
-        );
-        service.compose_service = name.unwrap_or_default();
+        service.compose_service = read_compose_service(&value).unwrap_or_default();
     }
+    if let Some(services) = table
+        .get("compose_services")
+        .and_then(|value| value.texts())
+    {
+        service.compose_services = services.iter().filter_map(read_compose_service).collect();
+    }
+}
+
+fn read_compose_service(value: &Value<'_>) -> Option<String> {
+    matching(
+        value,
+        "a service's name in the Compose file: letters, digits, `.`, `_` and `-`",
+        |text| ServiceName::new(text).is_ok(),
+    )
 }
 
 fn read_profile(value: &Value<'_>) -> Option<String> {

@@ -133,6 +133,7 @@ profiles = ["prod"]
 environment = { REGION = "eu-1", EMPTY = "" }
 pass_environment = ["MIRROR"]
 compose_service = "web"
+compose_services = ["web", "worker"]
 image_repository = "ghcr.io/acme/shop"
 tag_variable = "SHOP_TAG"
 tag_pattern = "v*"
@@ -142,6 +143,7 @@ monitor = "10s"
 progress_deadline = "20m"
 keep_releases = 5
 order = "start-first"
+switch = "together"
 when_busy = "refuse"
 way_back = "same-container"
 unset_variables = "refuse"

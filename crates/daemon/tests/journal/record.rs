@@ -53,7 +53,15 @@ async fn an_event_that_cannot_follow_is_refused_and_nothing_is_written() {
     let journal = new_journal(directory.path()).await;
     let before = recorded(&journal, &id(1), request(), &up_to_the_stage(), 1000).await;
     let refused = journal
-        .record(&id(1), 4, &Event::Committed { proof: None }, UnixMillis(5))
+        .record(
+            &id(1),
+            4,
+            &Event::Committed {
+                proof: None,
+                proofs: std::collections::BTreeMap::new(),
+            },
+            UnixMillis(5),
+        )
         .await;
     match refused {
         Err(JournalError::Illegal(illegal)) => {

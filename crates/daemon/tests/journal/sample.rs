@@ -253,9 +253,15 @@ fn succeeds() -> Vec<Event> {
         stage_started(Condition::Healthy),
         staged(),
         Event::SwitchStarted,
-        Event::Switched { outage_ms: 240 },
+        Event::Switched {
+            service: String::new(),
+            outage_ms: 240,
+        },
         verify_started(),
-        Event::Committed { proof: None },
+        Event::Committed {
+            proof: None,
+            proofs: std::collections::BTreeMap::new(),
+        },
         warned(),
         Event::Succeeded,
     ]
@@ -267,7 +273,10 @@ fn rolls_back() -> Vec<Event> {
         stage_started(Condition::Running),
         staged(),
         Event::SwitchStarted,
-        Event::Switched { outage_ms: 240 },
+        Event::Switched {
+            service: String::new(),
+            outage_ms: 240,
+        },
         verify_started(),
         Event::RecoveryStarted,
         Event::RollbackStarted(Failure {

@@ -131,7 +131,13 @@ pub(crate) fn up_to_the_switch() -> Vec<Event> {
 pub(crate) fn up_to_the_commit() -> Vec<Event> {
     [
         up_to_the_switch(),
-        vec![verify_started(), Event::Committed { proof: None }],
+        vec![
+            verify_started(),
+            Event::Committed {
+                proof: None,
+                proofs: std::collections::BTreeMap::new(),
+            },
+        ],
     ]
     .concat()
 }

@@ -1,5 +1,8 @@
 //! What the environment of the image asks of the service.
 //!
+//! Several services of one image may behave differently: where `ROLE` is `worker`, `WORKER_EXIT_AT_ONCE` goes before
+//! `EXIT_AT_ONCE`, and so on.
+//!
 //! | variable | effect |
 //! |---|---|
 //! | `VERSION` | the text answered at `/` and `/version`; default `unknown` |
@@ -98,7 +101,7 @@ impl Behavior {
             Health::Flapping(turn)
         } else if let Some(end) = millis("UNHEALTHY_AFTER_MS") {
             Health::Until(end)
-        } else if let Some(path) = std::env::var_os("HEALTHY_WITH") {
+        } else if let Some(path) = variable("HEALTHY_WITH") {
             Health::With(PathBuf::from(path))
         } else {
             Health::Always(number("HEALTH_STATUS").unwrap_or(200))
@@ -111,7 +114,7 @@ impl Behavior {
             },
         };
         Self {
-            version: std::env::var("VERSION").unwrap_or_else(|_| "unknown".to_owned()),
+            version: variable("VERSION").unwrap_or_else(|| "unknown".to_owned()),
             port: number("LISTEN").unwrap_or(8080),
             start_delay: millis("START_DELAY_MS").unwrap_or_default(),
             exit_at_once: number("EXIT_AT_ONCE"),
@@ -127,12 +130,20 @@ impl Behavior {
     }
 }
 
+fn variable(name: &str) -> Option<String> {
+    let of_role = std::env::var("ROLE").ok().and_then(|role| {
+        let role = role.to_uppercase();
+        std::env::var(format!("{role}_{name}")).ok()
+    });
+    of_role.or_else(|| std::env::var(name).ok())
+}
+
 fn is_set(name: &str) -> bool {
-    std::env::var_os(name).is_some_and(|value| !value.is_empty())
+    variable(name).is_some_and(|value| !value.is_empty())
 }
 
 fn number<T: FromStr>(name: &str) -> Option<T> {
-    std::env::var(name).ok()?.parse().ok()
+    variable(name)?.parse().ok()
 }
 
 fn millis(name: &str) -> Option<Duration> {

@@ -7,17 +7,22 @@ use super::file::{File, Mount, RestartPolicy, Service, number};
 use crate::settings;
 
 impl File {
-    /// What decides about how `described`, which is `service`, is switched.
-    pub(super) fn facts(&self, service: &settings::Service, described: &Service) -> Facts {
+    /// What decides about how `described`, which is service `name`, is switched.
+    pub(super) fn facts(
+        &self,
+        name: &str,
+        order: Option<settings::Order>,
+        described: &Service,
+    ) -> Facts {
         Facts {
-            sharers: self.sharers(&service.compose_service, described),
-            waits_for_its_end: self.waits_for_the_end_of(&service.compose_service),
-            ..described.facts(service.order)
+            sharers: self.sharers(name, described),
+            waits_for_its_end: self.waits_for_the_end_of(name),
+            ..described.facts(order)
         }
     }
 
     /// The services that start only when `name` has ended well: it is a job to them.
-    fn waits_for_the_end_of(&self, name: &str) -> Vec<String> {
+    pub(super) fn waits_for_the_end_of(&self, name: &str) -> Vec<String> {
         let waits = |other: &Service| {
             let on = other.depends_on.get(name);
             on.is_some_and(|on| on.condition.as_deref() == Some("service_completed_successfully"))

@@ -1,4 +1,4 @@
-//! The other services of a project whose definition changes with the tag of this one.
+//! The other services of a project whose definition changes with the tag of the release.
 //!
 //! The env file names the tag for the whole project. A service that uses the same variable, or gets its environment from
 //! that file, has another definition after each deployment, and `docker compose up -d` by hand recreates it.
@@ -71,9 +71,9 @@ pub(super) struct WholeFile {
     services: BTreeMap<String, Map<String, Value>>,
 }
 
-/// The neighbours of `own`, given the project rendered for two tags and, where it can be read so, as written.
+/// The neighbours of the release that consists of `own`, given the project rendered for two tags and, where it can be read so, as written.
 pub(super) fn neighbours(
-    own: &str,
+    own: &[&str],
     variable: &str,
     env_file: &Path,
     rendered: [&WholeFile; 2],
@@ -81,7 +81,11 @@ pub(super) fn neighbours(
 ) -> Vec<Neighbour> {
     let [one, other] = rendered;
     let mut found = Vec::new();
-    for (name, of_one) in one.services.iter().filter(|(name, _)| *name != own) {
+    for (name, of_one) in one
+        .services
+        .iter()
+        .filter(|(name, _)| !own.contains(&name.as_str()))
+    {
         let of_other = other.services.get(name);
         let (service, variable) = (name.clone(), variable.to_owned());
         let differs = |key: &str| of_one.get(key) != of_other.and_then(|other| other.get(key));
@@ -158,7 +162,7 @@ mod tests {
         let written: WrittenFile = serde_json::from_value(written).expect("a project");
         let (one, other) = (rendered("0"), rendered("1"));
         let found = neighbours(
-            "app",
+            &["app"],
             "TAG",
             Path::new("/srv/.env"),
             [&one, &other],

@@ -1,12 +1,14 @@
 //! Asks Compose for a project as JSON.
 //!
 //! Compose reads the env files of every service for that, also of those that it would not touch. So that a missing file
-//! of a neighbour keeps nobody from deploying, the project is read once more with the env files of all others taken out.
+//! of a neighbour keeps nobody from deploying, the project is read once more with the env files of all services taken
+//! out that have another image variable.
 
 use std::collections::BTreeMap;
 
 use cutover_core::cause::Cause;
 use cutover_core::compose_warnings::compose_warnings;
+use cutover_core::template::image_template;
 use serde::de::DeserializeOwned;
 
 use super::file::WrittenFile;
@@ -52,7 +54,7 @@ pub(super) async fn config_and_warnings<T: DeserializeOwned>(
     let Ok(written) = as_written(compose, service).await else {
         return Err(cause);
     };
-    let Some(laid_over) = without_env_files(&written, &service.compose_service) else {
+    let Some(laid_over) = without_env_files(&written, service) else {
         return Err(cause);
     };
     let mut apart = Project::new(service, project.variables.clone());
@@ -66,12 +68,27 @@ pub(super) async fn config_and_warnings<T: DeserializeOwned>(
     Ok((file, warnings))
 }
 
-/// A Compose file that takes the env files out of every service but `own`; none where no other has any.
-fn without_env_files(written: &WrittenFile, own: &str) -> Option<String> {
+/// A Compose file that takes the env files out of every service that is not part of the release; none where no other
+/// has any.
+fn without_env_files(written: &WrittenFile, service: &settings::Service) -> Option<String> {
+    let variable = |name: &str| {
+        let image = written.services.get(name)?.image.as_ref()?;
+        Some(image_template(image).ok()?.tag_variable)
+    };
+    let lead = &service.compose_service;
+    let of_release = service.tag_variable.clone().or_else(|| variable(lead));
+    let is_own = |name: &String| {
+        let configured = &service.compose_services;
+        name == lead
+            || match configured.is_empty() {
+                true => of_release.is_some() && variable(name) == of_release,
+                false => configured.contains(name),
+            }
+    };
     let mut text = String::from("services:\n");
     let empty = text.len();
     for (name, service) in &written.services {
-        if name != own && service.rest.contains_key("env_file") {
+        if !is_own(name) && service.rest.contains_key("env_file") {
             // A text in JSON is one in YAML.
             let name = serde_json::Value::from(name.as_str());
             text.push_str(&format!("  {name}:\n    env_file: !reset null\n"));

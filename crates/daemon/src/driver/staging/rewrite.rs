@@ -1,5 +1,5 @@
-//! The three places where a body is changed on its way: the container that Compose creates, the list of
-//! containers, and the new container's description.
+//! The three places where a body is changed on its way: a container that Compose creates, the list of
+//! containers, and a new container's description.
 
 use std::collections::BTreeMap;
 
@@ -20,8 +20,8 @@ pub(crate) struct Mark {
     pub(crate) purpose: Purpose,
     pub(crate) service: String,
     pub(crate) project: String,
-    pub(crate) compose_service: String,
-    pub(crate) contents: Option<String>,
+    /// The services of the release: the hash of what each container gets that its definition does not show.
+    pub(crate) services: BTreeMap<String, Option<String>>,
     /// The volumes that the project declares, by Docker's names of them.
     pub(crate) volumes: BTreeMap<String, DeclaredVolume>,
 }
@@ -65,16 +65,20 @@ pub(super) enum NotCreated {
     Policy(String),
 }
 
-/// Checks that this is a container of the service, adds our labels, and sets its restart policy to `no`
-/// for the trial. Returns the policy that Compose asked for.
-pub(super) fn create_body(body: &mut Value, mark: &Mark) -> Result<RestartPolicy, NotCreated> {
+/// Checks that this is a container of a service of the release, adds our labels, and sets its restart policy to `no`
+/// for the trial. Returns the service, and the policy that Compose asked for.
+pub(super) fn create_body(
+    body: &mut Value,
+    mark: &Mark,
+) -> Result<(String, RestartPolicy), NotCreated> {
     let label = |name: &str| body["Labels"][name].as_str().unwrap_or_default().to_owned();
     let project = label(labels::PROJECT);
     let service = label(labels::SERVICE);
-    if project != mark.project || service != mark.compose_service {
+    let known = mark.services.get(&service);
+    let Some(contents) = known.filter(|_| project == mark.project) else {
         let what = format!("create a container of service `{service}` in project `{project}`");
         return Err(NotCreated::Outside(what));
-    }
+    };
     if label(labels::ONE_OFF).eq_ignore_ascii_case("true") {
         let what = "create a one-off container".to_owned();
         return Err(NotCreated::Outside(what));
@@ -82,12 +86,12 @@ pub(super) fn create_body(body: &mut Value, mark: &Mark) -> Result<RestartPolicy
     let policy = restart_policy(&body["HostConfig"]["RestartPolicy"])?;
     body["Labels"][mark.label()] = json!(mark.deployment.as_str());
     body["Labels"][labels::CONFIGURED_SERVICE] = json!(mark.service);
-    if let Some(contents) = &mark.contents {
+    if let Some(contents) = contents {
         body["Labels"][labels::CONTENTS] = json!(contents);
     }
     // Until the commit, a power cut must bring the old container back and not this one.
     body["HostConfig"]["RestartPolicy"] = json!({ "Name": "no", "MaximumRetryCount": 0 });
-    Ok(policy)
+    Ok((service, policy))
 }
 
 /// The policy that Compose asks for, if Docker's `update` takes it, which is stricter than `create`: a
@@ -111,32 +115,37 @@ fn restart_policy(asked: &Value) -> Result<RestartPolicy, NotCreated> {
     })
 }
 
-/// Leaves out what is hidden, and shows the new container's name.
+/// Leaves out what is hidden, and shows the new containers' names.
 pub(super) fn list(containers: &mut Value, view: &View) {
     let Some(items) = containers.as_array_mut() else {
         return;
     };
     items.retain(|item| !item["Id"].as_str().is_some_and(|id| view.is_hidden(id)));
-    if let Some(new) = view.new_container() {
-        for item in items {
-            if item["Id"].as_str() == Some(&new.id) {
-                item["Names"] = json!([format!("/{}", new.name)]);
-            }
+    for item in items {
+        if let Some(name) = shown_name(item, view) {
+            item["Names"] = json!([name]);
         }
     }
 }
 
-/// Shows the new container's name.
+/// Shows a new container's name.
 pub(super) fn inspect(container: &mut Value, view: &View) {
-    if let Some(new) = view.new_container() {
-        container["Name"] = json!(format!("/{}", new.name));
+    if let Some(name) = shown_name(container, view) {
+        container["Name"] = json!(name);
     }
+}
+
+/// The name that Compose is shown of this container, if it is a new one.
+fn shown_name(container: &Value, view: &View) -> Option<String> {
+    let id = container["Id"].as_str()?;
+    let new = view.new_containers().iter().find(|new| new.id == id)?;
+    Some(format!("/{}", new.name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::staging::view::{Call, OldContainer};
+    use crate::driver::staging::view::{Call, NewContainer, OldContainer};
 
     const ID: &str = "01938f3e-7c1a-7abc-8def-0123456789ab";
 
@@ -146,8 +155,7 @@ mod tests {
             purpose: Purpose::NewRelease,
             service: "web".into(),
             project: "shop".into(),
-            compose_service: "app".into(),
-            contents: Some("c0ffee".into()),
+            services: BTreeMap::from([("app".to_owned(), Some("c0ffee".to_owned()))]),
             volumes: BTreeMap::new(),
         }
     }
@@ -186,7 +194,8 @@ mod tests {
     #[test]
     fn the_new_container_is_marked_and_does_not_start_by_itself() {
         let mut body = body("shop", "app");
-        let policy = create_body(&mut body, &mark()).expect("our service");
+        let (service, policy) = create_body(&mut body, &mark()).expect("our service");
+        assert_eq!(service, "app");
         assert_eq!(
             policy,
             RestartPolicy {
@@ -214,7 +223,7 @@ mod tests {
             ("always", 0, ("always", 0)),
             ("on-failure", 3, ("on-failure", 3)),
         ] {
-            let policy = asked(name, retries).expect("taken by Docker");
+            let (_, policy) = asked(name, retries).expect("taken by Docker");
             assert_eq!((policy.name.as_str(), policy.retries_max), expected);
         }
         for (name, retries) in [
@@ -252,9 +261,11 @@ mod tests {
         let replaced = OldContainer {
             id: old.into(),
             name: "shop-app-1".into(),
+            service: "app".into(),
         };
-        let mut view = View::new(Some(replaced), vec!["parked".into()]);
-        view.created(new, "tmp_shop-app-1");
+        let mut view = View::new(vec![replaced], vec!["parked".into()]);
+        let policy = RestartPolicy::default();
+        view.created(NewContainer::created(new, "app", "tmp_shop-app-1", policy));
         let shown = |view: &View| {
             let mut containers = json!([
                 { "Id": old, "Names": ["/shop-app-1"] },

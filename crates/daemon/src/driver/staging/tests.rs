@@ -48,12 +48,13 @@ async fn the_empty_answer_to_connecting_a_network_passes() {
         purpose: rewrite::Purpose::NewRelease,
         service: "web".into(),
         project: "shop".into(),
-        compose_service: "app".into(),
-        contents: None,
+        services: std::collections::BTreeMap::from([("app".to_owned(), None)]),
         volumes: std::collections::BTreeMap::new(),
     };
-    let mut view = View::new(None, Vec::new());
-    view.created("bbbbbbbbbbbbbbbb", "shop-app-1");
+    let mut view = View::new(Vec::new(), Vec::new());
+    let policy = cutover_core::deployment::RestartPolicy::default();
+    let new = NewContainer::created("bbbbbbbbbbbbbbbb", "app", "shop-app-1", policy);
+    view.created(new);
     let path = directory.path().join("staging.sock");
     let socket = StagingSocket::open(&path, &docker, mark, view).expect("a socket");
     let answer = tokio::task::spawn_blocking(move || {

@@ -3,35 +3,74 @@
 //! Compose replaces a container in four calls: create the new one under a temporary name, stop the old
 //! one, remove it, rename the new one; then it starts the new one. Here the middle three are only
 //! believed: the [`View`] remembers that Compose was told so, and from then on shows Docker's answers as
-//! if they had happened. Everything that would change anything else is refused.
+//! if they had happened. Everything that would change anything else is refused. Where a release has several
+//! services, Compose creates the containers of all of them before it starts any.
 
 use std::collections::HashSet;
 
-/// A container that exists before Compose begins.
+use cutover_core::deployment::RestartPolicy;
+
+/// A container that exists before Compose begins, and is to be replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::driver) struct OldContainer {
     pub(in crate::driver) id: String,
     pub(in crate::driver) name: String,
+    /// Its Compose service.
+    pub(in crate::driver) service: String,
 }
 
-/// The container that Compose created.
+/// A container that Compose created.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NewContainer {
-    pub(super) id: String,
+pub(in crate::driver) struct NewContainer {
+    pub(in crate::driver) id: String,
+    /// Its Compose service.
+    pub(in crate::driver) service: String,
     /// The name that it has in Docker.
     pub(super) created_name: String,
     /// The name that Compose believes it has.
-    pub(super) name: String,
+    pub(in crate::driver) name: String,
+    /// The restart policy that the Compose file asks for.
+    pub(in crate::driver) restart_policy: RestartPolicy,
+}
+
+impl NewContainer {
+    /// One of `service` with this id, as it was created.
+    pub(super) fn created(
+        id: &str,
+        service: &str,
+        name: &str,
+        restart_policy: RestartPolicy,
+    ) -> Self {
+        Self {
+            id: id.to_owned(),
+            service: service.to_owned(),
+            created_name: name.to_owned(),
+            name: name.to_owned(),
+            restart_policy,
+        }
+    }
+
+    fn is_meant(&self, reference: &str) -> bool {
+        names(reference, &self.id, &self.name) || reference == self.created_name
+    }
+}
+
+/// A container that is to be replaced, and whether Compose believes that it is gone.
+#[derive(Debug)]
+struct Old {
+    container: OldContainer,
+    is_gone: bool,
 }
 
 /// What Compose has been led to believe so far.
 #[derive(Debug)]
 pub(in crate::driver) struct View {
-    old: Option<OldContainer>,
+    old: Vec<Old>,
     /// The ids of containers that Compose never gets to see.
     parked: Vec<String>,
-    new: Option<NewContainer>,
-    old_is_gone: bool,
+    new: Vec<NewContainer>,
+    /// The services of which Compose creates a container, or has created one.
+    claimed: HashSet<String>,
     /// Whether every change is refused.
     only_looking: bool,
     execs: HashSet<String>,
@@ -42,18 +81,18 @@ pub(in crate::driver) struct View {
 pub(super) enum Decision {
     /// Pass it to Docker, and the answer back.
     Forward,
-    /// Pass it to Docker; hide the old container and show the new one's name in the list.
+    /// Pass it to Docker; hide the old containers and show the new ones' names in the list.
     ForwardList,
-    /// Pass it to Docker; show the new container's name in the answer.
+    /// Pass it to Docker; show the name of the new container, which it is about, in the answer.
     ForwardInspectNew,
     /// Pass it to Docker after checking and marking the new container in its body.
     Create {
         /// The name that Compose asks for.
         name: String,
     },
-    /// Pass it to Docker and remember the id of the command that it creates in the new container.
+    /// Pass it to Docker and remember the id of the command that it creates in a new container.
     CreateExec,
-    /// Pass it to Docker if its body names the new container.
+    /// Pass it to Docker if its body names a new container.
     NetworkConnect,
     /// Pass it to Docker if its body names a volume as the project declares it.
     VolumeCreate,
@@ -64,8 +103,11 @@ pub(super) enum Decision {
         /// How Compose named it.
         name: String,
     },
-    /// The switch.
-    Start,
+    /// The switch of one service.
+    Start {
+        /// The id of the new container.
+        container: String,
+    },
     /// Refuse: this would change something outside the service.
     Refuse {
         /// What, for a person.
@@ -83,14 +125,18 @@ pub(super) struct Call<'a> {
 }
 
 impl View {
-    /// A view in which `old`, if any, is the container to be replaced, and those with the ids `parked` do
+    /// A view in which the `old` ones are the containers to be replaced, and those with the ids `parked` do
     /// not exist.
-    pub(in crate::driver) fn new(old: Option<OldContainer>, parked: Vec<String>) -> Self {
+    pub(in crate::driver) fn new(old: Vec<OldContainer>, parked: Vec<String>) -> Self {
+        let old = old.into_iter().map(|container| Old {
+            container,
+            is_gone: false,
+        });
         Self {
-            old,
+            old: old.collect(),
             parked,
-            new: None,
-            old_is_gone: false,
+            new: Vec::new(),
+            claimed: HashSet::new(),
             only_looking: false,
             execs: HashSet::new(),
         }
@@ -100,43 +146,47 @@ impl View {
     pub(in crate::driver) fn only_looking(parked: Vec<String>) -> Self {
         Self {
             only_looking: true,
-            ..Self::new(None, parked)
+            ..Self::new(Vec::new(), parked)
         }
     }
 
-    pub(super) fn created(&mut self, id: &str, name: &str) {
-        self.new = Some(NewContainer {
-            id: id.to_owned(),
-            created_name: name.to_owned(),
-            name: name.to_owned(),
-        });
+    pub(super) fn created(&mut self, new: NewContainer) {
+        self.new.push(new);
     }
 
     pub(super) fn exec_created(&mut self, id: &str) {
         self.execs.insert(id.to_owned());
     }
 
-    pub(super) fn new_container(&self) -> Option<&NewContainer> {
-        self.new.as_ref()
+    /// The containers that Compose created.
+    pub(super) fn new_containers(&self) -> &[NewContainer] {
+        &self.new
+    }
+
+    /// Whether Compose may create a container of this service: it may once.
+    pub(super) fn may_create(&mut self, service: &str) -> bool {
+        self.claimed.insert(service.to_owned())
     }
 
     pub(super) fn is_new(&self, reference: &str) -> bool {
-        self.new.as_ref().is_some_and(|new| {
-            names(reference, &new.id, &new.name) || reference == new.created_name
-        })
+        self.new_of(reference).is_some()
     }
 
-    /// Whether the container with this id is not to be seen: one that is put aside, or the old one once
+    fn new_of(&self, reference: &str) -> Option<&NewContainer> {
+        self.new.iter().find(|new| new.is_meant(reference))
+    }
+
+    /// Whether the container with this id is not to be seen: one that is put aside, or an old one once
     /// Compose believes that it is gone.
     pub(super) fn is_hidden(&self, id: &str) -> bool {
-        let gone = self.old.as_ref().filter(|_| self.old_is_gone);
-        gone.is_some_and(|old| old.id == id) || self.parked.iter().any(|parked| parked == id)
+        let mut gone = self.old.iter().filter(|old| old.is_gone);
+        gone.any(|old| old.container.id == id) || self.parked.iter().any(|parked| parked == id)
     }
 
-    fn is_old(&self, reference: &str) -> bool {
+    fn old_of(&mut self, reference: &str) -> Option<&mut Old> {
         self.old
-            .as_ref()
-            .is_some_and(|old| names(reference, &old.id, &old.name))
+            .iter_mut()
+            .find(|old| names(reference, &old.container.id, &old.container.name))
     }
 
     /// Decides about one call and remembers what Compose is told.
@@ -149,7 +199,9 @@ impl View {
             }
             ("GET" | "HEAD", looked_at) if is_readable(looked_at) => Decision::Forward,
             _ if self.only_looking => refuse(call),
-            ("POST", ["containers", "create"]) => self.create(call.query),
+            ("POST", ["containers", "create"]) => Decision::Create {
+                name: name_in(call.query).unwrap_or_default().to_owned(),
+            },
             ("POST" | "PUT" | "DELETE", ["containers", reference, rest @ ..]) => {
                 self.change(call, reference, rest)
             }
@@ -165,9 +217,9 @@ impl View {
     }
 
     /// The description of any container; what is in one, or what it writes, of the new one only.
-    fn look_at(&self, call: Call<'_>, reference: &str, rest: &[&str]) -> Decision {
+    fn look_at(&mut self, call: Call<'_>, reference: &str, rest: &[&str]) -> Decision {
         let is_new = self.is_new(reference);
-        if self.old_is_gone && self.is_old(reference) && !is_new {
+        if !is_new && self.old_of(reference).is_some_and(|old| old.is_gone) {
             return Decision::Gone {
                 name: reference.to_owned(),
             };
@@ -180,53 +232,42 @@ impl View {
         }
     }
 
-    fn create(&self, query: &str) -> Decision {
-        let name = query
-            .split('&')
-            .find_map(|pair| pair.strip_prefix("name="))
-            .unwrap_or_default()
-            .to_owned();
-        if self.new.is_some() {
-            return Decision::Refuse {
-                what: format!("create a second container, `{name}`"),
-            };
-        }
-        Decision::Create { name }
-    }
-
     fn change(&mut self, call: Call<'_>, reference: &str, rest: &[&str]) -> Decision {
         if self.is_new(reference) {
-            return self.change_new(call, rest);
+            return self.change_new(call, reference, rest);
         }
-        if self.is_old(reference) && self.new.is_some() {
-            match (call.method, rest) {
-                ("POST", ["stop" | "kill"]) if !self.old_is_gone => return Decision::Believed,
-                ("DELETE", []) if !self.old_is_gone => {
-                    self.old_is_gone = true;
-                    return Decision::Believed;
-                }
-                _ if self.old_is_gone => {
-                    return Decision::Gone {
-                        name: reference.to_owned(),
-                    };
-                }
-                _ => {}
+        let replaced: Vec<String> = self.new.iter().map(|new| new.service.clone()).collect();
+        let old = self.old_of(reference);
+        let Some(old) = old.filter(|old| replaced.contains(&old.container.service)) else {
+            return refuse(call);
+        };
+        if old.is_gone {
+            return Decision::Gone {
+                name: reference.to_owned(),
+            };
+        }
+        match (call.method, rest) {
+            ("POST", ["stop" | "kill"]) => Decision::Believed,
+            ("DELETE", []) => {
+                old.is_gone = true;
+                Decision::Believed
             }
+            _ => refuse(call),
         }
-        refuse(call)
     }
 
-    fn change_new(&mut self, call: Call<'_>, rest: &[&str]) -> Decision {
-        match (call.method, rest) {
-            ("POST", ["start"]) => Decision::Start,
-            ("PUT", ["archive"]) | ("POST", ["wait" | "resize" | "attach"]) => Decision::Forward,
-            ("POST", ["exec"]) => Decision::CreateExec,
-            ("POST", ["rename"]) => {
-                let wanted = call
-                    .query
-                    .split('&')
-                    .find_map(|pair| pair.strip_prefix("name="));
-                if let (Some(new), Some(name)) = (&mut self.new, wanted) {
+    fn change_new(&mut self, call: Call<'_>, reference: &str, rest: &[&str]) -> Decision {
+        let new = self.new.iter_mut().find(|new| new.is_meant(reference));
+        match (call.method, rest, new) {
+            ("POST", ["start"], Some(new)) => Decision::Start {
+                container: new.id.clone(),
+            },
+            ("PUT", ["archive"], _) | ("POST", ["wait" | "resize" | "attach"], _) => {
+                Decision::Forward
+            }
+            ("POST", ["exec"], _) => Decision::CreateExec,
+            ("POST", ["rename"], Some(new)) => {
+                if let Some(name) = name_in(call.query) {
                     name.clone_into(&mut new.name);
                 }
                 Decision::Believed
@@ -234,6 +275,10 @@ impl View {
             _ => refuse(call),
         }
     }
+}
+
+fn name_in(query: &str) -> Option<&str> {
+    query.split('&').find_map(|pair| pair.strip_prefix("name="))
 }
 
 /// What Compose reads, besides containers, to create one. It has no business in the content of images.

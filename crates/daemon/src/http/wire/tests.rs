@@ -65,7 +65,10 @@ fn until_verified() -> Vec<Event> {
             }],
         },
         Event::SwitchStarted,
-        Event::Switched { outage_ms: 240 },
+        Event::Switched {
+            service: String::new(),
+            outage_ms: 240,
+        },
         Event::VerifyStarted {
             checks: "its own health check".into(),
         },
@@ -221,7 +224,13 @@ fn a_rolled_back_deployment_says_everything() {
 #[test]
 fn a_deployment_that_succeeded_names_no_cause() {
     let mut events = until_verified();
-    events.extend([Event::Committed { proof: None }, Event::Succeeded]);
+    events.extend([
+        Event::Committed {
+            proof: None,
+            proofs: std::collections::BTreeMap::new(),
+        },
+        Event::Succeeded,
+    ]);
     let view = wire(request(), events);
     assert_eq!(view.cause, None);
     assert!(!view.nothing_changed);

@@ -12,9 +12,10 @@ use cutover_core::health::{
 use jiff::Timestamp;
 
 use crate::docker::Container;
+use crate::labels;
 use crate::probe::http::HttpProber;
 use crate::probe::{self, ProbeFailure};
-use crate::settings::{CommandProbe, HttpProbe, Service, TcpProbe, UrlProbe};
+use crate::settings::{CommandProbe, Health, HttpProbe, Service, TcpProbe, UrlProbe};
 
 /// For a service that has no health check.
 const HEALTH_CHECK_EXAMPLE: &str = r#"add one to the service in the Compose file (or `health.http` to the configuration), for example
@@ -60,7 +61,15 @@ impl Checks {
     #[must_use]
     pub fn new(service: &Service, monitor: Option<Duration>, container: &Container) -> Self {
         let monitor = service.monitor.or(monitor);
-        let has_probe = !service.health.is_empty();
+        // The probes are the configured service's, and not those of others that are released with it.
+        let of = container.labels.get(labels::SERVICE);
+        let is_lead = of.is_none_or(|of| *of == service.compose_service);
+        let health = if is_lead {
+            service.health.clone()
+        } else {
+            Health::default()
+        };
+        let has_probe = !health.is_empty();
         let health_check = match container.health_check {
             Some(_) => HealthCheckUse::Counts,
             None => HealthCheckUse::Absent,
@@ -92,10 +101,10 @@ impl Checks {
         };
         Self {
             health_check,
-            http: service.health.http.clone(),
-            url: service.health.url.clone(),
-            tcp: service.health.tcp.clone(),
-            command: service.health.command.clone(),
+            http: health.http,
+            url: health.url,
+            tcp: health.tcp,
+            command: health.command,
             rules: HealthRules {
                 min_healthy_time,
                 healthy_deadline: deadline.saturating_add(added),
@@ -180,6 +189,14 @@ impl Checks {
             purpose: Purpose::PerhapsStopping,
             ..self.clone()
         }
+    }
+
+    /// Whether something is asked besides Docker.
+    #[must_use]
+    pub fn has_probes(&self) -> bool {
+        self.sources()
+            .iter()
+            .any(|source| *source != Source::HealthCheck)
     }
 
     /// Whether the probes can be sent to `container`, which need not run yet.

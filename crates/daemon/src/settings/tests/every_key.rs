@@ -126,6 +126,11 @@ const WRONG: &[(&str, &str, &str)] = &[
         "`services.shop.compose_service` must be a service's name in the Compose file: letters, digits, `.`, `_` and `-`, not \"web/1\"",
     ),
     (
+        "services.NAME.compose_services",
+        r#"["web", "-worker"]"#,
+        "`services.shop.compose_services[1]` must be a service's name in the Compose file: letters, digits, `.`, `_` and `-`, not \"-worker\"",
+    ),
+    (
         "services.NAME.image_repository",
         r#""ghcr.io/acme/shop:latest""#,
         "`services.shop.image_repository` must be an image without tag and digest, for example \"ghcr.io/acme/shop\", not \"ghcr.io/acme/shop:latest\"",
@@ -234,6 +239,11 @@ const WRONG: &[(&str, &str, &str)] = &[
         "services.NAME.order",
         r#""start_first""#,
         "`services.shop.order` must be \"stop-first\" or \"start-first\", not \"start_first\"",
+    ),
+    (
+        "services.NAME.switch",
+        r#""parallel""#,
+        "`services.shop.switch` must be \"in-order\" or \"together\", not \"parallel\"",
     ),
     (
         "services.NAME.when_busy",

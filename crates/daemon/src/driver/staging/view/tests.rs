@@ -5,6 +5,18 @@ use super::*;
 const OLD: &str = "aaaaaaaaaaaaaaaa";
 const NEW: &str = "bbbbbbbbbbbbbbbb";
 
+fn old(id: &str, name: &str, service: &str) -> OldContainer {
+    OldContainer {
+        id: id.into(),
+        name: name.into(),
+        service: service.into(),
+    }
+}
+
+fn new(id: &str, service: &str, name: &str) -> NewContainer {
+    NewContainer::created(id, service, name, RestartPolicy::default())
+}
+
 fn ask(view: &mut View, method: &str, path: &str, query: &str) -> Decision {
     view.decide(Call {
         method,
@@ -14,11 +26,7 @@ fn ask(view: &mut View, method: &str, path: &str, query: &str) -> Decision {
 }
 
 fn replacing() -> View {
-    let old = OldContainer {
-        id: OLD.into(),
-        name: "shop-app-1".into(),
-    };
-    let mut view = View::new(Some(old), Vec::new());
+    let mut view = View::new(vec![old(OLD, "shop-app-1", "app")], Vec::new());
     let decision = ask(
         &mut view,
         "POST",
@@ -31,7 +39,8 @@ fn replacing() -> View {
             name: "aaaaaaaaaaaa_shop-app-1".into()
         }
     );
-    view.created(NEW, "aaaaaaaaaaaa_shop-app-1");
+    assert!(view.may_create("app"));
+    view.created(new(NEW, "app", "aaaaaaaaaaaa_shop-app-1"));
     view
 }
 
@@ -52,10 +61,7 @@ fn replacing_a_container_is_believed_until_the_start() {
         ask(&mut view, "POST", &rename, "name=shop-app-1"),
         Decision::Believed
     );
-    assert_eq!(
-        view.new_container().map(|new| new.name.as_str()),
-        Some("shop-app-1")
-    );
+    assert_eq!(view.new_containers()[0].name, "shop-app-1");
     assert_eq!(
         ask(&mut view, "GET", "/containers/shop-app-1/json", ""),
         Decision::ForwardInspectNew
@@ -66,22 +72,20 @@ fn replacing_a_container_is_believed_until_the_start() {
         gone
     );
     let start = format!("/containers/{NEW}/start");
-    assert_eq!(ask(&mut view, "POST", &start, ""), Decision::Start);
+    let container = NEW.to_owned();
+    let start = ask(&mut view, "POST", &start, "");
+    assert_eq!(start, Decision::Start { container });
 }
 
 #[test]
 fn nothing_happens_to_the_old_container_before_a_new_one_exists() {
-    let old = OldContainer {
-        id: OLD.into(),
-        name: "shop-app-1".into(),
-    };
     for (method, path) in [
         ("POST", format!("/containers/{OLD}/stop")),
         ("POST", format!("/containers/{OLD}/start")),
         ("POST", format!("/containers/{OLD}/rename")),
         ("DELETE", format!("/containers/{OLD}")),
     ] {
-        let mut view = View::new(Some(old.clone()), Vec::new());
+        let mut view = View::new(vec![old(OLD, "shop-app-1", "app")], Vec::new());
         let decision = ask(&mut view, method, &path, "");
         assert!(
             matches!(decision, Decision::Refuse { .. }),
@@ -131,13 +135,37 @@ fn everything_outside_the_service_is_refused() {
             "{method} {path}: {decision:?}"
         );
     }
-    let second = ask(
-        &mut replacing(),
-        "POST",
-        "/containers/create",
-        "name=shop-app-2",
+    assert!(!replacing().may_create("app"), "a second container");
+}
+
+#[test]
+fn each_service_of_a_release_is_replaced_for_itself() {
+    let (worker, new_worker) = ("cccccccccccccccc", "dddddddddddddddd");
+    let mut view = View::new(
+        vec![
+            old(OLD, "shop-app-1", "app"),
+            old(worker, "shop-worker-1", "worker"),
+        ],
+        Vec::new(),
     );
-    assert!(matches!(second, Decision::Refuse { .. }), "{second:?}");
+    view.created(new(NEW, "app", "aaaaaaaaaaaa_shop-app-1"));
+    // The worker has no successor yet.
+    let stop = format!("/containers/{worker}/stop");
+    let refused = ask(&mut view, "POST", &stop, "");
+    assert!(matches!(refused, Decision::Refuse { .. }), "{refused:?}");
+    assert!(view.may_create("worker"));
+    view.created(new(new_worker, "worker", "cccccccccccc_shop-worker-1"));
+    assert_eq!(ask(&mut view, "POST", &stop, ""), Decision::Believed);
+    let gone = ask(&mut view, "DELETE", "/containers/shop-worker-1", "");
+    assert_eq!(gone, Decision::Believed);
+    assert!(view.is_hidden(worker) && !view.is_hidden(OLD));
+    let rename = format!("/containers/{new_worker}/rename");
+    ask(&mut view, "POST", &rename, "name=shop-worker-1");
+    let names: Vec<_> = view.new_containers().iter().map(|new| &new.name).collect();
+    assert_eq!(names, ["aaaaaaaaaaaa_shop-app-1", "shop-worker-1"]);
+    let start = ask(&mut view, "POST", "/containers/shop-worker-1/start", "");
+    let container = new_worker.to_owned();
+    assert_eq!(start, Decision::Start { container });
 }
 
 #[test]

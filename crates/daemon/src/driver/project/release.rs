@@ -1,0 +1,160 @@
+//! Which services a release has, and in which order they are switched.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cutover_core::cause::Cause;
+use cutover_core::dependency_order::dependency_order;
+use cutover_core::image::ImageRef;
+use cutover_core::names::Tag;
+use cutover_core::template::image_template;
+
+use super::file::File;
+use super::read::as_written;
+use super::{ServiceModel, invalid, missing_service};
+use crate::driver::command::Compose;
+use crate::settings;
+
+/// The services of a release as Compose renders them for one tag, in the order in which they are switched.
+#[derive(Debug, Clone)]
+pub struct ReleaseModel {
+    services: Vec<ServiceModel>,
+    lead: ServiceModel,
+}
+
+impl ReleaseModel {
+    /// A release of these services, of which `lead` is the configured one; none if it is not among them.
+    pub(super) fn new(services: Vec<ServiceModel>, lead: &str) -> Option<Self> {
+        let lead = services.iter().find(|one| one.compose_service == lead)?;
+        Some(Self {
+            lead: lead.clone(),
+            services,
+        })
+    }
+
+    /// The configured service. What is the same for all (the project, the tag's variable, the env file) is read here.
+    #[must_use]
+    pub fn lead(&self) -> &ServiceModel {
+        &self.lead
+    }
+
+    /// All services.
+    #[must_use]
+    pub fn services(&self) -> &[ServiceModel] {
+        &self.services
+    }
+
+    /// The service with this name.
+    #[must_use]
+    pub fn service(&self, name: &str) -> Option<&ServiceModel> {
+        self.services.iter().find(|one| one.compose_service == name)
+    }
+
+    /// The same release without these services. The configured one stays the lead, also where it is not switched.
+    #[must_use]
+    pub fn without(mut self, names: &[String]) -> Self {
+        self.services
+            .retain(|one| !names.contains(&one.compose_service));
+        self
+    }
+
+    /// The names of the services.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        let names = self.services.iter().map(|one| one.compose_service.as_str());
+        names.collect()
+    }
+
+    /// Values that must not be shown, of all services.
+    pub fn secrets(&self) -> impl Iterator<Item = &String> {
+        self.services.iter().flat_map(|one| &one.secrets)
+    }
+}
+
+/// The services of the release: those that are configured, or those whose image line names the tag's variable. `known`
+/// are those of the last time.
+///
+/// A service that others wait for until it has ended is none that is switched.
+pub(super) async fn services(
+    compose: &Compose,
+    service: &settings::Service,
+    tag: &Tag,
+    variable: &str,
+    file: &File,
+    known: &[String],
+) -> Result<Vec<String>, Cause> {
+    let lead = &service.compose_service;
+    let mut names: BTreeSet<String> = if service.compose_services.is_empty() {
+        let found = carriers(service, tag, file);
+        let others = found.iter().any(|name| name != lead);
+        match others && !found.iter().eq(known.iter().collect::<BTreeSet<_>>()) {
+            true => written_with(compose, service, variable, found).await?,
+            false => found,
+        }
+    } else {
+        let configured = service.compose_services.iter();
+        if let Some(missing) = configured
+            .clone()
+            .find(|name| !file.services.contains_key(*name))
+        {
+            let detail = missing_service(service, file.services.keys()).detail;
+            return Err(invalid(format!(
+                "`compose_services` names `{missing}`: {detail}"
+            )));
+        }
+        configured.cloned().collect()
+    };
+    names.insert(lead.clone());
+    let on = |name: &String| {
+        let described = file.services.get(name);
+        let on = described.map(|described| described.depends_on.keys().cloned().collect());
+        on.unwrap_or_default()
+    };
+    let depends_on: BTreeMap<String, BTreeSet<String>> =
+        names.iter().map(|name| (name.clone(), on(name))).collect();
+    Ok(dependency_order(&depends_on))
+}
+
+/// The services whose rendered image ends in the tag and is one that may be deployed.
+fn carriers(service: &settings::Service, tag: &Tag, file: &File) -> BTreeSet<String> {
+    let end = format!(":{tag}");
+    let allowed = service.image_repository.as_deref();
+    let allowed = allowed.and_then(|allowed| allowed.parse::<ImageRef>().ok());
+    let carries = |image: &str| {
+        image.ends_with(&end)
+            && image.parse::<ImageRef>().is_ok_and(|image| {
+                allowed.as_ref().is_none_or(|allowed| {
+                    (allowed.registry(), allowed.repository())
+                        == (image.registry(), image.repository())
+                })
+            })
+    };
+    let found = file.services.iter().filter(|(name, described)| {
+        described.image.as_deref().is_some_and(carries)
+            && file.waits_for_the_end_of(name).is_empty()
+    });
+    found.map(|(name, _)| name.clone()).collect()
+}
+
+/// Those of the services whose image line names the variable, and that do not only happen to have the same tag. Where
+/// the project can be read only with its variables filled in, that is not known, and all are taken.
+async fn written_with(
+    compose: &Compose,
+    service: &settings::Service,
+    variable: &str,
+    mut services: BTreeSet<String>,
+) -> Result<BTreeSet<String>, Cause> {
+    let written = match as_written(compose, service).await {
+        Ok(written) => written,
+        Err(_) if service.tag_variable.is_some() => return Ok(services),
+        Err(cause) => return Err(cause),
+    };
+    services.retain(|name| {
+        let image = written
+            .services
+            .get(name)
+            .and_then(|one| one.image.as_ref());
+        let template = image.and_then(|image| image_template(image).ok());
+        template.is_some_and(|template| template.tag_variable == variable)
+    });
+    Ok(services)
+}
