@@ -161,6 +161,10 @@ pub struct Deployment {
     /// and not in this list.
     #[serde(default)]
     pub services: Vec<ReleasedService>,
+    /// The jobs that were started before the switch, in their order. What they did is not undone, whatever became of the
+    /// deployment; `nothing_changed` speaks of containers.
+    #[serde(default)]
+    pub jobs: Vec<Job>,
     /// Who asked: the key's name, `operator`, or `local`.
     pub actor: String,
     /// The idempotency key of the request, if it had one.
@@ -206,6 +210,15 @@ pub struct ReleasedService {
     pub outage_ms: Option<u64>,
     /// What was seen of the new container, for a person.
     pub proof: Option<String>,
+}
+
+/// A job of a release that was started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Job {
+    /// Its Compose service.
+    pub service: String,
+    /// The exit code of its process; absent as long as it runs, and where nobody saw its end.
+    pub exit_code: Option<i64>,
 }
 
 /// One page of deployments, newest first.

@@ -142,6 +142,8 @@ codes! {
     UnsetVariable = "unset_variable",
     /// The registry lacks a part of the image, or has a damaged one.
     ImageIncomplete = "image_incomplete",
+    /// A job of the release did not end well, so nothing was switched.
+    JobFailed = "job_failed",
 }
 
 impl Code {
@@ -234,6 +236,9 @@ impl Code {
             Self::NoRollbackTarget => "fix the release and deploy again; the service does not run",
             Self::Cancelled => "no action needed",
             Self::ImageIncomplete => "push the image again, then deploy again",
+            Self::JobFailed => {
+                "read the job's last output in the log of this deployment, put right what it left half done, and deploy a release that works"
+            }
             Self::NoWayBack => {
                 "put back what the detail names, or let an operator deploy with `cutover deploy --no-way-back`"
             }

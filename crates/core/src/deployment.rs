@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 
 use crate::cause::Cause;
 
-pub use fold::Deployment;
+pub use fold::{Deployment, JobRun};
 pub use proof::{Proof, Witness};
 pub use release::{
     Condition, Failure, IfUnchanged, Origin, PinnedImage, Recreated, Replica, Request,
@@ -77,8 +77,22 @@ pub enum Event {
     },
     /// The new containers exist and are not started.
     Staged {
-        /// The containers.
+        /// The containers that take over.
         new: Vec<Replica>,
+        /// The containers of jobs, which run to their end before the switch.
+        jobs: Vec<Replica>,
+    },
+    /// A job is about to run. What it does is not undone.
+    JobStarted {
+        /// Its Compose service.
+        service: String,
+    },
+    /// A job ended.
+    JobEnded {
+        /// Its Compose service.
+        service: String,
+        /// The exit code of its process.
+        code: i64,
     },
     /// The switch is about to begin: from here on, the way back is a rollback.
     SwitchStarted,
@@ -153,6 +167,8 @@ impl Event {
             Self::FoundUnchanged { .. } => "found_unchanged",
             Self::StageStarted { .. } => "stage_started",
             Self::Staged { .. } => "staged",
+            Self::JobStarted { .. } => "job_started",
+            Self::JobEnded { .. } => "job_ended",
             Self::SwitchStarted => "switch_started",
             Self::Switched { .. } => "switched",
             Self::VerifyStarted { .. } => "verify_started",
@@ -201,7 +217,10 @@ pub fn next_status(status: Option<Status>, event: &Event) -> Result<Status, Ille
         (Status::Pulling, Event::ImagePinned(_)) => Status::Pulling,
         (Status::Pulling, Event::FoundUnchanged { .. }) => Status::Unchanged,
         (Status::Pulling, Event::StageStarted { .. }) => Status::Staging,
-        (Status::Staging, Event::Staged { .. }) => Status::Staging,
+        (
+            Status::Staging,
+            Event::Staged { .. } | Event::JobStarted { .. } | Event::JobEnded { .. },
+        ) => Status::Staging,
         (Status::Staging, Event::SwitchStarted) => Status::Switching,
         // Each service is proven before the next one is switched.
         (Status::Switching | Status::Verifying, Event::Switched { .. }) => Status::Switching,

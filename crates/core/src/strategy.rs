@@ -67,7 +67,7 @@ fn refusal(facts: &Facts) -> Option<(String, &'static str)> {
                 "it is a job: {} waits for it to end (`service_completed_successfully`), so it never stays up",
                 facts.waits_for_its_end.join(", ")
             ),
-            "deploy the service that waits, and leave the job out of the configuration of cutover",
+            "deploy the service that waits, and leave the job out of the configuration of cutover: where its image names the tag variable of that service, it runs before each release",
         ));
     }
     if facts.replicas != 1 {

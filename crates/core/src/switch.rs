@@ -249,7 +249,8 @@ pub fn plan(old: &[Replica], new: &[Replica], batch: usize, id: &DeploymentId) -
         })
         .collect();
     let key = |replica: &Replica| (replica.service.clone(), replica.number);
-    let mut keys: Vec<_> = new.iter().chain(old).map(key).collect();
+    // What has no successor is no part of the switch: the last run of a job.
+    let mut keys: Vec<_> = new.iter().map(key).collect();
     let mut known = BTreeSet::new();
     keys.retain(|key| known.insert(key.clone()));
     for batch in keys.chunks(batch.max(1)) {

@@ -316,6 +316,7 @@ fn one_of_each() -> Vec<Event> {
             tag_line: None,
         },
         Event::Staged {
+            jobs: Vec::new(),
             new: vec![replica()],
         },
         Event::SwitchStarted,

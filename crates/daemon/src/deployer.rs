@@ -7,6 +7,7 @@ mod run;
 mod ended;
 mod bring_in;
 mod trial;
+mod jobs;
 mod give_up;
 mod roll_back;
 mod roll_forward;

@@ -24,6 +24,8 @@ const ENV_FILES: &str = "com.docker.compose.project.environment_file";
 pub const DEPLOYMENT: &str = "cutover.deployment";
 /// Ours: the configured service.
 pub const CONFIGURED_SERVICE: &str = "cutover.service";
+/// Ours: whether the container is that of a job, which runs to its end.
+pub const JOB: &str = "cutover.job";
 /// Ours: a hash of what the container gets that Compose's hash does not cover.
 pub const CONTENTS: &str = "cutover.contents";
 /// Ours: the deployment that created the container again, in the place of a previous one.

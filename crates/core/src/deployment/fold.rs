@@ -9,6 +9,15 @@ use super::{
 use crate::cause::Cause;
 use crate::names::DeploymentId;
 
+/// A job that was started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRun {
+    /// Its Compose service.
+    pub service: String,
+    /// The exit code of its process; none as long as it runs, and where nobody saw its end.
+    pub code: Option<i64>,
+}
+
 /// A deployment, as its events tell it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deployment {
@@ -35,6 +44,10 @@ pub struct Deployment {
     pub tag_line: Option<TagLine>,
     /// The new containers, once they exist.
     pub new: Vec<Replica>,
+    /// The new containers of jobs, once they exist.
+    pub jobs: Vec<Replica>,
+    /// The jobs that were started, in their order.
+    pub jobs_run: Vec<JobRun>,
     /// Previous containers in whose place others were created: they go, like the new ones.
     pub given_up: Vec<Replica>,
     /// How long no container of the service ran; after a rollback, how long the previous one did not; in
@@ -83,6 +96,8 @@ impl Deployment {
             old: Vec::new(),
             tag_line: None,
             new: Vec::new(),
+            jobs: Vec::new(),
+            jobs_run: Vec::new(),
             given_up: Vec::new(),
             outage_ms: None,
             outages_ms: BTreeMap::new(),
@@ -142,6 +157,26 @@ impl Deployment {
         }
     }
 
+    /// What a job did that was started, for a person who is told that nothing was changed.
+    #[must_use]
+    pub fn what_jobs_did(&self) -> Option<String> {
+        let names: Vec<_> = self
+            .jobs_run
+            .iter()
+            .map(|run| run.service.as_str())
+            .collect();
+        match names.as_slice() {
+            [] => None,
+            [name] => Some(format!(
+                "the job `{name}` ran; cutover does not undo what it did"
+            )),
+            names => Some(format!(
+                "the jobs `{}` ran; cutover does not undo what they did",
+                names.join("`, `")
+            )),
+        }
+    }
+
     /// Whether a container of the service ran when the deployment began.
     #[must_use]
     pub fn ran_before(&self) -> bool {
@@ -175,7 +210,21 @@ impl Deployment {
                 self.old.clone_from(old);
                 self.tag_line.clone_from(tag_line);
             }
-            Event::Staged { new } => self.new.clone_from(new),
+            Event::Staged { new, jobs } => {
+                self.new.clone_from(new);
+                self.jobs.clone_from(jobs);
+            }
+            Event::JobStarted { service } => self.jobs_run.push(JobRun {
+                service: service.clone(),
+                code: None,
+            }),
+            Event::JobEnded { service, code } => {
+                let run = self.jobs_run.iter_mut().rev();
+                let mut run = run.filter(|run| run.service == *service);
+                if let Some(run) = run.next() {
+                    run.code = Some(*code);
+                }
+            }
             Event::Recreated(recreated) => self.replace_old(recreated),
             Event::SwitchStarted => self.switch_started = true,
             Event::Committed { proof, proofs } => {

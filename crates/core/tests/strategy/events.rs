@@ -42,7 +42,10 @@ pub(crate) fn any_event() -> impl Strategy<Value = Event> {
             old,
             tag_line: None
         }),
-        any_replicas().prop_map(|new| Event::Staged { new }),
+        any_replicas().prop_map(|new| Event::Staged {
+            new,
+            jobs: Vec::new()
+        }),
         any_recreated().prop_map(Event::Recreated),
         Just(Event::SwitchStarted),
         any_ms().prop_map(|outage_ms| Event::Switched {

@@ -23,6 +23,7 @@ use crate::render;
 
 mod build;
 mod project;
+mod release;
 mod running;
 mod configuration;
 mod unit;

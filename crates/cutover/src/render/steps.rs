@@ -92,7 +92,10 @@ impl Steps {
 
     /// Takes the next event and returns the lines that are to be told now.
     pub(crate) fn take(&mut self, event: &EventLine) -> Vec<StepLine> {
-        let step = words::step(event.status);
+        let step = match event.kind.as_str() {
+            "job_started" | "job_ended" => "job",
+            _ => words::step(event.status),
+        };
         if NOTEWORTHY.contains(&event.kind.as_str()) {
             return vec![StepLine {
                 mark: Mark::Note,

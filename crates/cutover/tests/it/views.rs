@@ -50,6 +50,7 @@ pub(crate) fn deployment(status: Status) -> Deployment {
         }),
         previous_replicas: Vec::new(),
         services: Vec::new(),
+        jobs: Vec::new(),
         container: touched.then(|| "b".repeat(64)),
         replicas: Vec::new(),
         actor: "local".to_owned(),

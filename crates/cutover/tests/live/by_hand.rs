@@ -152,7 +152,7 @@ fn a_check_finds_one_container_under_two_names() {
     std::fs::write(&configuration, text).expect("writes");
     let check = scene.run(&["check", "--config", &configuration.display().to_string()]);
     assert_eq!(check.exit, 2, "{check:#?}");
-    let found = "are the same service `app` of the same Compose project";
+    let found = "both deploy the service `app` of the Compose project";
     assert_eq!(check.stdout.matches(found).count(), 1, "{}", check.stdout);
 }
 

@@ -107,7 +107,7 @@ fn a_service_whose_definition_changes_with_the_tag_is_named_with_the_line_that_k
     expect_said(
         &said,
         &[
-            "the image of service `worker` uses APP_IMAGE_TAG as well",
+            "a release is 2 services, in this order: app, worker",
             "service `db` gets its environment from",
             "write `APP_IMAGE_TAG: \"\"`",
         ],

@@ -16,31 +16,35 @@ use super::causes::{journal_cause, masked};
 use super::context::Run;
 use super::ended::Ended;
 use super::kept::keep_configurations;
-use super::observe::{found, runs_release, secret_values, unchanged_since};
+use super::observe::{found, has_run, runs_release, secret_values, unchanged_since};
 use super::tag_line::{look_at_tag_line, put_tag_in_place};
 use super::way_back::find_way_back;
 use super::words::Live;
 use crate::docker::Container;
 use crate::driver::project::{ReleaseModel, ServiceModel};
-use crate::driver::stage::Staging;
+use crate::driver::stage::{StagedContainer, Staging};
 use crate::driver::{Present, Target, docker_cause};
 use crate::probe::verify::Checks;
 use crate::registry::{self, PullOrder};
 use crate::settings;
 
+/// What can be done about a service of the release that is not the configured one.
+const OR_LEAVE_IT_OUT: &str =
+    ", or say with `compose_services` which services of the project a release consists of";
+
 /// What is to be deployed, and where.
 #[derive(Debug)]
 pub(super) struct Release {
     pub(super) model: ReleaseModel,
-    /// What each service has, in the order of the model.
+    /// What each service and each job has, in the order of the model.
     pub(super) present: Vec<Present>,
     pub(super) deadline: Instant,
 }
 
 impl Release {
-    /// Each service with what it has.
+    /// Each service and each job with what it has.
     fn services(&self) -> impl Iterator<Item = (&ServiceModel, &Present)> {
-        self.model.services().iter().zip(&self.present)
+        self.model.all().zip(&self.present)
     }
 
     /// The container that the configured service runs in.
@@ -54,10 +58,10 @@ impl Release {
 
     /// The same release without the services that are left alone.
     fn without(mut self, alone: &[String]) -> Self {
-        let model = &self.model;
-        let names = model.services().iter().map(|one| &one.compose_service);
-        let mut stay = names.map(|name| !alone.contains(name));
-        self.present.retain(|_| stay.next().unwrap_or(true));
+        let stays = |one: &ServiceModel| !alone.contains(&one.compose_service);
+        let both = self.model.all().zip(std::mem::take(&mut self.present));
+        let staying = both.filter(|(one, _)| stays(one));
+        self.present = staying.map(|(_, present)| present).collect();
         self.model = self.model.without(alone);
         self
     }
@@ -79,15 +83,21 @@ pub(super) async fn read(run: &mut Run) -> Result<Release, Cause> {
     let tag = run.deployment().request.tag.clone();
     let (driver, service) = (run.driver.clone(), Arc::clone(&run.service));
     let read = driver.read(&service, &tag);
-    let model = run.unless_given_up(deadline, Step::Prepare, read).await?;
+    let mut model = run.unless_given_up(deadline, Step::Prepare, read).await?;
+    if run.deployment().request.rollback_to.is_some() {
+        // Their jobs ran when these releases came.
+        let jobs = model.jobs().iter().map(|job| job.compose_service.clone());
+        model = model.clone().without(&jobs.collect::<Vec<_>>());
+    }
     for service in model.services() {
-        refuse_unsupported(service)?;
+        let is_lead = service.compose_service == model.lead().compose_service;
+        refuse_unsupported(service, is_lead)?;
     }
     let reference = model.lead().image.clone();
     run.forward(Step::Pull, Event::PullStarted { reference })
         .await?;
     let mut all = Vec::new();
-    for service in model.services() {
+    for service in model.all() {
         let present = driver.present(&service.project, &service.compose_service);
         let present = present
             .await
@@ -110,8 +120,10 @@ pub(super) async fn pull(run: &mut Run, release: &Release) -> Result<Vec<PinnedI
     let mut pinned: Vec<(&ServiceModel, PinnedImage)> = Vec::new();
     // The configured service's image is the deployment's.
     let lead = release.model.lead();
-    let services = release.model.services().iter();
-    let others = services.filter(|one| one.compose_service != lead.compose_service);
+    let others = release
+        .model
+        .all()
+        .filter(|one| one.compose_service != lead.compose_service);
     for model in [lead].into_iter().chain(others) {
         let same = |(other, _): &&(&ServiceModel, PinnedImage)| {
             other.image == model.image && other.platform == model.platform
@@ -132,7 +144,7 @@ pub(super) async fn pull(run: &mut Run, release: &Release) -> Result<Vec<PinnedI
             .filter(|(one, _)| one.compose_service == model.compose_service);
         of.next().map(|(_, image)| image.clone())
     };
-    Ok(release.model.services().iter().filter_map(of).collect())
+    Ok(release.model.all().filter_map(of).collect())
 }
 
 /// Records the image, and refuses it where the rules do.
@@ -194,8 +206,8 @@ async fn bring_image(
         .await
 }
 
-/// Leaves out the services in which this very release runs; where that is so of all, it is recorded and the deployment
-/// has its end.
+/// Leaves out the services in which this very release runs, and jobs that it has run; where all services are left out,
+/// that is recorded and the deployment has its end.
 pub(super) async fn leave_alone(
     run: &mut Run,
     release: Release,
@@ -212,7 +224,12 @@ pub(super) async fn leave_alone(
             tag: &request.tag,
             deployment: &id,
         };
-        let looked = runs_release(run, target, present, image);
+        let looked = async {
+            match model.is_job() {
+                true => has_run(run, target, present, image).await,
+                false => runs_release(run, target, present, image).await,
+            }
+        };
         if run
             .unless_given_up(release.deadline, Step::Stage, looked)
             .await?
@@ -220,7 +237,8 @@ pub(super) async fn leave_alone(
             alone.push(model.compose_service.clone());
         }
     }
-    if alone.len() < release.present.len() {
+    let is_alone = |one: &ServiceModel| alone.contains(&one.compose_service);
+    if !release.model.services().iter().all(is_alone) {
         return Ok(release.without(&alone));
     }
     let Some(container) = release.current() else {
@@ -263,7 +281,7 @@ pub(super) async fn stage(
         old.push(found(run, container).await?);
     }
     keep_configurations(run, &old, &release.model).await?;
-    let services: Vec<&ServiceModel> = release.model.services().iter().collect();
+    let services: Vec<&ServiceModel> = release.model.all().collect();
     let begun = Event::StageStarted {
         old: old.clone(),
         tag_line: look_at_tag_line(run, &services).await,
@@ -291,6 +309,7 @@ pub(super) async fn stage(
         Err(cause) => Err(Ended::NothingChanged {
             cause,
             staging: Some(staging),
+            log: Vec::new(),
         }),
     }
 }
@@ -310,8 +329,7 @@ async fn create(
     };
     let targets: Vec<_> = release
         .model
-        .services()
-        .iter()
+        .all()
         .filter_map(|model| Some((target(model), image_of(images, model)?)))
         .collect();
     let hidden = release.present.iter().flat_map(Present::hidden);
@@ -337,12 +355,16 @@ async fn prepare(
     staging: &Staging,
     old: &[Replica],
 ) -> Result<(Vec<Checks>, Arc<Mask>), Cause> {
-    let new = staging.new.iter().map(|new| new.replica.clone()).collect();
-    run.forward(Step::Stage, Event::Staged { new }).await?;
+    let replicas = |of: &[StagedContainer]| of.iter().map(|one| one.replica.clone()).collect();
+    let staged = Event::Staged {
+        new: replicas(&staging.new),
+        jobs: replicas(&staging.jobs),
+    };
+    run.forward(Step::Stage, staged).await?;
     let driver = run.driver.clone();
     unchanged_since(&driver, old).await?;
     let secrets = release.model.secrets().cloned();
-    let of_new = staging.new.iter();
+    let of_new = staging.new.iter().chain(&staging.jobs);
     let of_new = of_new.flat_map(|new| secret_values(&new.container));
     let mask = Arc::new(Mask::new(secrets.chain(of_new)));
     let service: &settings::Service = &run.service;
@@ -378,10 +400,11 @@ async fn refuse_unset(
     }
 }
 
-fn refuse_unsupported(model: &ServiceModel) -> Result<(), Cause> {
+fn refuse_unsupported(model: &ServiceModel, is_lead: bool) -> Result<(), Cause> {
     let Strategy::Refused { why, hint } = strategy(&model.facts) else {
         return Ok(());
     };
-    let detail = format!("service `{}`: {why}; {hint}", model.compose_service);
+    let or = if is_lead { "" } else { OR_LEAVE_IT_OUT };
+    let detail = format!("service `{}`: {why}; {hint}{or}", model.compose_service);
     Err(Cause::new(Code::UnsupportedStrategy, Step::Prepare, detail))
 }

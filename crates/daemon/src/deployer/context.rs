@@ -56,10 +56,9 @@ impl Run {
         }
     }
 
-    /// Does `effect`, unless the deployment is cancelled, the daemon stops, or time is up first.
-    pub(super) async fn unless_given_up<T>(
+    /// Does `effect`, unless the deployment is cancelled or the daemon stops first.
+    pub(super) async fn unless_cancelled<T>(
         &self,
-        deadline: Instant,
         step: Step,
         effect: impl Future<Output = Result<T, Cause>>,
     ) -> Result<T, Cause> {
@@ -71,6 +70,18 @@ impl Run {
             () = self.stopping.cancelled() => {
                 Err(Cause::new(Code::ShuttingDown, step, "cutover was stopped before anything was changed"))
             }
+        }
+    }
+
+    /// The same, unless time is up first.
+    pub(super) async fn unless_given_up<T>(
+        &self,
+        deadline: Instant,
+        step: Step,
+        effect: impl Future<Output = Result<T, Cause>>,
+    ) -> Result<T, Cause> {
+        tokio::select! {
+            done = self.unless_cancelled(step, effect) => done,
             () = tokio::time::sleep_until(deadline) => {
                 let bound = cutover_core::duration::format(self.service.progress_deadline);
                 let detail = format!("pulling and staging did not end within the `progress_deadline` of {bound}");

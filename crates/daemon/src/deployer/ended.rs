@@ -27,6 +27,8 @@ pub(super) enum Ended {
         cause: Cause,
         /// Compose, if it waits for the start of the new containers.
         staging: Option<Box<Staging>>,
+        /// The end of what a job wrote.
+        log: Vec<String>,
     },
     /// The new release failed after the switch had begun.
     TrialFailed {
@@ -42,6 +44,7 @@ impl From<Cause> for Ended {
         Self::NothingChanged {
             cause,
             staging: None,
+            log: Vec::new(),
         }
     }
 }

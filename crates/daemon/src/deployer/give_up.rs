@@ -27,18 +27,15 @@ const QUIET: Duration = Duration::from_secs(1);
 /// For no longer than this: the answer is due.
 const OTHERS_MAX: Duration = Duration::from_secs(20);
 
-/// Removes what was created, and says why; and what runs, should the service be down for another reason.
-pub(super) async fn give_up(run: &mut Run, cause: Cause) -> Option<Rest> {
+/// Removes what was created, and says why, with the `log` of a job that failed; and what runs, should the service be down for another reason.
+pub(super) async fn give_up(run: &mut Run, cause: Cause, log: Vec<String>) -> Option<Rest> {
     wait_for_the_others_end(run).await;
     let mut left = None;
     for _ in 0..DISCARDS_MAX {
         if is_down_because_of_us(run).await
             && run.forward(Step::Stage, Event::SwitchStarted).await.is_ok()
         {
-            let failure = Failure {
-                cause,
-                log: Vec::new(),
-            };
+            let failure = Failure { cause, log };
             return roll_back(run, failure, None).await;
         }
         if run.deployment().status() != Status::Staging {
@@ -58,15 +55,15 @@ pub(super) async fn give_up(run: &mut Run, cause: Cause) -> Option<Rest> {
     }
     take_tag_back(run).await;
     let event = match cause.code {
-        Code::Cancelled => Event::Cancelled { why: cause.detail },
+        Code::Cancelled => Event::Cancelled {
+            why: with(cause.detail, run.deployment().what_jobs_did()),
+        },
         _ => {
-            let detail = match who_is_down(run).await {
-                Some(down) => format!("{}; {down}", cause.detail),
-                None => cause.detail,
-            };
+            let detail = with(cause.detail, run.deployment().what_jobs_did());
+            let detail = with(detail, who_is_down(run).await);
             Event::Failed(Failure {
                 cause: Cause { detail, ..cause },
-                log: Vec::new(),
+                log,
             })
         }
     };
@@ -110,6 +107,13 @@ async fn wait_for_the_others_end(run: &Run) {
     };
     if tokio::time::timeout(OTHERS_MAX, is_over).await.is_err() {
         tracing::warn!(deployment.id = %deployment.id, "somebody changes the service's containers all the time");
+    }
+}
+
+fn with(detail: String, more: Option<String>) -> String {
+    match more {
+        Some(more) => format!("{detail}; {more}"),
+        None => detail,
     }
 }
 

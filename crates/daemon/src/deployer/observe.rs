@@ -60,6 +60,26 @@ pub(super) async fn runs_release(
     })
 }
 
+/// Whether this very job has run to a good end.
+pub(super) async fn has_run(
+    run: &Run,
+    target: Target<'_>,
+    present: &Present,
+    image: &PinnedImage,
+) -> Result<bool, Cause> {
+    if run.deployment().request.if_unchanged == IfUnchanged::DeployAgain {
+        return Ok(false);
+    }
+    Ok(match present.current.first() {
+        Some(container) => {
+            let state = &container.state;
+            let ended_well = !state.running && state.started_at.is_some() && state.exit_code == 0;
+            ended_well && run.driver.is_same_release(target, container, image).await?
+        }
+        None => false,
+    })
+}
+
 /// Whether what runs is this very release and in order, as far as Docker, Compose and the probes say; what the record
 /// says of it is not asked. A plan and a deployment both ask this.
 pub(crate) async fn runs_in_order(

@@ -136,6 +136,7 @@ async fn recover_one(deployer: &Deployer, deployment: Deployment) -> Option<Depl
             give_up(
                 &mut run,
                 interrupted("cutover was restarted before the switch"),
+                Vec::new(),
             )
             .await
         }

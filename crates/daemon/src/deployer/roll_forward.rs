@@ -9,6 +9,7 @@ use cutover_core::switch::Goal;
 
 use super::context::Run;
 use super::ended::Committed;
+use super::jobs::settle_jobs;
 use super::journey::{Doubt, Journey};
 use super::reach::{Budget, Reached, Rounds, reach};
 use super::rest::Rest;
@@ -133,6 +134,7 @@ async fn read_again(run: &mut Run) -> Option<ReleaseModel> {
 async fn remember(run: &mut Run, model: Option<&ReleaseModel>) {
     let Some(model) = model else { return };
     remember_tag(run, model).await;
+    settle_jobs(run).await;
     if let Err(what) = clear_parked(run, model).await {
         run.record.warn(what).await;
     }
@@ -142,7 +144,7 @@ async fn remember(run: &mut Run, model: Option<&ReleaseModel>) {
 /// `docker compose` by hand would take it for a second container of the service.
 async fn clear_parked(run: &Run, model: &ReleaseModel) -> Result<(), String> {
     let mut beside: Vec<Container> = Vec::new();
-    for service in model.services() {
+    for service in model.all() {
         let present = run
             .driver
             .present(&service.project, &service.compose_service)

@@ -10,12 +10,13 @@ use super::bring_in::{leave_alone, pull, read, stage};
 use super::context::Run;
 use super::ended::Ended;
 use super::give_up::give_up;
+use super::jobs::run_jobs;
 use super::rest::Rest;
 use super::roll_back::roll_back;
 use super::roll_forward::{Known, roll_forward};
 use super::trial::{commit, switch, verify};
 
-/// Deploys: read, pull, stage, switch, verify, commit; or rolls back. Returns what is still to be tried when the
+/// Deploys: read, pull, stage, run the jobs, switch, verify, commit; or rolls back. Returns what is still to be tried when the
 /// deployment has its end.
 pub(super) async fn run_deployment(run: &mut Run) -> Option<Rest> {
     let deployed = async {
@@ -23,6 +24,7 @@ pub(super) async fn run_deployment(run: &mut Run) -> Option<Rest> {
         let images = pull(run, &release).await?;
         let release = leave_alone(run, release, &images).await?;
         let staged = stage(run, release, &images).await?;
+        let staged = run_jobs(run, staged).await?;
         let trial = switch(run, staged).await?;
         let trial = verify(run, trial).await?;
         commit(run, trial).await
@@ -30,11 +32,15 @@ pub(super) async fn run_deployment(run: &mut Run) -> Option<Rest> {
     match deployed.await {
         Ok(committed) => roll_forward(run, Known::Proven(&committed)).await,
         Err(Ended::Unchanged) => None,
-        Err(Ended::NothingChanged { cause, staging }) => {
+        Err(Ended::NothingChanged {
+            cause,
+            staging,
+            log,
+        }) => {
             if let Some(staging) = staging {
                 staging.abandon().await;
             }
-            give_up(run, cause).await
+            give_up(run, cause, log).await
         }
         Err(Ended::TrialFailed { cause, mut trial }) => {
             let log = trial.last_words(&cause).await;

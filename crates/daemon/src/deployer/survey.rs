@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cutover_core::switch::{Seen, Situation, Slot};
+use cutover_core::switch::{Goal, Seen, Situation, Slot};
 
 use super::context::Run;
 use super::journey::Journey;
@@ -30,6 +30,12 @@ pub(super) async fn survey(
         strangers: look.strangers.iter().map(|one| one.name.clone()).collect(),
         ..Situation::default()
     };
+    let mut look = look;
+    if journey.goal == Goal::Old {
+        // What ran of a job goes with the release that failed. After the commit it stays.
+        let jobs = std::mem::take(&mut look.jobs);
+        look.new.extend(jobs);
+    }
     for (found, to) in [
         (&look.old, &mut situation.old),
         (&look.new, &mut situation.new),

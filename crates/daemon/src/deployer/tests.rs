@@ -124,6 +124,7 @@ pub(crate) fn until_switched() -> Vec<Event> {
             tag_line: None,
         },
         Event::Staged {
+            jobs: Vec::new(),
             new: vec![Replica {
                 container: "bbbb".to_owned(),
                 name: "shop-1".to_owned(),

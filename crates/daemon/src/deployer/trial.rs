@@ -49,6 +49,7 @@ pub(super) async fn switch(run: &mut Run, staged: Staged) -> Result<Trial, Ended
             return Err(Ended::NothingChanged {
                 cause,
                 staging: Some(staged.staging),
+                log: Vec::new(),
             });
         }
     };

@@ -19,9 +19,14 @@ impl ComposeDriver {
     pub async fn discard(&self, deployment: &DeploymentId) -> Result<(), Cause> {
         let discarded = async {
             for container in self.created_by(deployment).await? {
-                if container.state.running {
+                let is_job = container.labels.contains_key(labels::JOB);
+                if container.state.running && is_job {
+                    let stopped = self.docker.ensure_stopped(&container.id, None);
+                    stopped.await?;
+                } else if container.state.running {
                     self.discard_running(&container).await?;
-                } else {
+                }
+                if is_job || !container.state.running {
                     let removed = self
                         .docker
                         .ensure_removed(&container.id, AnonymousVolumes::Remove);

@@ -25,6 +25,8 @@ pub struct Look {
     pub old: Vec<Found>,
     /// The new ones, and everything else that the deployment created.
     pub new: Vec<Found>,
+    /// The containers of jobs that the deployment created.
+    pub jobs: Vec<Found>,
     /// Other containers of the same services that run.
     pub strangers: Vec<Container>,
 }
@@ -62,8 +64,13 @@ impl ComposeDriver {
             .docker
             .containers_labeled(labels::RECREATED_BY, Some(id));
         for container in [created.await?, recreated.await?].concat() {
+            let is_job = container.labels.contains_key(labels::JOB);
             if known.insert(container.id.clone()) {
-                look.new.push(Found {
+                let to = match is_job {
+                    true => &mut look.jobs,
+                    false => &mut look.new,
+                };
+                to.push(Found {
                     replica: super::present::as_replica(&container),
                     container: Some(container),
                 });

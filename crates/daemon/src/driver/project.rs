@@ -72,6 +72,12 @@ pub struct ServiceModel {
 }
 
 impl ServiceModel {
+    /// Whether it is a job: others of the release wait for it to end well.
+    #[must_use]
+    pub fn is_job(&self) -> bool {
+        !self.facts.waits_for_its_end.is_empty()
+    }
+
     /// The variables that are set nowhere, as Compose warns.
     pub fn unset_variables(&self) -> impl Iterator<Item = &str> {
         unset::warned_of(self)

@@ -1,4 +1,5 @@
-//! Staging: Compose creates the new containers behind the staging socket and is held at the first start.
+//! Staging: Compose creates the new containers behind the staging socket and is held at the first start. Jobs run before
+//! the others: Compose waits for their end and then asks for the next start.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use cutover_core::duration::format;
 use super::command::Project;
 use super::present::as_replica;
 use super::project::ServiceModel;
-use super::staging::rewrite::{Mark, Purpose};
+use super::staging::rewrite::{Mark, MarkedService, Purpose};
 use super::staging::view::{NewContainer, OldContainer, View};
 use super::staging::{Arrival, StagingSocket};
 use super::{ComposeDriver, Target, docker_cause};
@@ -39,6 +40,8 @@ const UP: &[&str] = &[
 pub struct Staging {
     /// One for each service, in the order of the release.
     pub new: Vec<StagedContainer>,
+    /// One for each job, in their order.
+    pub jobs: Vec<StagedContainer>,
     compose: Running,
     // Compose talks through it until it has ended.
     socket: StagingSocket,
@@ -126,12 +129,17 @@ impl ComposeDriver {
             }
         }
         let created = socket.created();
-        let mut new = Vec::new();
+        let (mut new, mut jobs) = (Vec::new(), Vec::new());
         for (target, image) in targets {
-            new.push(self.staged(&created, target.model, image).await?);
+            let to = match target.model.is_job() {
+                true => &mut jobs,
+                false => &mut new,
+            };
+            to.push(self.staged(&created, target.model, image).await?);
         }
         Ok(Staging {
             new,
+            jobs,
             compose,
             socket,
         })
@@ -158,7 +166,7 @@ impl ComposeDriver {
             project: model.project.clone(),
             services: services
                 .clone()
-                .map(|model| (model.compose_service.clone(), model.contents.clone()))
+                .map(|model| (model.compose_service.clone(), marked(model)))
                 .collect(),
             volumes: model.volumes.clone(),
         };
@@ -252,6 +260,13 @@ impl Staging {
     pub async fn abandon(mut self) {
         self.socket.start_no_more();
         self.compose.stop().await;
+    }
+}
+
+fn marked(model: &ServiceModel) -> MarkedService {
+    MarkedService {
+        contents: model.contents.clone(),
+        is_job: model.is_job(),
     }
 }
 

@@ -99,7 +99,8 @@ pub fn status_of(code: Code) -> StatusCode {
         | Code::OutsideChange
         | Code::NoWayBack
         | Code::UnsetVariable
-        | Code::ImageIncomplete => StatusCode::UNPROCESSABLE_ENTITY,
+        | Code::ImageIncomplete
+        | Code::JobFailed => StatusCode::UNPROCESSABLE_ENTITY,
         Code::RegistryDenied
         | Code::RegistryUnavailable
         | Code::DeadlineExceeded

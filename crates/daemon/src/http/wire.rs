@@ -7,7 +7,8 @@ use cutover_api::deployment as wire;
 use cutover_api::service as wire_service;
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{
-    Condition, Deployment, Event, Origin, PinnedImage, Proof, Replica, Request, Status, UnixMillis,
+    Condition, Deployment, Event, JobRun, Origin, PinnedImage, Proof, Replica, Request, Status,
+    UnixMillis,
 };
 use jiff::Timestamp;
 
@@ -40,6 +41,7 @@ pub(super) fn deployment(deployment: &Deployment, recorded: &[Recorded]) -> wire
         container: deployment.new.first().map(|new| new.container.clone()),
         replicas: deployment.new.iter().map(replica).collect(),
         services: services(deployment),
+        jobs: deployment.jobs_run.iter().map(job).collect(),
         actor: request.actor.clone(),
         delivery_id: request
             .delivery_id
@@ -79,9 +81,13 @@ fn switched(service: &str, outage_ms: u64) -> String {
 
 /// The services that are or were to be switched, in their order.
 fn services(deployment: &Deployment) -> Vec<wire::ReleasedService> {
-    let replicas = deployment.new.iter().chain(&deployment.old);
+    let is_job = |replica: &&Replica| {
+        let mut jobs = deployment.jobs.iter();
+        jobs.any(|job| job.service == replica.service)
+    };
+    let old = deployment.old.iter().filter(|old| !is_job(old));
     let mut names: Vec<&str> = Vec::new();
-    for replica in replicas {
+    for replica in deployment.new.iter().chain(old) {
         if !names.contains(&replica.service.as_str()) {
             names.push(&replica.service);
         }
@@ -107,6 +113,13 @@ fn services(deployment: &Deployment) -> Vec<wire::ReleasedService> {
         .map(|proof| proof.to_string()),
     };
     names.into_iter().map(service).collect()
+}
+
+fn job(run: &JobRun) -> wire::Job {
+    wire::Job {
+        service: run.service.clone(),
+        exit_code: run.code,
+    }
 }
 
 fn image(deployment: &Deployment) -> Option<String> {
@@ -245,13 +258,16 @@ fn message(event: &Event) -> String {
             seen(*proof)
         ),
         Event::StageStarted { old, .. } => stage_started(old),
-        Event::Staged { new } => {
-            let ids: Vec<_> = new.iter().map(|new| short(&new.container)).collect();
+        Event::Staged { new, jobs } => {
+            let ids = new.iter().chain(jobs).map(|new| short(&new.container));
+            let ids: Vec<_> = ids.collect();
             format!(
                 "container {} was created and is not started yet",
                 ids.join(", ")
             )
         }
+        Event::JobStarted { service } => format!("the job {service} runs; nothing is stopped yet"),
+        Event::JobEnded { service, code } => format!("the job {service} ended with code {code}"),
         Event::SwitchStarted => "switching to the new container".to_owned(),
         Event::Switched { service, outage_ms } => switched(service, *outage_ms),
         Event::VerifyStarted { checks } => format!("watching the new container: {checks}"),

@@ -97,8 +97,16 @@ impl From<&Event> for EventRow {
                 tag_line: tag_line.as_ref().map(TagLineRow::from),
                 previous: None,
             }),
-            Event::Staged { new } => Self::Staged(StagedRow {
+            Event::JobStarted { service } => Self::JobStarted {
+                service: service.clone(),
+            },
+            Event::JobEnded { service, code } => Self::JobEnded {
+                service: service.clone(),
+                code: *code,
+            },
+            Event::Staged { new, jobs } => Self::Staged(StagedRow {
                 new: new.iter().map(ReplicaRow::from).collect(),
+                jobs: jobs.iter().map(ReplicaRow::from).collect(),
                 container: None,
                 name: None,
                 restart_policy: None,
@@ -160,7 +168,15 @@ impl TryFrom<EventRow> for Event {
                 old: old.into_iter().chain(previous).map(Replica::from).collect(),
                 tag_line: tag_line.map(TagLine::from),
             },
-            EventRow::Staged(staged) => Self::Staged { new: staged.into() },
+            EventRow::Staged(mut staged) => Self::Staged {
+                jobs: std::mem::take(&mut staged.jobs)
+                    .into_iter()
+                    .map(Replica::from)
+                    .collect(),
+                new: staged.into(),
+            },
+            EventRow::JobStarted { service } => Self::JobStarted { service },
+            EventRow::JobEnded { service, code } => Self::JobEnded { service, code },
             EventRow::SwitchStarted => Self::SwitchStarted,
             EventRow::Switched { service, outage_ms } => Self::Switched { service, outage_ms },
             EventRow::VerifyStarted { checks } => Self::VerifyStarted { checks },

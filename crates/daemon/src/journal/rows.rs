@@ -28,6 +28,13 @@ pub(in crate::journal) enum EventRow {
     },
     StageStarted(StageStartedRow),
     Staged(StagedRow),
+    JobStarted {
+        service: String,
+    },
+    JobEnded {
+        service: String,
+        code: i64,
+    },
     SwitchStarted,
     Switched {
         #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -136,6 +143,8 @@ pub(in crate::journal) enum TagBeforeRow {
 pub(in crate::journal) struct StagedRow {
     #[serde(default)]
     pub(in crate::journal) new: Vec<ReplicaRow>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::journal) jobs: Vec<ReplicaRow>,
     /// The only one, as 0.1.0 wrote it: these three.
     #[serde(default, skip_serializing)]
     pub(in crate::journal) container: Option<String>,

@@ -36,6 +36,7 @@ pub(super) const KEYS: &[&str] = &[
     "min_healthy_time",
     "monitor",
     "progress_deadline",
+    "job_deadline",
     "keep_releases",
     "order",
     "switch",
@@ -51,6 +52,9 @@ pub(super) const KEYS: &[&str] = &[
 /// Enough for a large image over a slow line; a registry that never answers must not block a service
 /// for longer.
 const DEFAULT_PROGRESS_DEADLINE: Duration = Duration::from_secs(15 * 60);
+
+/// A migration of a large table takes its time; one that hangs must not block a service for longer.
+const DEFAULT_JOB_DEADLINE: Duration = Duration::from_secs(10 * 60);
 
 /// The one that runs, the previous one and one more, in case the previous one was bad as well.
 const DEFAULT_KEEP_RELEASES: u32 = 3;
@@ -107,6 +111,8 @@ pub struct Service {
     pub monitor: Option<Duration>,
     /// The time for pulling the image and creating the container.
     pub progress_deadline: Duration,
+    /// The time within which each job of a release must have ended.
+    pub job_deadline: Duration,
     /// How many releases are kept, with their images, the one that runs among them; at least 2.
     pub keep_releases: u32,
     /// Which container goes first.
@@ -200,6 +206,7 @@ impl Service {
             min_healthy_time: Duration::ZERO,
             monitor: None,
             progress_deadline: DEFAULT_PROGRESS_DEADLINE,
+            job_deadline: DEFAULT_JOB_DEADLINE,
             keep_releases: DEFAULT_KEEP_RELEASES,
             order: None,
             switch: Switch::default(),
@@ -445,6 +452,7 @@ fn read_times(table: &Table<'_>, service: &mut Service) {
     service.min_healthy_time = time("min_healthy_time", Duration::ZERO).unwrap_or_default();
     service.progress_deadline =
         time("progress_deadline", DEADLINE_MIN).unwrap_or(DEFAULT_PROGRESS_DEADLINE);
+    service.job_deadline = time("job_deadline", DEADLINE_MIN).unwrap_or(DEFAULT_JOB_DEADLINE);
     if let (Some(deadline), Some(value)) = (service.healthy_deadline, table.get("min_healthy_time"))
         && service.min_healthy_time >= deadline
     {

@@ -141,6 +141,7 @@ healthy_deadline = "2m"
 min_healthy_time = "5s"
 monitor = "10s"
 progress_deadline = "20m"
+job_deadline = "1h"
 keep_releases = 5
 order = "start-first"
 switch = "together"

@@ -5,8 +5,8 @@
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{
-    Condition, Deployment, Event, Failure, IfUnchanged, Origin, PinnedImage, Recreated, Replica,
-    Request, RestartPolicy, TagBefore, TagLine, WayBack,
+    Condition, Deployment, Event, Failure, IfUnchanged, Origin, PinnedImage, Proof, Recreated,
+    Replica, Request, RestartPolicy, TagBefore, TagLine, WayBack, Witness,
 };
 use cutover_daemon::journal::Journal;
 
@@ -51,11 +51,6 @@ pub(crate) fn runs() -> Vec<(Request, Vec<Event>)> {
 
 /// What can be said since 0.1.0: sets of containers, a container that is created again, an end that gets better.
 fn since_0_1_0() -> Vec<(Request, Vec<Event>)> {
-    let set = |side: &str, condition| -> Vec<Replica> {
-        (1..=2)
-            .map(|number| replica(side, number, condition))
-            .collect()
-    };
     let recreated = |from| {
         Event::Recreated(Recreated {
             replaces: "old1".to_owned(),
@@ -75,6 +70,7 @@ fn since_0_1_0() -> Vec<(Request, Vec<Event>)> {
             tag_line: None,
         },
         Event::Staged {
+            jobs: Vec::new(),
             new: set("new", Condition::Stopped),
         },
         Event::SwitchStarted,
@@ -113,7 +109,53 @@ fn since_0_1_0() -> Vec<(Request, Vec<Event>)> {
         (request(), stages(TagBefore::Value("'v1'".to_owned()))),
         (request(), stages(TagBefore::NoLine)),
         (request(), stages(TagBefore::NoFile)),
+        (request(), runs_a_job(1)),
+        (request(), runs_a_job(0)),
     ]
+}
+
+/// A deployment of two services and a job, which ends with this code.
+fn runs_a_job(code: i64) -> Vec<Event> {
+    let switched = |service: &str| Event::Switched {
+        service: service.to_owned(),
+        outage_ms: 240,
+    };
+    let proof = Proof {
+        by: Witness::Check,
+        for_ms: 5000,
+        answered_after_ms: 200,
+    };
+    let mut events = vec![
+        pull_started(),
+        stage_started(Condition::Healthy),
+        Event::Staged {
+            new: set("new", Condition::Stopped),
+            jobs: set("job", Condition::Stopped),
+        },
+        Event::JobStarted {
+            service: "migrate".to_owned(),
+        },
+        Event::JobEnded {
+            service: "migrate".to_owned(),
+            code,
+        },
+    ];
+    events.extend(match code {
+        0 => vec![
+            Event::SwitchStarted,
+            switched("app"),
+            verify_started(),
+            switched("worker"),
+            verify_started(),
+            Event::Committed {
+                proof: Some(proof),
+                proofs: [("app".to_owned(), proof)].into(),
+            },
+            Event::Succeeded,
+        ],
+        _ => vec![Event::Failed(failure(Code::JobFailed, Step::Stage))],
+    });
+    events
 }
 
 /// A deployment that has put its tag in the place of `before`.
@@ -125,6 +167,12 @@ fn stages(before: TagBefore) -> Vec<Event> {
     });
     let old = Vec::new();
     vec![pull_started(), Event::StageStarted { old, tag_line }]
+}
+
+fn set(side: &str, condition: Condition) -> Vec<Replica> {
+    (1..=2)
+        .map(|number| replica(side, number, condition))
+        .collect()
 }
 
 fn replica(side: &str, number: u32, condition: Condition) -> Replica {
@@ -220,6 +268,7 @@ fn stage_started(condition: Condition) -> Event {
 
 fn staged() -> Event {
     Event::Staged {
+        jobs: Vec::new(),
         new: vec![Replica {
             number: 1,
             container: "c1".repeat(32),
@@ -327,7 +376,7 @@ fn the_sample_has_every_kind_of_event_and_every_status_that_can_be_left() {
         .flat_map(|(_, events)| events.iter().map(Event::kind))
         .collect();
     // All but `requested`, which is the request itself.
-    assert_eq!(kinds.len(), 19);
+    assert_eq!(kinds.len(), 21);
     let ends: HashSet<_> = folds().iter().map(Deployment::status).collect();
     let missing: Vec<_> = Status::ALL
         .iter()

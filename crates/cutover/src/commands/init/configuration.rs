@@ -112,6 +112,19 @@ fn section(project: &Project, service: &Deployable) -> Result<String, Failure> {
         key(service.name.as_str()),
         files.join(", ")
     );
+    if !service.with.is_empty() {
+        text.push_str(&format!(
+            "# Released with it, because their images name {} as well: {}.\n",
+            service.tag_variable,
+            service.with.join(", ")
+        ));
+    }
+    if !service.jobs.is_empty() {
+        text.push_str(&format!(
+            "# Before each release, before anything is stopped, runs: {}.\n",
+            service.jobs.join(", ")
+        ));
+    }
     if let Some(name) = &project.project_name {
         text.push_str(&format!(
             "# The name under which it runs.\nproject_name = {}\n",

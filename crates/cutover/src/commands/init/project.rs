@@ -15,6 +15,7 @@ use cutover_daemon::settings::{DockerSettings, find_compose_files};
 use serde::{Deserialize, Serialize};
 
 use super::build::Build;
+use super::release::releases;
 use super::running;
 use crate::client::failure::Failure;
 use crate::commands::block_on;
@@ -53,6 +54,12 @@ pub(super) struct Deployable {
     pub(super) tag_variable: String,
     pub(super) profiles: Vec<String>,
     pub(super) health: HealthCheck,
+    /// Whether it publishes a port.
+    pub(super) publishes: bool,
+    /// The services that are deployed with it.
+    pub(super) with: Vec<String>,
+    /// The jobs that run before each of its releases.
+    pub(super) jobs: Vec<String>,
     /// How its image is built, where the Compose file says so.
     pub(super) build: Option<Build>,
 }
@@ -86,6 +93,9 @@ pub(super) struct Other {
     pub(super) why: String,
     /// The line to write instead, where one would do.
     pub(super) instead: Option<String>,
+    /// The tag variable of its image, if it is a job.
+    #[serde(skip)]
+    pub(super) job_of: Option<String>,
     /// Whether its image may be the project's own.
     #[serde(skip)]
     is_own: bool,
@@ -162,27 +172,12 @@ impl Project {
         shown.join(", ")
     }
 
-    /// What the Compose file should not do although each service by itself is fine.
+    /// What to know besides.
     pub(super) fn warnings(&self) -> Vec<String> {
-        let mut users: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for service in &self.services {
-            users
-                .entry(&service.tag_variable)
-                .or_default()
-                .push(service.name.as_str());
-        }
-        let shared = users
-            .iter()
-            .filter(|(_, users)| users.len() > 1)
-            .map(|(variable, users)| {
-                format!(
-                    "{} share the tag variable {variable}: deploying one changes the tag that a later `docker compose up` gives to the others; let each have its own",
-                    users.join(" and ")
-                )
-            });
         let docker_host = running::docker_host().and_then(Result::err);
-        shared
-            .chain(self.not_taken.clone())
+        self.not_taken
+            .clone()
+            .into_iter()
             .chain(docker_host)
             .collect()
     }
@@ -306,7 +301,7 @@ pub(super) fn sort(json: &[u8], directory: &Path) -> anyhow::Result<(Vec<Deploya
     // What the project builds itself comes first.
     services.sort_by_key(|service| !(service.is_own() || service.build.is_some()));
     others.sort_by_key(|other| !other.is_own);
-    Ok((services, others))
+    Ok(releases(services, others))
 }
 
 /// The services that wait for `name` to end well: to them it is a job.
@@ -366,6 +361,7 @@ fn deployable(
                 "its image `{image}` has neither a registry nor an owner, so it is an official one of Docker Hub; if it is yours, write both before its name"
             ),
             instead: None,
+            job_of: None,
             is_own,
         });
     }
@@ -374,12 +370,17 @@ fn deployable(
             service: name.to_owned(),
             why: format!("{why}; {hint}"),
             instead: None,
+            job_of: (!facts.waits_for_its_end.is_empty())
+                .then(|| image_template(&image).ok())
+                .flatten()
+                .map(|template| template.tag_variable),
             is_own,
         });
     }
     let template = image_template(&image).map_err(|error| Other {
         service: name.to_owned(),
         is_own,
+        job_of: None,
         why: match error.problem {
             TemplateProblem::NoImage => {
                 "it has no `image`: cutover runs images and does not build them".to_owned()
@@ -392,6 +393,7 @@ fn deployable(
         service: name.to_owned(),
         why: format!("its name cannot be used in requests: {error}"),
         instead: None,
+        job_of: None,
         is_own,
     })?;
     Ok(Deployable {
@@ -399,6 +401,9 @@ fn deployable(
         repository: template.repository_template,
         tag_variable: template.tag_variable,
         profiles: service.profiles,
+        publishes: service.definition.contains_key("ports"),
+        with: Vec::new(),
+        jobs: Vec::new(),
         build: service
             .definition
             .get("build")

@@ -189,16 +189,19 @@ fn a_file_that_says_something_else_is_never_overwritten() {
 }
 
 #[test]
-fn services_that_share_a_tag_variable_are_warned_about() {
+fn services_that_share_a_tag_variable_are_one_release() {
     let place = Place::new();
-    let shared = br#"{ "services": { "a": { "image": "x:${TAG}" }, "b": { "image": "y:${TAG}" }, "c": { "image": "z:${C}" } } }"#;
-    let warnings = place.project(shared).warnings();
-    assert_eq!(warnings.len(), 1);
-    assert!(
-        warnings[0].starts_with("a and b share the tag variable TAG"),
-        "{warnings:?}"
-    );
-    assert!(place.project(PROJECT).warnings().is_empty());
+    let shared = br#"{ "services": { "a": { "image": "acme/x:${TAG}" },
+        "b": { "image": "acme/y:${TAG}", "ports": ["80:80"] }, "c": { "image": "acme/z:${C}" },
+        "d": { "image": "acme/x:${TAG}", "profiles": ["tools"] },
+        "e": { "image": "acme/x:${TAG}" } } }"#;
+    let project = place.project(shared);
+    // The one that users reach gives the name. What only a profile enables is apart.
+    assert_eq!(project.names(), ["b", "c", "d"]);
+    assert_eq!(project.services[0].with, ["a", "e"]);
+    let text = configuration::text(&project, Path::new("/s"), None).expect("a text");
+    let line = "# Released with it, because their images name TAG as well: a, e.\n";
+    assert_eq!(text.matches(line).count(), 1, "{text}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::settings;
 #[derive(Debug, Clone)]
 pub struct ReleaseModel {
     services: Vec<ServiceModel>,
+    jobs: Vec<ServiceModel>,
     lead: ServiceModel,
 }
 
@@ -25,9 +26,15 @@ impl ReleaseModel {
     /// A release of these services, of which `lead` is the configured one; none if it is not among them.
     pub(super) fn new(services: Vec<ServiceModel>, lead: &str) -> Option<Self> {
         let lead = services.iter().find(|one| one.compose_service == lead)?;
+        let lead = lead.clone();
+        // One that is configured itself is refused later, with the reason.
+        let is_job =
+            |one: &ServiceModel| one.is_job() && one.compose_service != lead.compose_service;
+        let (jobs, services) = services.into_iter().partition(is_job);
         Some(Self {
-            lead: lead.clone(),
             services,
+            jobs,
+            lead,
         })
     }
 
@@ -37,43 +44,54 @@ impl ReleaseModel {
         &self.lead
     }
 
-    /// All services.
+    /// The services that are switched.
     #[must_use]
     pub fn services(&self) -> &[ServiceModel] {
         &self.services
     }
 
+    /// The jobs that run before the switch.
+    #[must_use]
+    pub fn jobs(&self) -> &[ServiceModel] {
+        &self.jobs
+    }
+
+    /// The services that are switched, and then the jobs.
+    pub fn all(&self) -> impl Iterator<Item = &ServiceModel> {
+        self.services.iter().chain(&self.jobs)
+    }
+
     /// The service with this name.
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&ServiceModel> {
-        self.services.iter().find(|one| one.compose_service == name)
+        self.all().find(|one| one.compose_service == name)
     }
 
     /// The same release without these services. The configured one stays the lead, also where it is not switched.
     #[must_use]
     pub fn without(mut self, names: &[String]) -> Self {
-        self.services
-            .retain(|one| !names.contains(&one.compose_service));
+        let stays = |one: &ServiceModel| !names.contains(&one.compose_service);
+        self.services.retain(stays);
+        self.jobs.retain(stays);
         self
     }
 
-    /// The names of the services.
+    /// The names of the services that are switched, and of the jobs.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
-        let names = self.services.iter().map(|one| one.compose_service.as_str());
-        names.collect()
+        self.all().map(|one| one.compose_service.as_str()).collect()
     }
 
     /// Values that must not be shown, of all services.
     pub fn secrets(&self) -> impl Iterator<Item = &String> {
-        self.services.iter().flat_map(|one| &one.secrets)
+        self.all().flat_map(|one| &one.secrets)
     }
 }
 
 /// The services of the release: those that are configured, or those whose image line names the tag's variable. `known`
 /// are those of the last time.
 ///
-/// A service that others wait for until it has ended is none that is switched.
+/// A service that others of the release wait for until it has ended well is part of it, as a job.
 pub(super) async fn services(
     compose: &Compose,
     service: &settings::Service,
@@ -101,7 +119,15 @@ pub(super) async fn services(
                 "`compose_services` names `{missing}`: {detail}"
             )));
         }
-        configured.cloned().collect()
+        let waits_for = |name: &String| {
+            let by = file.waits_for_the_end_of(name);
+            let chosen = service.compose_services.iter().chain([lead]);
+            chosen
+                .map(|one| format!("service `{one}`"))
+                .any(|one| by.contains(&one))
+        };
+        let jobs = carriers(service, tag, file).into_iter().filter(waits_for);
+        configured.cloned().chain(jobs).collect()
     };
     names.insert(lead.clone());
     let on = |name: &String| {
@@ -128,11 +154,11 @@ fn carriers(service: &settings::Service, tag: &Tag, file: &File) -> BTreeSet<Str
                 })
             })
     };
-    let found = file.services.iter().filter(|(name, described)| {
-        described.image.as_deref().is_some_and(carries)
-            && file.waits_for_the_end_of(name).is_empty()
-    });
-    found.map(|(name, _)| name.clone()).collect()
+    let carriers = file
+        .services
+        .iter()
+        .filter(|(_, described)| described.image.as_deref().is_some_and(carries));
+    carriers.map(|(name, _)| name.clone()).collect()
 }
 
 /// Those of the services whose image line names the variable, and that do not only happen to have the same tag. Where

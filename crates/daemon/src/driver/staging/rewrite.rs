@@ -20,10 +20,19 @@ pub(crate) struct Mark {
     pub(crate) purpose: Purpose,
     pub(crate) service: String,
     pub(crate) project: String,
-    /// The services of the release: the hash of what each container gets that its definition does not show.
-    pub(crate) services: BTreeMap<String, Option<String>>,
+    /// The services of the release.
+    pub(crate) services: BTreeMap<String, MarkedService>,
     /// The volumes that the project declares, by Docker's names of them.
     pub(crate) volumes: BTreeMap<String, DeclaredVolume>,
+}
+
+/// How the container of one service is marked.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MarkedService {
+    /// The hash of what it gets that its definition does not show.
+    pub(crate) contents: Option<String>,
+    /// Whether it is a job.
+    pub(crate) is_job: bool,
 }
 
 /// What the container is created for.
@@ -75,7 +84,7 @@ pub(super) fn create_body(
     let project = label(labels::PROJECT);
     let service = label(labels::SERVICE);
     let known = mark.services.get(&service);
-    let Some(contents) = known.filter(|_| project == mark.project) else {
+    let Some(marked) = known.filter(|_| project == mark.project) else {
         let what = format!("create a container of service `{service}` in project `{project}`");
         return Err(NotCreated::Outside(what));
     };
@@ -86,7 +95,10 @@ pub(super) fn create_body(
     let policy = restart_policy(&body["HostConfig"]["RestartPolicy"])?;
     body["Labels"][mark.label()] = json!(mark.deployment.as_str());
     body["Labels"][labels::CONFIGURED_SERVICE] = json!(mark.service);
-    if let Some(contents) = contents {
+    if marked.is_job {
+        body["Labels"][labels::JOB] = json!("true");
+    }
+    if let Some(contents) = &marked.contents {
         body["Labels"][labels::CONTENTS] = json!(contents);
     }
     // Until the commit, a power cut must bring the old container back and not this one.
@@ -150,12 +162,16 @@ mod tests {
     const ID: &str = "01938f3e-7c1a-7abc-8def-0123456789ab";
 
     fn mark() -> Mark {
+        let marked = MarkedService {
+            contents: Some("c0ffee".into()),
+            is_job: false,
+        };
         Mark {
             deployment: DeploymentId::new(ID).expect("a UUID"),
             purpose: Purpose::NewRelease,
             service: "web".into(),
             project: "shop".into(),
-            services: BTreeMap::from([("app".to_owned(), Some("c0ffee".to_owned()))]),
+            services: BTreeMap::from([("app".to_owned(), marked)]),
             volumes: BTreeMap::new(),
         }
     }

@@ -48,7 +48,7 @@ async fn the_empty_answer_to_connecting_a_network_passes() {
         purpose: rewrite::Purpose::NewRelease,
         service: "web".into(),
         project: "shop".into(),
-        services: std::collections::BTreeMap::from([("app".to_owned(), None)]),
+        services: std::collections::BTreeMap::from([("app".to_owned(), Default::default())]),
         volumes: std::collections::BTreeMap::new(),
     };
     let mut view = View::new(Vec::new(), Vec::new());

@@ -56,6 +56,7 @@ fn until_verified() -> Vec<Event> {
             old: vec![previous()],
         },
         Event::Staged {
+            jobs: Vec::new(),
             new: vec![Replica {
                 container: "bbbbbbbbbbbbbbbbbbbb".into(),
                 image: format!("ghcr.io/acme/shop:{SHA}"),
@@ -153,6 +154,7 @@ fn a_rollback_is_told_event_by_event() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one view in full")]
 fn a_rolled_back_deployment_says_everything() {
     let mut view = wire(request(), rolled_back());
     view.events.clear();
@@ -196,6 +198,16 @@ fn a_rolled_back_deployment_says_everything() {
           "condition": "stopped"
         }
       ],
+      "services": [
+        {
+          "service": "app",
+          "previous": "aaaaaaaaaaaaaaaaaaaa",
+          "container": "bbbbbbbbbbbbbbbbbbbb",
+          "outage_ms": 200,
+          "proof": null
+        }
+      ],
+      "jobs": [],
       "actor": "ci",
       "delivery_id": "1-1",
       "rollback_to": null,

@@ -231,6 +231,11 @@ const WRONG: &[(&str, &str, &str)] = &[
         "`services.shop.progress_deadline` must be from \"10ms\" to \"24h\", not \"0s\"",
     ),
     (
+        "services.NAME.job_deadline",
+        r#""0s""#,
+        "`services.shop.job_deadline` must be from \"10ms\" to \"24h\", not \"0s\"",
+    ),
+    (
         "services.NAME.keep_releases",
         "1",
         "`services.shop.keep_releases` must be from 2 to 1000, not 1",

@@ -97,9 +97,22 @@ fn a_service_that_others_wait_for_is_a_job_and_nothing_to_deploy() {
             "db": { "image": "postgres:16" } } }"#,
     );
     assert_eq!(project.names(), ["web"]);
+    assert_eq!(project.services[0].jobs, ["migrate"]);
+    let text = configuration::text(&project, Path::new("/s"), None).expect("a text");
+    let line = "# Before each release, before anything is stopped, runs: migrate.\n";
+    assert_eq!(text.matches(line).count(), 1, "{text}");
+    let others: Vec<_> = project.others.iter().map(|other| &other.service).collect();
+    assert_eq!(others, ["db"]);
+    // The job of a service that is not deployed is named with the reason.
+    let project = place.project(
+        br#"{ "services": {
+            "flyway": { "image": "ghcr.io/acme/db:${OTHER}" },
+            "web": { "image": "ghcr.io/acme/web:${TAG}", "depends_on": {
+                "flyway": { "condition": "service_completed_successfully" } } } } }"#,
+    );
     let sentences: Vec<String> = project.others.iter().map(Other::sentence).collect();
     assert!(
-        sentences[0].starts_with("migrate: it is a job: service `web` waits"),
+        sentences[0].starts_with("flyway: it is a job: service `web` waits"),
         "{sentences:?}"
     );
 }
