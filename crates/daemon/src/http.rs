@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A request is refused at the first of these that it does not pass, and the refusal is the same
-//! wherever in a stage it happened. Routes that [`document`] does not list do not exist; the
+//! wherever in a stage it happened. Routes that `document` does not list do not exist; the
 //! OpenAPI document is made from the same list. Below this module nobody knows of HTTP.
 
 use std::collections::BTreeMap;

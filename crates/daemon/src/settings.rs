@@ -23,6 +23,7 @@ mod variables;
 mod health;
 mod image;
 mod signature;
+mod choices;
 mod compose_files;
 mod secret;
 mod surroundings;
@@ -36,6 +37,7 @@ mod mistakes;
 mod tests;
 
 pub use auth::{Freshness, HmacKey, OperatorToken};
+pub use choices::{Order, Output, Switch, UnsetVariables, WayBack};
 pub use compose_files::{NoComposeFiles, find_compose_files};
 pub use docker::DockerSettings;
 pub use health::{CommandProbe, Health, HttpProbe, HttpTls, TcpProbe, UrlProbe};
@@ -44,7 +46,7 @@ pub use keys::known_keys;
 pub use mistakes::{Ink, Mistake, Mistakes};
 pub use secret::Secret;
 pub use server::{Server, TlsFiles};
-pub use service::{Order, Output, Service, Switch, UnsetVariables, WayBack};
+pub use service::Service;
 pub use signature::{SignaturePolicy, Signer, TransparencyLog};
 
 use surroundings::Surroundings;
