@@ -63,6 +63,18 @@ impl TemplateError {
     }
 }
 
+impl TemplateError {
+    /// Repository and tag as written, where a variable in the tag's place is all that the line lacks.
+    #[must_use]
+    pub fn fixable(&self) -> Option<(String, Option<String>)> {
+        match &self.problem {
+            TemplateProblem::NoTag => Some((self.repository.clone(), None)),
+            TemplateProblem::FixedTag(tag) => Some((self.repository.clone(), Some(tag.clone()))),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for TemplateProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -20,3 +20,5 @@ pub mod check;
 pub mod run;
 mod files;
 mod systemd;
+
+pub use files::outside::change as change_file;

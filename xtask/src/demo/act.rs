@@ -74,6 +74,8 @@ pub(crate) struct Act {
     pub(crate) ending: Ending,
     /// What becomes of the container.
     pub(crate) container: Container,
+    /// What becomes of the worker's, which is not touched before the web server is proven.
+    pub(crate) worker: Container,
     /// The release that answers visitors afterwards.
     pub(crate) serves: Release,
     /// What the client says, among other things.

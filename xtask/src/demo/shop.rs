@@ -31,8 +31,10 @@ use super::surroundings::Surroundings;
 
 /// The name of the Compose project: what has this name belongs to the demo.
 pub(crate) const PROJECT: &str = "cutover-demo";
-/// The service that is deployed, and the one beside it that nothing may touch.
+/// The service that is deployed, its worker and its migration, and the one beside them that nothing may touch.
 pub(crate) const SERVICE: &str = "shop";
+pub(crate) const WORKER: &str = "worker";
+const MIGRATION: &str = "migrate";
 pub(crate) const NEIGHBOR: &str = "search";
 /// The neighbor's release, which stays what it is.
 const NEIGHBOR_TAG: &str = "2.1";
@@ -203,7 +205,7 @@ impl Shop {
         };
         let registry = self.registry.borrow();
         for release in Release::PUSHED {
-            let mut image = spec(release.version());
+            let mut image = spec(release.version()).env("MIGRATE_EXIT_AT_ONCE", "0");
             if let Some((name, value)) = release.misfortune() {
                 image = image.env(name, value);
             }
@@ -227,6 +229,16 @@ impl Shop {
                  \x20   restart: unless-stopped\n\
                  \x20   ports: [\"127.0.0.1:{port}:8080\"]\n\
                  \x20   healthcheck: {{ test: [CMD, /shopd, healthcheck], interval: 300ms, timeout: 2s, retries: 3 }}\n\
+                 \x20   depends_on: {{ {MIGRATION}: {{ condition: service_completed_successfully }} }}\n\
+                 \x20 {WORKER}:   # the same variable, so it is released with the shop\n\
+                 \x20   image: {registry}/{SERVICE}:${{SHOP_TAG}}\n\
+                 \x20   restart: unless-stopped\n\
+                 \x20   environment: {{ ROLE: worker }}\n\
+                 \x20   healthcheck: {{ test: [CMD, /shopd, healthcheck], interval: 300ms, timeout: 2s, retries: 3 }}\n\
+                 \x20   depends_on: {{ {SERVICE}: {{ condition: service_started }} }}\n\
+                 \x20 {MIGRATION}:   # the shop waits for its end, so it runs before anything is stopped\n\
+                 \x20   image: {registry}/{SERVICE}:${{SHOP_TAG}}\n\
+                 \x20   environment: {{ ROLE: migrate }}\n\
                  \x20 {NEIGHBOR}:   # cutover is not asked to deploy this one, so nothing may touch it\n\
                  \x20   image: {registry}/{NEIGHBOR}:{NEIGHBOR_TAG}\n\
                  \x20   restart: unless-stopped\n"

@@ -18,7 +18,7 @@ use super::act::{Act, Ending, Sender};
 use super::docker::Docker;
 use super::interrupt::Interrupt;
 use super::screen::{Row, Screen};
-use super::shop::{NEIGHBOR, PROJECT, SERVICE, Shop};
+use super::shop::{NEIGHBOR, PROJECT, SERVICE, Shop, WORKER};
 use super::verdict::{Answer, Ended, Sight, compare, judge_prober, probed, unanswered};
 
 /// Lines of a command that wait to be shown; the command waits with the rest.
@@ -132,6 +132,7 @@ impl<'a> Stage<'a> {
         let deployments = page["deployments"].as_array().cloned();
         Ok(Sight {
             shop: docker.container(PROJECT, SERVICE)?,
+            worker: docker.container(PROJECT, WORKER)?,
             neighbor: docker.container(PROJECT, NEIGHBOR)?,
             deployments: deployments.context("cutover lists no deployments")?,
         })

@@ -16,17 +16,20 @@ pub(crate) enum Release {
     NeverHealthy,
     /// Exits before it serves anything.
     ExitsAtOnce,
+    /// Its web server is fine, its worker exits.
+    WorkerFails,
     /// Was never built.
     Missing,
 }
 
 impl Release {
     /// Those that are in the registry.
-    pub(crate) const PUSHED: [Self; 4] = [
+    pub(crate) const PUSHED: [Self; 5] = [
         Self::First,
         Self::Good,
         Self::NeverHealthy,
         Self::ExitsAtOnce,
+        Self::WorkerFails,
     ];
 
     /// The commit that it is tagged with.
@@ -36,6 +39,7 @@ impl Release {
             Self::Good => "2b7e94c60d1fa8353e6c9b02d7481faa5590c3e1",
             Self::NeverHealthy => "3d51fb08c7e2a94610bd3c85e9f7a2640e8b17c9",
             Self::ExitsAtOnce => "4ac83d9be0571f62c4d92ab7318e65f0d77c0b34",
+            Self::WorkerFails => "6f0b7c12e95d84a3f7218ce04b9d65fa1e3308c7",
             Self::Missing => "5e96d0a1b38c74f2e5106cbd29a7f843cc01d9e6",
         }
     }
@@ -47,6 +51,7 @@ impl Release {
             Self::Good => "shop 1.1",
             Self::NeverHealthy => "shop 1.2",
             Self::ExitsAtOnce => "shop 1.3",
+            Self::WorkerFails => "shop 1.5",
             Self::Missing => "shop 1.4",
         }
     }
@@ -57,6 +62,7 @@ impl Release {
             Self::First | Self::Good | Self::Missing => None,
             Self::NeverHealthy => Some(("NEVER_HEALTHY", "1")),
             Self::ExitsAtOnce => Some(("EXIT_AT_ONCE", "3")),
+            Self::WorkerFails => Some(("WORKER_EXIT_AT_ONCE", "3")),
         }
     }
 }
@@ -76,14 +82,15 @@ pub(crate) fn play(stage: &mut Stage<'_>) -> Result<()> {
 fn first_half(stage: &mut Stage<'_>) -> Result<()> {
     stage.play(&Act {
         title: "first deployment",
-        happens: "Nothing of the shop runs. CI has pushed its first image and asks for it.",
-        promise: "success means that this very image runs, is healthy and answers.",
+        happens: "Nothing of the shop runs. CI has pushed its first image and asks for it: a web server, its worker and a migration.",
+        promise: "success means that the migration ended well, and that this very image runs, is healthy and answers.",
         sender: Sender::Ci(Release::First, "ci-run-101"),
         exit: 0,
         ending: Ending::Deployment("succeeded"),
         container: Container::New,
+        worker: Container::New,
         serves: Release::First,
-        says: &["(healthy for"],
+        says: &["(healthy for", "the job migrate ended with code 0"],
     })?;
     stage.play(&Act {
         title: "a good release",
@@ -93,6 +100,7 @@ fn first_half(stage: &mut Stage<'_>) -> Result<()> {
         exit: 0,
         ending: Ending::Deployment("succeeded"),
         container: Container::New,
+        worker: Container::New,
         serves: Release::Good,
         says: &["(healthy for"],
     })?;
@@ -104,6 +112,7 @@ fn first_half(stage: &mut Stage<'_>) -> Result<()> {
         exit: 3,
         ending: Ending::Deployment("rolled_back"),
         container: Container::SameStartedAgain,
+        worker: Container::Untouched,
         serves: Release::Good,
         says: &["rolled back", "again (healthy for"],
     })?;
@@ -115,8 +124,21 @@ fn first_half(stage: &mut Stage<'_>) -> Result<()> {
         exit: 3,
         ending: Ending::Deployment("rolled_back"),
         container: Container::SameStartedAgain,
+        worker: Container::Untouched,
         serves: Release::Good,
         says: &["rolled back", "fatal: cannot connect to the database"],
+    })?;
+    stage.play(&Act {
+        title: "a release whose worker fails",
+        happens: "The new web server is healthy and serves already when the new worker gives up.",
+        promise: "all or nothing: web server and worker are the very same containers again.",
+        sender: Sender::Ci(Release::WorkerFails, "ci-run-107"),
+        exit: 3,
+        ending: Ending::Deployment("rolled_back"),
+        container: Container::SameStartedAgain,
+        worker: Container::SameStartedAgain,
+        serves: Release::Good,
+        says: &["rolled back", "service `worker`: "],
     })
 }
 
@@ -129,6 +151,7 @@ fn second_half(stage: &mut Stage<'_>) -> Result<()> {
         exit: 1,
         ending: Ending::Deployment("failed"),
         container: Container::Untouched,
+        worker: Container::Untouched,
         serves: Release::Good,
         says: &["image_not_found"],
     })?;
@@ -140,6 +163,7 @@ fn second_half(stage: &mut Stage<'_>) -> Result<()> {
         exit: 1,
         ending: Ending::Refused(401),
         container: Container::Untouched,
+        worker: Container::Untouched,
         serves: Release::Good,
         says: &["401"],
     })?;
@@ -151,6 +175,7 @@ fn second_half(stage: &mut Stage<'_>) -> Result<()> {
         exit: 3,
         ending: Ending::Replayed(500),
         container: Container::Untouched,
+        worker: Container::Untouched,
         serves: Release::Good,
         says: &["nothing is deployed twice", "rolled back"],
     })?;
@@ -163,6 +188,7 @@ fn second_half(stage: &mut Stage<'_>) -> Result<()> {
         exit: 0,
         ending: Ending::Deployment("succeeded"),
         container: Container::New,
+        worker: Container::New,
         serves: Release::First,
         says: &["(healthy for"],
     })?;

@@ -8,13 +8,15 @@ use serde_json::Value;
 use super::act::{Act, Container, Ending};
 use super::docker::Identity;
 use super::screen::{Row, span};
-use super::shop::NEIGHBOR;
+use super::shop::{NEIGHBOR, WORKER};
 
 /// Everything that an act must or must not change.
 #[derive(Debug)]
 pub(crate) struct Sight {
     /// The container that is deployed.
     pub(crate) shop: Option<Identity>,
+    /// That of the worker, which is released with it.
+    pub(crate) worker: Option<Identity>,
     /// The container beside it.
     pub(crate) neighbor: Option<Identity>,
     /// cutover's record, newest first.
@@ -108,6 +110,11 @@ pub(crate) fn compare(
     {
         row.broken
             .push(format!("the client does not say {words:?}"));
+    }
+    let worker = Container::between(before.worker.as_ref(), after.worker.as_ref());
+    if worker != Some(act.worker) {
+        let words = worker.map_or("no container", Container::words);
+        row.broken.push(format!("the service {WORKER}: {words}"));
     }
     if before.neighbor != after.neighbor || after.neighbor.is_none() {
         row.broken

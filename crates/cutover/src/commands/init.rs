@@ -22,8 +22,10 @@ use crate::exit::Exit;
 use crate::render;
 
 mod build;
+mod fix;
 mod project;
 mod release;
+mod sort;
 mod running;
 mod configuration;
 mod unit;
@@ -38,6 +40,9 @@ const DEFAULT_OUTPUT: &str = "/etc/cutover";
 
 /// The bytes of the secret that is made; written as twice as many hexadecimal digits.
 const SECRET_LEN: usize = 32;
+
+/// What writes such a line.
+const OR_FIX: &str = ", or let `cutover init --fix` write the variable";
 
 /// What `cutover init` takes.
 #[derive(Debug, clap::Args)]
@@ -63,6 +68,19 @@ pub(crate) struct InitArgs {
     /// The private key of the certificate
     #[arg(long, value_name = "PATH", requires = "cert")]
     pub(crate) key: Option<PathBuf>,
+
+    /// Write the tag variable into the image lines of the Compose files that lack one: `:1.4` becomes
+    /// `:${SHOP_IMAGE_TAG:-1.4}`. The changes are shown and asked for
+    #[arg(long)]
+    pub(crate) fix: bool,
+
+    /// With `--fix`: a service whose image line is to be changed; may be given several times
+    #[arg(long = "service", value_name = "NAME", requires = "fix")]
+    pub(crate) services: Vec<String>,
+
+    /// With `--fix`: write the changes without asking
+    #[arg(long, requires = "fix")]
+    pub(crate) yes: bool,
 
     /// Print what was done as JSON
     #[arg(long)]
@@ -98,7 +116,11 @@ pub(crate) fn run(args: InitArgs) -> anyhow::Result<ExitCode> {
         }
     }
     let output = std::path::absolute(&args.output)?;
-    let project = Project::read(&args.directory, &args.files)?;
+    let mut project = Project::read(&args.directory, &args.files)?;
+    if args.fix {
+        fix::fix(&project, &args)?;
+        project = Project::read(&args.directory, &args.files)?;
+    }
     if project.services.is_empty() {
         return Err(nothing_to_deploy(&project).into());
     }
@@ -201,7 +223,7 @@ fn nothing_to_deploy(project: &Project) -> Failure {
     let hint = project
         .others
         .iter()
-        .filter_map(|other| other.instead.as_deref())
+        .filter_map(|other| Some((other.instead.as_deref()?, other.fixable.is_some())))
         .next()
         .map_or_else(
             || {
@@ -211,7 +233,10 @@ fn nothing_to_deploy(project: &Project) -> Failure {
                 }
                 .to_owned()
             },
-            |line| format!("nothing was written; write for example `{line}`, and run this again"),
+            |(line, is_fixable)| {
+                let or = if is_fixable { OR_FIX } else { "" };
+                format!("nothing was written; write for example `{line}`{or}, and run this again")
+            },
         );
     Failure::usage(
         format!(
@@ -289,7 +314,8 @@ fn text(report: &Report) -> String {
     for other in &report.others {
         lines.push(format!("  {}", other.sentence()));
         if let Some(line) = &other.instead {
-            lines.push(format!("    to deploy it, write `{line}`"));
+            let or = other.fixable.as_ref().map_or("", |_| OR_FIX);
+            lines.push(format!("    to deploy it, write `{line}`{or}"));
         }
     }
     for warning in &report.warnings {

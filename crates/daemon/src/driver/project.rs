@@ -238,7 +238,7 @@ async fn tag_variable(compose: &Compose, service: &settings::Service) -> Result<
     let ImageTemplate { tag_variable, .. } = image_template(&image).map_err(|error| {
         let name = &service.compose_service;
         invalid(format!(
-            "service `{name}`: {error}; write `{}`",
+            "service `{name}`: {error}; write `{}`, or let `cutover init --fix` write the variable",
             error.suggestion(name)
         ))
     })?;

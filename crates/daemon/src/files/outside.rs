@@ -63,7 +63,7 @@ pub(crate) fn text(path: &Path) -> Option<String> {
 ///
 /// # Errors
 /// What the system said, or why the file is not touched; it is as it was.
-pub(crate) fn change(path: &Path, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> io::Result<()> {
+pub fn change(path: &Path, change: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> io::Result<()> {
     let key = Place::of(path)?.key()?;
     let lock = {
         let mut locks = LOCKS.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,7 +8,7 @@
 //! | `VERSION` | the text answered at `/` and `/version`; default `unknown` |
 //! | `LISTEN` | the port; default 8080 |
 //! | `START_DELAY_MS` | waits this long before it listens |
-//! | `EXIT_AT_ONCE` | prints some lines, the value of `SECRET_TOKEN` among them, and exits with this code |
+//! | `EXIT_AT_ONCE` | prints some lines, unless it is 0 the value of `SECRET_TOKEN` among them, and exits with this code |
 //! | `RUNS_ONCE` | if set: a container that was started before exits at once, with code 1 |
 //! | `EXIT_AFTER_MS`, `EXIT_CODE` | listens, and exits this much later; code 1 unless given |
 //! | `HEALTH_STATUS` | the status that `/healthz` answers; default 200 |

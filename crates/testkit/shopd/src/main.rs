@@ -63,6 +63,10 @@ fn serve(behavior: Behavior) -> ExitCode {
     eprintln!("shopd {}: starting", behavior.version);
     watch_signals(behavior.on_terminate);
     if let Some(code) = behavior.exit_at_once {
+        if code == 0 {
+            eprintln!("shopd {}: the work is done", behavior.version);
+            return ExitCode::SUCCESS;
+        }
         eprintln!("shopd {}: reading the configuration", behavior.version);
         if let Ok(token) = std::env::var("SECRET_TOKEN") {
             eprintln!("shopd {}: connecting with token {token}", behavior.version);

@@ -1,22 +1,18 @@
 //! What Compose says of the project: which services can be deployed, and why others cannot.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use cutover_core::compose_version::ComposeVersion;
 use cutover_core::image::ImageRef;
 use cutover_core::names::ServiceName;
-use cutover_core::strategy::{Facts, Strategy, strategy};
-use cutover_core::template::{TemplateProblem, image_template};
 use cutover_daemon::driver::command::Compose;
-use cutover_daemon::driver::project::facts_as_written;
 use cutover_daemon::settings::{DockerSettings, find_compose_files};
 use serde::{Deserialize, Serialize};
 
 use super::build::Build;
-use super::release::releases;
 use super::running;
+use super::sort::sort;
 use crate::client::failure::Failure;
 use crate::commands::block_on;
 
@@ -93,12 +89,38 @@ pub(super) struct Other {
     pub(super) why: String,
     /// The line to write instead, where one would do.
     pub(super) instead: Option<String>,
+    /// What `--fix` needs to change its image line, if that can be changed.
+    #[serde(skip)]
+    pub(super) fixable: Option<Box<Fixable>>,
     /// The tag variable of its image, if it is a job.
     #[serde(skip)]
     pub(super) job_of: Option<String>,
     /// Whether its image may be the project's own.
     #[serde(skip)]
-    is_own: bool,
+    pub(super) is_own: bool,
+}
+
+/// An image line without a tag variable that can be given one.
+#[derive(Debug, Clone)]
+pub(super) struct Fixable {
+    /// The line's value as written.
+    pub(super) image: String,
+    /// Its part before the tag.
+    pub(super) repository: String,
+    /// The tag that stands there, if one does.
+    pub(super) tag: Option<String>,
+    /// Whether the Compose file says how the image is built.
+    pub(super) is_built: bool,
+    /// Whether the service publishes a port.
+    pub(super) publishes: bool,
+}
+
+impl Fixable {
+    /// The value with the variable in the tag's place, and what stood there as its default.
+    pub(super) fn with(&self, variable: &str) -> String {
+        let tag = self.tag.as_deref().unwrap_or("latest");
+        format!("{}:${{{variable}:-{tag}}}", self.repository)
+    }
 }
 
 impl Other {
@@ -137,7 +159,7 @@ impl Project {
             .and_then(|file| file.parent())
             .map_or(directory, Path::to_owned);
         let compose = find_compose(&docker)?;
-        let json = describe(&compose, &docker, &directory, &files)?;
+        let json = describe(&compose, &docker, &directory, &files, AS_WRITTEN)?;
         let (services, others) = sort(&json, &directory)?;
         let project_name = taken.map(|made| made.project.clone());
         let project_name = project_name.filter(|name| *name != name_in(&json));
@@ -210,19 +232,35 @@ fn find_compose(docker: &DockerSettings) -> anyhow::Result<PathBuf> {
     Ok(compose.program().to_owned())
 }
 
-/// What Compose makes of the files, with all profiles, and with variables as written.
+/// The project as Compose prints it with these options.
+pub(super) fn render_project(project: &Project, options: &[&str]) -> anyhow::Result<Vec<u8>> {
+    let Project {
+        compose,
+        docker,
+        directory,
+        files,
+        ..
+    } = project;
+    describe(compose, docker, directory, files, options)
+}
+
+/// Leaves the variables in their places.
+const AS_WRITTEN: &[&str] = &["--no-interpolate"];
+
+/// What Compose makes of the files, with all profiles.
 fn describe(
     compose: &Path,
     docker: &DockerSettings,
     directory: &Path,
     files: &[PathBuf],
+    options: &[&str],
 ) -> anyhow::Result<Vec<u8>> {
     let mut command = Command::new(compose);
     command.args(["--ansi", "never", "--profile", "*"]);
     for file in files {
         command.arg("--file").arg(file);
     }
-    command.args(["config", "--no-interpolate", "--format", "json"]);
+    command.args(["config", "--format", "json"]).args(options);
     command
         .current_dir(directory)
         .stdin(Stdio::null())
@@ -249,168 +287,4 @@ fn describe(
         let last = words.lines().rev().find(|line| !line.trim().is_empty());
         Err(unreadable(last.unwrap_or("it says nothing").to_owned()).into())
     }
-}
-
-#[derive(Deserialize)]
-struct File {
-    #[serde(default)]
-    services: BTreeMap<String, Service>,
-}
-
-#[derive(Deserialize)]
-struct Service {
-    image: Option<String>,
-    #[serde(default)]
-    profiles: Vec<String>,
-    healthcheck: Option<serde_json::Value>,
-    /// All else, of which the daemon reads what it would refuse.
-    #[serde(flatten)]
-    definition: serde_json::Map<String, serde_json::Value>,
-}
-
-/// Tells the services that can be deployed from the others.
-pub(super) fn sort(json: &[u8], directory: &Path) -> anyhow::Result<(Vec<Deployable>, Vec<Other>)> {
-    let file: File = serde_json::from_slice(json).map_err(|error| {
-        Failure::usage(
-            format!("Compose's answer cannot be read: {error}"),
-            "nothing was written; run `docker compose config --format json` to see it",
-        )
-    })?;
-    let waiting: BTreeMap<String, Vec<String>> = file
-        .services
-        .keys()
-        .map(|name| (name.clone(), waits_for_the_end_of(&file.services, name)))
-        .collect();
-    let sharers: BTreeMap<String, Vec<String>> = file
-        .services
-        .iter()
-        .map(|(name, service)| (name.clone(), sharers(&file.services, name, service)))
-        .collect();
-    let (mut services, mut others) = (Vec::new(), Vec::new());
-    for (name, service) in file.services {
-        let facts = Facts {
-            sharers: sharers.get(&name).cloned().unwrap_or_default(),
-            waits_for_its_end: waiting.get(&name).cloned().unwrap_or_default(),
-            ..facts_as_written(&service.definition)
-        };
-        match deployable(&name, service, &facts, directory) {
-            Ok(service) => services.push(service),
-            Err(other) => others.push(other),
-        }
-    }
-    // What the project builds itself comes first.
-    services.sort_by_key(|service| !(service.is_own() || service.build.is_some()));
-    others.sort_by_key(|other| !other.is_own);
-    Ok(releases(services, others))
-}
-
-/// The services that wait for `name` to end well: to them it is a job.
-fn waits_for_the_end_of(all: &BTreeMap<String, Service>, name: &str) -> Vec<String> {
-    let waits = |other: &Service| {
-        let on = other
-            .definition
-            .get("depends_on")
-            .and_then(|on| on.get(name));
-        let condition = on.and_then(|on| on.get("condition")?.as_str());
-        condition == Some("service_completed_successfully")
-    };
-    let waiting = all.iter().filter(|(_, other)| waits(other));
-    waiting
-        .map(|(other, _)| format!("service `{other}`"))
-        .collect()
-}
-
-/// The services that run in a namespace of the container of `name`, as far as the file says.
-fn sharers(all: &BTreeMap<String, Service>, name: &str, service: &Service) -> Vec<String> {
-    let of_service = format!("service:{name}");
-    let container = service.definition.get("container_name");
-    let container =
-        container.and_then(|container| Some(format!("container:{}", container.as_str()?)));
-    let shares = |other: &Service| {
-        ["network_mode", "ipc", "pid"].iter().any(|key| {
-            let mode = other.definition.get(*key).and_then(|mode| mode.as_str());
-            mode.is_some_and(|mode| mode == of_service || Some(mode) == container.as_deref())
-        })
-    };
-    let sharing = all.iter().filter(|(_, other)| shares(other));
-    sharing
-        .map(|(other, _)| format!("service `{other}`"))
-        .collect()
-}
-
-/// Whether an image is one that Docker Hub itself answers for, and nobody else can push.
-fn is_official(image: &str) -> bool {
-    let named = image.parse::<ImageRef>();
-    named.is_ok_and(|named| named.name().starts_with(OFFICIAL))
-}
-
-fn deployable(
-    name: &str,
-    service: Service,
-    facts: &Facts,
-    directory: &Path,
-) -> Result<Deployable, Other> {
-    let image = service.image.unwrap_or_default();
-    let is_own = service.definition.contains_key("build") || !is_official(&image);
-    if let (false, Strategy::StopFirst { .. }) = (is_own, strategy(facts))
-        && image_template(&image).is_err()
-    {
-        return Err(Other {
-            service: name.to_owned(),
-            why: format!(
-                "its image `{image}` has neither a registry nor an owner, so it is an official one of Docker Hub; if it is yours, write both before its name"
-            ),
-            instead: None,
-            job_of: None,
-            is_own,
-        });
-    }
-    if let Strategy::Refused { why, hint } = strategy(facts) {
-        return Err(Other {
-            service: name.to_owned(),
-            why: format!("{why}; {hint}"),
-            instead: None,
-            job_of: (!facts.waits_for_its_end.is_empty())
-                .then(|| image_template(&image).ok())
-                .flatten()
-                .map(|template| template.tag_variable),
-            is_own,
-        });
-    }
-    let template = image_template(&image).map_err(|error| Other {
-        service: name.to_owned(),
-        is_own,
-        job_of: None,
-        why: match error.problem {
-            TemplateProblem::NoImage => {
-                "it has no `image`: cutover runs images and does not build them".to_owned()
-            }
-            _ => error.to_string(),
-        },
-        instead: Some(error.suggestion(name)),
-    })?;
-    let name = ServiceName::new(name).map_err(|error| Other {
-        service: name.to_owned(),
-        why: format!("its name cannot be used in requests: {error}"),
-        instead: None,
-        job_of: None,
-        is_own,
-    })?;
-    Ok(Deployable {
-        name,
-        repository: template.repository_template,
-        tag_variable: template.tag_variable,
-        profiles: service.profiles,
-        publishes: service.definition.contains_key("ports"),
-        with: Vec::new(),
-        jobs: Vec::new(),
-        build: service
-            .definition
-            .get("build")
-            .map(|written| Build::of(written, directory)),
-        health: match service.healthcheck {
-            Some(_) => HealthCheck::Described,
-            None => HealthCheck::NotDescribed,
-        },
-    })
 }

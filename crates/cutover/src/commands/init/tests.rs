@@ -43,7 +43,7 @@ impl Place {
     }
 
     fn project(&self, json: &[u8]) -> Project {
-        let (services, others) = project::sort(json, self.directory.path()).expect("valid");
+        let (services, others) = sort::sort(json, self.directory.path()).expect("valid");
         Project {
             project_name: None,
             env_files: Vec::new(),
@@ -64,6 +64,9 @@ impl Place {
             output: self.path("etc"),
             cert: None,
             key: None,
+            fix: false,
+            services: Vec::new(),
+            yes: false,
             json: false,
         }
     }
