@@ -275,7 +275,12 @@ type Rendered = (Option<Value>, Value);
 
 fn rendered(project: &Project) -> anyhow::Result<Rendered> {
     let json = |options: &[&str]| -> anyhow::Result<Value> {
-        Ok(serde_json::from_slice(&render_project(project, options)?)?)
+        let mut project: Value = serde_json::from_slice(&render_project(project, options)?)?;
+        if let Some(parts) = project.as_object_mut() {
+            // What only anchors are kept in is no part of the project.
+            parts.retain(|name, _| !name.starts_with("x-"));
+        }
+        Ok(project)
     };
     Ok((json(&[]).ok(), json(&["--no-interpolate"])?))
 }

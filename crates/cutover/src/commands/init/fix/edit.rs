@@ -66,9 +66,13 @@ pub(super) fn edit(
             _ => "",
         };
         // Over several lines, with a tag before it, or with characters written in a way of their own.
-        if written != format!("{quote}{}{quote}", value.text) {
+        let plainly = format!("{quote}{}{quote}", value.text);
+        // The parser counts what follows a quoted value to it.
+        let rest = written.strip_prefix(&plainly).map(str::trim_start);
+        if !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('#')) {
             return Err(unchangeable());
         }
+        let end = value.start + plainly.len();
         let mut candidates = vec![format!("{quote}{wanted}{quote}")];
         if quote.is_empty() {
             // Between braces, a plain value may not have braces.
@@ -80,7 +84,7 @@ pub(super) fn edit(
             (place.key == "image" && place.text == *wanted).then_some(expected.len())
         };
         let next = candidates.iter().find_map(|candidate| {
-            let next = [&edited[..value.start], candidate, &edited[value.end..]].concat();
+            let next = [&edited[..value.start], candidate, &edited[end..]].concat();
             (expected(&next) == Some(values.len())).then_some(next)
         });
         let before = line_at(&edited, value.start);
@@ -194,6 +198,7 @@ mod tests {
             "services:\r\n  app:\r\n    image: ghcr.io/acme/shop:1.4\r\n",
             "services: # größer 🐳\n  app:\n    image:   ghcr.io/acme/shop:1.4   # ours\n",
             "services:\n  app:\n    image: 'ghcr.io/acme/shop:1.4'",
+            "services:\n  app:\n    image: \"ghcr.io/acme/shop:1.4\"   # ours\n    restart: always\n",
             "services:\n  app:\n    image: \"ghcr.io/acme/shop:1.4\"\n",
             "x-app: &app\n  image: ghcr.io/acme/shop:1.4\nservices:\n  app:\n    <<: *app\n",
         ] {
@@ -227,7 +232,6 @@ mod tests {
     fn what_is_not_understood_is_not_changed() {
         assert!(matches!(edited("a: [\n"), Err(EditError::Yaml(_))));
         for text in [
-            "services:\n  app:\n    image: >-\n      ghcr.io/acme/shop:1.4\n",
             "services:\n  app:\n    image: !!str ghcr.io/acme/shop:1.4\n",
             "services:\n  app:\n    image: \"ghcr.io/acme\\u002fshop:1.4\"\n",
         ] {
