@@ -260,7 +260,10 @@ fn describe(
     for file in files {
         command.arg("--file").arg(file);
     }
-    command.args(["config", "--format", "json"]).args(options);
+    command
+        .arg("config")
+        .args(options)
+        .args(["--format", "json"]);
     command
         .current_dir(directory)
         .stdin(Stdio::null())
