@@ -332,6 +332,21 @@ fn a_job_that_fails_or_hangs_stops_nothing() {
 }
 
 #[test]
+fn a_rollback_after_a_job_says_of_the_services_what_was_seen_of_them() {
+    let (mut scene, _) = scene_with_job(MONITORED);
+    let before = states(&scene);
+    let bad = scene.push(&migrating("bad", "0").env("APP_EXIT_AT_ONCE", "3"));
+    let ended = scene.deploy(&bad).expect("rolled_back");
+    let deployment = ended.deployment();
+    assert!(deployment["proof"].is_string(), "{deployment:#}");
+    let events = deployment["events"].as_array().expect("a list");
+    let last = events.last().expect("an event")["message"].to_string();
+    assert!(!last.contains("stopped"), "{last}");
+    expect_job(deployment, &0.into());
+    assert_eq!(states(&scene), before);
+}
+
+#[test]
 fn a_job_that_was_killed_with_the_daemon_is_told_and_not_run_again() {
     let (mut scene, _) = scene_with_job(MONITORED);
     let before = states(&scene);

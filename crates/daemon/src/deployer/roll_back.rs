@@ -4,7 +4,7 @@
 //! fail, the answer is given, an operator is told, and the trying goes on.
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::{Condition, Event, Failure, Status};
+use cutover_core::deployment::{Condition, Event, Failure, Replica, Status};
 use cutover_core::switch::Goal;
 
 use super::context::Run;
@@ -70,9 +70,12 @@ pub(super) async fn end_rolled_back(run: &mut Run, journey: &Journey, why: &str)
     if journey.outage_ms.is_none() {
         run.record_restored(0).await;
     }
+    // The last run of a job has ended, as it should.
+    let is_job = |old: &&Replica| deployment.jobs.iter().any(|job| job.service == old.service);
     let worst = deployment
         .old
         .iter()
+        .filter(|old| !is_job(old))
         .map(|old| old.condition)
         .find(|condition| !condition.is_good());
     let condition = Some(worst.unwrap_or(Condition::Healthy));
