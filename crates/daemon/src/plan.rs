@@ -30,7 +30,9 @@ pub struct Plan {
     pub project: String,
     /// The services of the release, in the order in which they would be switched.
     pub services: Vec<String>,
-    /// Those of them in which this release runs already; they would be left alone. Empty where that is so of all.
+    /// The jobs that would run before anything is stopped, in their order.
+    pub jobs: Vec<String>,
+    /// Those of the services in which this release runs already; they would be left alone. Empty where that is so of all.
     pub left_alone: Vec<String>,
     /// The image that would be pulled.
     pub image: String,
@@ -94,7 +96,8 @@ pub async fn plan(
     Ok(Plan {
         service: service.name.to_string(),
         project: lead_model.project.clone(),
-        services: release.names().into_iter().map(str::to_owned).collect(),
+        services: owned(release.switched()),
+        jobs: owned(release.job_names()),
         left_alone: match unchanged {
             true => Vec::new(),
             false => found.left_alone,
@@ -113,6 +116,10 @@ pub async fn plan(
         warnings: warnings.collect(),
         refused_because,
     })
+}
+
+fn owned(names: Vec<&str>) -> Vec<String> {
+    names.into_iter().map(str::to_owned).collect()
 }
 
 /// What was found of the services of the release, one after another.

@@ -105,6 +105,10 @@ fn text(plan: &Plan, audience: Audience) -> String {
     if plan.services.len() > 1 {
         lines.push(("services", plan.services.join(", ")));
     }
+    if !plan.jobs.is_empty() {
+        let jobs = plan.jobs.join(", ");
+        lines.push(("jobs", format!("{jobs}, before anything is stopped")));
+    }
     if !plan.left_alone.is_empty() {
         let alone = plan.left_alone.join(", ");
         lines.push((

@@ -47,19 +47,27 @@ pub(super) async fn look(settings: &Settings, driver: &Driver, service: &Service
     findings
 }
 
-/// Which services a release has, where they are several.
+/// Which services and jobs a release has, where it is more than one service.
 fn look_at_release(subject: &str, model: &ReleaseModel) -> Vec<Finding> {
-    let names = model.names();
-    if names.len() < 2 {
-        return Vec::new();
-    }
+    let (names, jobs) = (model.switched(), model.job_names());
     let variable = &model.lead().tag_variable;
-    let what = format!(
-        "a release is {} services, in this order: {} (their images name {variable})",
-        names.len(),
-        names.join(", ")
-    );
-    vec![Finding::fine(subject, what)]
+    let mut findings = Vec::new();
+    if names.len() > 1 {
+        let what = format!(
+            "a release is {} services, in this order: {} (their images name {variable})",
+            names.len(),
+            names.join(", ")
+        );
+        findings.push(Finding::fine(subject, what));
+    }
+    if !jobs.is_empty() {
+        let what = format!(
+            "before anything is stopped, these jobs run: {}",
+            jobs.join(", ")
+        );
+        findings.push(Finding::fine(subject, what));
+    }
+    findings
 }
 
 /// One service of the release.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::{Event, PinnedImage, Proof, Replica, Witness};
+use cutover_core::deployment::{Event, IfUnchanged, PinnedImage, Proof, Replica, Witness};
 use cutover_core::mask::Mask;
 use cutover_core::releases::release_with_tag;
 use cutover_core::strategy::{Strategy, strategy};
@@ -215,6 +215,9 @@ pub(super) async fn leave_alone(
 ) -> Result<Release, Ended> {
     let service = Arc::clone(&run.service);
     let request = run.deployment().request.clone();
+    if request.if_unchanged == IfUnchanged::DeployAgain {
+        return Ok(release);
+    }
     let id = run.deployment().id.clone();
     let mut alone: Vec<String> = Vec::new();
     for ((model, present), image) in release.services().zip(images) {

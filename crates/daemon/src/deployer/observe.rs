@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::{Condition, IfUnchanged, PinnedImage, Replica, Status};
+use cutover_core::deployment::{Condition, PinnedImage, Replica, Status};
 use cutover_core::mask;
 use cutover_core::names::DeploymentId;
 use jiff::Timestamp;
@@ -48,9 +48,6 @@ pub(super) async fn runs_release(
     present: &Present,
     image: &PinnedImage,
 ) -> Result<bool, Cause> {
-    if run.deployment().request.if_unchanged == IfUnchanged::DeployAgain {
-        return Ok(false);
-    }
     Ok(match present.current.first() {
         Some(container) => {
             is_proven(run, container).await?
@@ -67,9 +64,6 @@ pub(super) async fn has_run(
     present: &Present,
     image: &PinnedImage,
 ) -> Result<bool, Cause> {
-    if run.deployment().request.if_unchanged == IfUnchanged::DeployAgain {
-        return Ok(false);
-    }
     Ok(match present.current.first() {
         Some(container) => {
             let state = &container.state;

@@ -76,6 +76,18 @@ impl ReleaseModel {
         self
     }
 
+    /// The names of the services that are switched, in their order.
+    #[must_use]
+    pub fn switched(&self) -> Vec<&str> {
+        names(&self.services)
+    }
+
+    /// The names of the jobs that run before that, in their order.
+    #[must_use]
+    pub fn job_names(&self) -> Vec<&str> {
+        names(&self.jobs)
+    }
+
     /// The names of the services that are switched, and of the jobs.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
@@ -86,6 +98,10 @@ impl ReleaseModel {
     pub fn secrets(&self) -> impl Iterator<Item = &String> {
         self.all().flat_map(|one| &one.secrets)
     }
+}
+
+fn names(of: &[ServiceModel]) -> Vec<&str> {
+    of.iter().map(|one| one.compose_service.as_str()).collect()
 }
 
 /// The services of the release: those that are configured, or those whose image line names the tag's variable. `known`
