@@ -24,6 +24,15 @@ pub struct Running {
     pub started_at: Option<String>,
 }
 
+/// One Compose service of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Member {
+    /// Its name in the Compose file.
+    pub service: String,
+    /// The container that it has, running or not; absent when it has none.
+    pub container: Option<Running>,
+}
+
 /// A service that refuses deployments for now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Paused {
@@ -48,6 +57,9 @@ pub struct Service {
     /// then.
     #[serde(default)]
     pub running_unknown: Option<String>,
+    /// The Compose services of its release, in the order of a switch; empty when it is not known what runs.
+    #[serde(default)]
+    pub services: Vec<Member>,
     /// Present while deployments are refused by an operator.
     pub paused: Option<Paused>,
     /// Why an operator is needed; absent when none is.

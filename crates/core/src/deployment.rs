@@ -213,7 +213,10 @@ pub fn next_status(status: Option<Status>, event: &Event) -> Result<Status, Ille
         };
     };
     let next = match (now, event) {
-        (Status::Queued | Status::Pulling, Event::PullStarted { .. }) => Status::Pulling,
+        // A restarted daemon begins anew; one that had come to a job does so where the job may run again.
+        (Status::Queued | Status::Pulling | Status::Staging, Event::PullStarted { .. }) => {
+            Status::Pulling
+        }
         (Status::Pulling, Event::ImagePinned(_)) => Status::Pulling,
         (Status::Pulling, Event::FoundUnchanged { .. }) => Status::Unchanged,
         (Status::Pulling, Event::StageStarted { .. }) => Status::Staging,
@@ -226,6 +229,7 @@ pub fn next_status(status: Option<Status>, event: &Event) -> Result<Status, Ille
         (Status::Switching | Status::Verifying, Event::Switched { .. }) => Status::Switching,
         (Status::Switching, Event::VerifyStarted { .. }) => Status::Verifying,
         (Status::Verifying, Event::Committed { .. }) => Status::Committed,
+        (Status::Committed, Event::JobStarted { .. } | Event::JobEnded { .. }) => Status::Committed,
         (Status::Committed, Event::Succeeded) => Status::Succeeded,
         (Status::Queued | Status::Pulling | Status::Staging, Event::Failed(_)) => Status::Failed,
         (Status::Queued | Status::Pulling | Status::Staging, Event::Cancelled { .. }) => {

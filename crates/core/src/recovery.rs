@@ -20,6 +20,8 @@ pub enum Recovery {
     GiveUp,
     /// A container may have been created: remove it; the deployment failed with nothing changed.
     Discard,
+    /// The same, and then run it from the beginning: it was cut short in a job that may run again.
+    DiscardAndRunAgain,
     /// The switch had begun: put the previous release back.
     RollBack,
     /// It was committed: finish the clean-up.
@@ -30,12 +32,22 @@ pub enum Recovery {
     AskOperator,
 }
 
+/// Whether a job that was cut short may run again by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reruns {
+    /// It may.
+    Allowed,
+    /// Somebody has to decide.
+    Forbidden,
+}
+
 /// Decides about one unfinished deployment; `None` if it has ended.
 #[must_use]
 pub fn recover(
     deployment: &Deployment,
     now: UnixMillis,
     progress_deadline: Duration,
+    reruns: Reruns,
 ) -> Option<Recovery> {
     let status = deployment.status();
     if status.is_end() {
@@ -52,6 +64,11 @@ pub fn recover(
             } else {
                 Recovery::GiveUp
             }
+        }
+        Status::Staging
+            if reruns == Reruns::Allowed && !deployment.jobs_run.is_empty() && !too_often =>
+        {
+            Recovery::DiscardAndRunAgain
         }
         Status::Staging => Recovery::Discard,
         Status::Switching | Status::Verifying | Status::RollingBack | Status::Committed
@@ -169,7 +186,10 @@ mod tests {
     fn check(status: Status, recoveries: u32, now: i64, expected: Option<Recovery>) {
         let deployment = deployment(&path(status), recoveries);
         assert_eq!(deployment.status(), status);
-        assert_eq!(recover(&deployment, UnixMillis(now), DEADLINE), expected);
+        assert_eq!(
+            recover(&deployment, UnixMillis(now), DEADLINE, Reruns::Forbidden,),
+            expected
+        );
     }
 
     #[test]
@@ -186,6 +206,25 @@ mod tests {
             check(status, 0, 500, Some(expected));
             check(status, RECOVERIES_MAX - 1, 500, Some(expected));
         }
+    }
+
+    #[test]
+    fn a_job_that_was_cut_short_runs_again_only_where_it_may() {
+        let job = Event::JobStarted {
+            service: "migrate".to_owned(),
+        };
+        let staging = path(Status::Staging);
+        let with_job = [&staging[..], &[job]].concat();
+        let decided = |events: &[Event], recoveries: u32, reruns: Reruns| {
+            let deployment = deployment(events, recoveries);
+            recover(&deployment, UnixMillis(1_000_000), DEADLINE, reruns)
+        };
+        let discard = Some(Recovery::Discard);
+        let again = Some(Recovery::DiscardAndRunAgain);
+        assert_eq!(decided(&with_job, 0, Reruns::Forbidden), discard);
+        assert_eq!(decided(&with_job, 0, Reruns::Allowed), again);
+        assert_eq!(decided(&with_job, RECOVERIES_MAX, Reruns::Allowed), discard);
+        assert_eq!(decided(&staging, 0, Reruns::Allowed), discard);
     }
 
     #[test]
@@ -226,7 +265,7 @@ mod tests {
             reference: "shop:v1".to_owned(),
         };
         deployment.apply(&again, UnixMillis(900)).expect("legal");
-        let decision = recover(&deployment, UnixMillis(1100), DEADLINE);
+        let decision = recover(&deployment, UnixMillis(1100), DEADLINE, Reruns::Forbidden);
         assert_eq!(decision, Some(Recovery::GiveUp));
     }
 

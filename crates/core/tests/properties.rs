@@ -12,7 +12,7 @@ use cutover_core::deployment::{
     Replica, Request, RestartPolicy, Status, UnixMillis, WayBack, Witness, next_status,
 };
 use cutover_core::names::{DeploymentId, ServiceName, Tag};
-use cutover_core::recovery::{RECOVERIES_MAX, Recovery, recover};
+use cutover_core::recovery::{RECOVERIES_MAX, Recovery, Reruns, recover};
 use proptest::prelude::*;
 
 use events::{any_event, any_events, legal_events};
@@ -118,16 +118,20 @@ proptest! {
         events in legal_events(),
         now in 0..10_000_i64,
         deadline_ms in 0..10_000_u64,
+        may_run_again in proptest::bool::ANY,
     ) {
         let deployment = fold(&events);
-        let decision = recover(&deployment, UnixMillis(now), Duration::from_millis(deadline_ms));
+        let reruns = if may_run_again { Reruns::Allowed } else { Reruns::Forbidden };
+        let deadline = Duration::from_millis(deadline_ms);
+        let decision = recover(&deployment, UnixMillis(now), deadline, reruns);
         prop_assert_eq!(decision.is_none(), deployment.status().is_end());
         let Some(decision) = decision else { return Ok(()) };
         let mut after = deployment.clone();
         for event in carried_out(decision, deployment.status()) {
             prop_assert_eq!(after.apply(&event, UnixMillis(now)), Ok(()), "{:?}", decision);
         }
-        prop_assert_eq!(after.status().is_end(), decision != Recovery::RunAgain);
+        let again = matches!(decision, Recovery::RunAgain | Recovery::DiscardAndRunAgain);
+        prop_assert_eq!(after.status().is_end(), !again);
     }
 }
 
@@ -138,7 +142,9 @@ fn carried_out(decision: Recovery, status: Status) -> Vec<Event> {
         _ => vec![],
     };
     match decision {
-        Recovery::RunAgain => vec![Event::RecoveryStarted, pull_started()],
+        Recovery::RunAgain | Recovery::DiscardAndRunAgain => {
+            vec![Event::RecoveryStarted, pull_started()]
+        }
         Recovery::GiveUp | Recovery::Discard => vec![Event::Failed(failure())],
         Recovery::RollBack => [
             back,
@@ -165,7 +171,8 @@ fn a_daemon_that_always_dies_asks_an_operator_in_the_end() {
         for _ in 0..=RECOVERIES_MAX {
             let now = UnixMillis(5);
             let deadline = Duration::from_secs(600);
-            decisions.push(recover(&deployment, now, deadline).expect("not ended"));
+            decisions
+                .push(recover(&deployment, now, deadline, Reruns::Allowed).expect("not ended"));
             deployment
                 .apply(&Event::RecoveryStarted, now)
                 .expect("a recovery can always begin");

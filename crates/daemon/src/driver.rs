@@ -11,6 +11,7 @@ mod compare;
 mod compose;
 mod discard;
 mod moves;
+pub mod one_off;
 mod present;
 pub mod kept;
 pub mod project;
@@ -82,6 +83,12 @@ impl Driver {
     pub async fn project_of(&self, service: &settings::Service) -> Result<String, Cause> {
         let Self::Compose(driver) = self;
         driver.project_of(service).await
+    }
+
+    /// [`ComposeDriver::switched`].
+    pub async fn switched(&self, service: &settings::Service) -> Vec<String> {
+        let Self::Compose(driver) = self;
+        driver.switched(service).await
     }
 
     /// [`ComposeDriver::unset_variables`].
@@ -183,6 +190,23 @@ impl Driver {
     pub async fn stays_down(&self, container: &str) -> Result<(), DockerError> {
         let Self::Compose(driver) = self;
         driver.stays_down(container).await
+    }
+
+    /// [`ComposeDriver::create_one_off`].
+    pub async fn create_one_off(
+        &self,
+        of: &Container,
+        command: &[String],
+        deployment: &DeploymentId,
+    ) -> Result<Replica, DockerError> {
+        let Self::Compose(driver) = self;
+        driver.create_one_off(of, command, deployment).await
+    }
+
+    /// [`ComposeDriver::remove_one_off`].
+    pub async fn remove_one_off(&self, one_off: &Replica) -> Result<(), DockerError> {
+        let Self::Compose(driver) = self;
+        driver.remove_one_off(one_off).await
     }
 
     /// [`ComposeDriver::discard`].

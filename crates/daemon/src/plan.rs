@@ -11,6 +11,7 @@ use crate::deployer::runs_in_order;
 use crate::docker::credentials;
 use crate::docker::pull::PullError;
 use crate::docker::{Container, Docker};
+use crate::driver::one_off::release_command_refused;
 use crate::driver::project::{ReleaseModel, ServiceModel};
 use crate::driver::{Driver, Present, Target, as_replica, docker_cause, env_file};
 use crate::probe::verify::Checks;
@@ -32,6 +33,8 @@ pub struct Plan {
     pub services: Vec<String>,
     /// The jobs that would run before anything is stopped, in their order.
     pub jobs: Vec<String>,
+    /// The jobs that would run after the commit, in their order.
+    pub jobs_after: Vec<String>,
     /// Those of the services in which this release runs already; they would be left alone. Empty where that is so of all.
     pub left_alone: Vec<String>,
     /// The image that would be pulled.
@@ -79,11 +82,12 @@ pub async fn plan(
     }
     let Found {
         because,
-        refused_because,
+        mut refused_because,
         lead,
         ..
     } = found;
     let lead_model = release.lead();
+    refused_because.extend(release_command_refused(service, lead_model).map(str::to_owned));
     let lead = lead.unwrap_or_default();
     let unchanged = found.to_switch.is_empty();
     let (strategy, because) = match (refused_because.is_empty(), unchanged) {
@@ -97,7 +101,8 @@ pub async fn plan(
         service: service.name.to_string(),
         project: lead_model.project.clone(),
         services: owned(release.switched()),
-        jobs: owned(release.job_names()),
+        jobs: jobs_before(service, &release),
+        jobs_after: owned(release.names_of_jobs_after()),
         left_alone: match unchanged {
             true => Vec::new(),
             false => found.left_alone,
@@ -116,6 +121,14 @@ pub async fn plan(
         warnings: warnings.collect(),
         refused_because,
     })
+}
+
+/// The jobs that run before anything is stopped, and the `release_command`, as a person would type it.
+pub(crate) fn jobs_before(service: &Service, release: &ReleaseModel) -> Vec<String> {
+    let command = &service.release_command;
+    let command = (!command.is_empty()).then(|| format!("`{}`", command.join(" ")));
+    let jobs = owned(release.job_names());
+    jobs.into_iter().chain(command).collect()
 }
 
 fn owned(names: Vec<&str>) -> Vec<String> {

@@ -135,6 +135,25 @@ pub async fn from_local(
     })
 }
 
+/// The image of a job that is not of the release's tag, if this machine has it: as `docker compose up` it is then not
+/// pulled again.
+///
+/// # Errors
+/// Whatever kept Docker from answering.
+pub async fn present(docker: &Docker, model: &ServiceModel) -> Result<Option<PinnedImage>, Cause> {
+    if model.platform.is_some() {
+        // Which platform the image is of that has the name is not known.
+        return Ok(None);
+    }
+    let found = docker.image(&model.image).await;
+    let found = found.map_err(|error| docker_cause(Step::Pull, &error))?;
+    Ok(found.map(|found| PinnedImage {
+        reference: model.image.clone(),
+        digest: None,
+        id: found.id,
+    }))
+}
+
 async fn enough_disk(docker: &Docker, present_image: Option<&str>) -> Result<(), Cause> {
     let failed = |error| docker_cause(Step::Pull, &error);
     let Some(free) = docker.disk_free().await.map_err(failed)? else {

@@ -109,6 +109,10 @@ fn text(plan: &Plan, audience: Audience) -> String {
         let jobs = plan.jobs.join(", ");
         lines.push(("jobs", format!("{jobs}, before anything is stopped")));
     }
+    if !plan.jobs_after.is_empty() {
+        let jobs = plan.jobs_after.join(", ");
+        lines.push(("jobs after it", format!("{jobs}, after the commit")));
+    }
     if !plan.left_alone.is_empty() {
         let alone = plan.left_alone.join(", ");
         lines.push((

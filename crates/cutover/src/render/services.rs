@@ -2,7 +2,7 @@
 
 use anstyle::Style;
 use cutover_api::deployment::Deployment;
-use cutover_api::service::{Running, Service};
+use cutover_api::service::{Member, Running, Service};
 use jiff::Timestamp;
 
 use crate::render::Audience;
@@ -76,6 +76,12 @@ pub(crate) fn full(service: &Service, audience: Audience, clock: &Clock) -> Stri
         }
         None => lines.push(("runs", paint(BAD, nothing_runs(service, audience)))),
     }
+    if service.services.len() > 1 {
+        for (place, one) in service.services.iter().enumerate() {
+            let label = if place == 0 { "its services" } else { "" };
+            lines.push((label, member(one, audience, clock)));
+        }
+    }
     lines.push(("deployments", accepted(service, clock)));
     if let Some(why) = &service.needs_operator {
         lines.push(("needs an operator", paint(BAD, audience.text(why))));
@@ -91,6 +97,21 @@ pub(crate) fn full(service: &Service, audience: Audience, clock: &Clock) -> Stri
         }
     }
     fields(&lines, 0, audience.columns())
+}
+
+/// One Compose service of the release, in a line.
+fn member(member: &Member, audience: Audience, clock: &Clock) -> String {
+    let name = clean(&member.service);
+    let Some(container) = &member.container else {
+        return format!("{name} {}", paint(BAD, "no container"));
+    };
+    let condition = clean(&container.condition);
+    let painted = paint(words::condition_style(&condition), &condition);
+    let since = match container.started_at {
+        Some(_) if condition != "stopped" => format!(", started {}", since(container, clock)),
+        _ => String::new(),
+    };
+    format!("{name} {} {painted}{since}", runs(container, audience))
 }
 
 /// Why no container is shown that runs.
@@ -198,6 +219,14 @@ fn note(service: &Service) -> (String, Style) {
             None => "paused".to_owned(),
         });
     }
+    for member in other_members(service) {
+        let condition = member.container.as_ref().map(|one| one.condition.as_str());
+        let condition = clean(condition.unwrap_or("no container"));
+        if !matches!(condition.as_str(), "healthy" | "running") {
+            style = BAD;
+            notes.push(format!("{}: {condition}", clean(&member.service)));
+        }
+    }
     if let Some(why) = &service.running_unknown {
         style = BAD;
         notes.push(clean(why));
@@ -208,6 +237,20 @@ fn note(service: &Service) -> (String, Style) {
     }
     notes.reverse();
     (notes.join("; "), style)
+}
+
+/// The Compose services of the release but the one whose container is shown.
+fn other_members(service: &Service) -> impl Iterator<Item = &Member> {
+    let shown = service.running.as_ref().or(service.stopped.as_ref());
+    let shown = shown.map(|container| &container.container);
+    let members = service
+        .services
+        .iter()
+        .filter(|_| service.services.len() > 1);
+    members.filter(move |member| {
+        let own = member.container.as_ref().map(|one| &one.container);
+        own.is_none() || own != shown
+    })
 }
 
 /// A deployment in one line.

@@ -15,6 +15,7 @@ fn view(current: Option<Deployment>) -> String {
         running: None,
         stopped: None,
         running_unknown: None,
+        services: Vec::new(),
         paused: None,
         needs_operator: None,
         current,

@@ -37,6 +37,7 @@ fn services(names: &[&str]) -> Act {
         running: None,
         stopped: None,
         running_unknown: None,
+        services: Vec::new(),
         paused: None,
         needs_operator: None,
         current: None,

@@ -1,7 +1,7 @@
 //! `status`, `history`, `show` and `logs`.
 
 use cutover_api::deployment::{Deployment, DeploymentPage, Status};
-use cutover_api::service::{Paused, Running, Service, ServiceList};
+use cutover_api::service::{Member, Paused, Running, Service, ServiceList};
 
 use crate::binary::Cutover;
 use crate::server::{Act, End, Server};
@@ -22,6 +22,7 @@ fn service(name: &str) -> Service {
         }),
         stopped: None,
         running_unknown: None,
+        services: Vec::new(),
         paused: None,
         needs_operator: None,
         current: None,
@@ -52,6 +53,25 @@ fn services() -> Vec<Service> {
         ..deployment(Status::Queued)
     });
     busy.last = None;
+    let member = |name: &str, condition: &str| Member {
+        service: name.to_owned(),
+        container: Some(Running {
+            container: name.to_owned(),
+            condition: condition.to_owned(),
+            ..service("busy").running.expect("it runs")
+        }),
+    };
+    busy.services = vec![
+        Member {
+            service: "busy".to_owned(),
+            container: busy.running.clone(),
+        },
+        member("worker", "stopped"),
+        Member {
+            service: "scheduler".to_owned(),
+            container: None,
+        },
+    ];
     vec![service("app"), broken, busy, paused]
 }
 
@@ -67,7 +87,7 @@ fn status_is_a_table() {
     SERVICE  RUNS                                      CONDITION  SINCE                 LAST DEPLOYMENT                       NOTE
     app      1111111111111111111111111111111111111111  healthy    2026-01-01T00:00:00Z  succeeded 2026-01-02T03:04:17Z        -
     broken   -                                         stopped    -                     rollback failed 2026-01-02T03:04:17Z  needs an operator: no container runs
-    busy     1111111111111111111111111111111111111111  healthy    2026-01-01T00:00:00Z  none                                  deploying 3f2a9c1b0d4e: verifying; 111111111111 waits
+    busy     1111111111111111111111111111111111111111  healthy    2026-01-01T00:00:00Z  none                                  scheduler: no container; worker: stopped; deploying 3f2a9c1b0d4e: verifying; 111111111111 waits
     paused   1111111111111111111111111111111111111111  healthy    2026-01-01T00:00:00Z  succeeded 2026-01-02T03:04:17Z        paused: database migration
     ");
     let ended = Cutover::local(&server, &["status", "--json"])
@@ -92,13 +112,16 @@ fn status_of_one_service_shows_everything() {
             .stdout
     };
     insta::assert_snapshot!(status("busy"), @r"
-    service      busy
-    runs         ghcr.io/acme/shop:1111111111111111111111111111111111111111
-    condition    healthy, started 2026-01-01T00:00:00Z
-    container    shop-busy-1 cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc
-    deployments  accepted
-    under way    3f2a9c1b0d4e5f60718293a4b5c6d7e8f9012345 verifying 2026-01-02T03:04:05Z 0197a3b4-0000-7000-8000-00000000abcd
-    waiting      1111111111111111111111111111111111111111 queued 2026-01-02T03:04:05Z 0197a3b4-0000-7000-8000-00000000abcd
+    service       busy
+    runs          ghcr.io/acme/shop:1111111111111111111111111111111111111111
+    condition     healthy, started 2026-01-01T00:00:00Z
+    container     shop-busy-1 cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc
+    its services  busy 1111111111111111111111111111111111111111 healthy, started 2026-01-01T00:00:00Z
+                  worker 1111111111111111111111111111111111111111 stopped
+                  scheduler no container
+    deployments   accepted
+    under way     3f2a9c1b0d4e5f60718293a4b5c6d7e8f9012345 verifying 2026-01-02T03:04:05Z 0197a3b4-0000-7000-8000-00000000abcd
+    waiting       1111111111111111111111111111111111111111 queued 2026-01-02T03:04:05Z 0197a3b4-0000-7000-8000-00000000abcd
     ");
     insta::assert_snapshot!(status("broken"), @r"
     service            broken

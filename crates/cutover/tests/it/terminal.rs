@@ -317,6 +317,7 @@ fn service() -> Service {
         }),
         stopped: None,
         running_unknown: None,
+        services: Vec::new(),
         paused: None,
         needs_operator: None,
         current: None,

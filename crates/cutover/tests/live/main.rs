@@ -22,6 +22,7 @@ mod sweep;
 mod systemd;
 mod door;
 mod several;
+mod jobs;
 mod fix;
 mod site;
 mod docker_dies;

@@ -7,10 +7,12 @@ use cutover_core::strategy::{Strategy, strategy};
 
 use super::Finding;
 use crate::docker::credentials;
+use crate::driver::one_off::release_command_refused;
 use crate::driver::project::{ReleaseModel, ServiceModel};
 use crate::driver::{Driver, docker_cause, env_file};
 use crate::files::outside::Way;
 use crate::labels;
+use crate::plan::jobs_before;
 use crate::probe::verify::Checks;
 use crate::registry;
 use crate::settings::{Service, Settings};
@@ -31,8 +33,11 @@ pub(super) async fn look(settings: &Settings, driver: &Driver, service: &Service
             )];
         }
     };
-    let mut findings = look_at_release(&subject, &model);
+    let mut findings = look_at_release(&subject, service, &model);
     let lead = model.lead();
+    if let Some(why) = release_command_refused(service, lead) {
+        findings.push(Finding::mistake(&subject, why, ""));
+    }
     findings.push(look_at_env_file(&subject, service, lead));
     let warnings = lead.warnings();
     findings.extend(warnings.map(|what| Finding::warning(&subject, what, "")));
@@ -48,8 +53,8 @@ pub(super) async fn look(settings: &Settings, driver: &Driver, service: &Service
 }
 
 /// Which services and jobs a release has, where it is more than one service.
-fn look_at_release(subject: &str, model: &ReleaseModel) -> Vec<Finding> {
-    let (names, jobs) = (model.switched(), model.job_names());
+fn look_at_release(subject: &str, service: &Service, model: &ReleaseModel) -> Vec<Finding> {
+    let (names, jobs) = (model.switched(), jobs_before(service, model));
     let variable = &model.lead().tag_variable;
     let mut findings = Vec::new();
     if names.len() > 1 {
@@ -64,6 +69,14 @@ fn look_at_release(subject: &str, model: &ReleaseModel) -> Vec<Finding> {
         let what = format!(
             "before anything is stopped, these jobs run: {}",
             jobs.join(", ")
+        );
+        findings.push(Finding::fine(subject, what));
+    }
+    let jobs_after = model.names_of_jobs_after();
+    if !jobs_after.is_empty() {
+        let what = format!(
+            "after the commit, these jobs run: {}",
+            jobs_after.join(", ")
         );
         findings.push(Finding::fine(subject, what));
     }

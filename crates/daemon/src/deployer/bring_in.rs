@@ -21,6 +21,7 @@ use super::tag_line::{look_at_tag_line, put_tag_in_place};
 use super::way_back::find_way_back;
 use super::words::Live;
 use crate::docker::Container;
+use crate::driver::one_off::release_command_refused;
 use crate::driver::project::{ReleaseModel, ServiceModel};
 use crate::driver::stage::{StagedContainer, Staging};
 use crate::driver::{Present, Target, docker_cause};
@@ -86,12 +87,16 @@ pub(super) async fn read(run: &mut Run) -> Result<Release, Cause> {
     let mut model = run.unless_given_up(deadline, Step::Prepare, read).await?;
     if run.deployment().request.rollback_to.is_some() {
         // Their jobs ran when these releases came.
-        let jobs = model.jobs().iter().map(|job| job.compose_service.clone());
-        model = model.clone().without(&jobs.collect::<Vec<_>>());
+        let jobs = model.all().filter(|one| one.is_job());
+        let jobs: Vec<String> = jobs.map(|job| job.compose_service.clone()).collect();
+        model = model.without(&jobs);
     }
     for service in model.services() {
         let is_lead = service.compose_service == model.lead().compose_service;
         refuse_unsupported(service, is_lead)?;
+    }
+    if let Some(why) = release_command_refused(&run.service, model.lead()) {
+        return Err(Cause::new(Code::UnsupportedStrategy, Step::Prepare, why));
     }
     let reference = model.lead().image.clone();
     run.forward(Step::Pull, Event::PullStarted { reference })
@@ -130,11 +135,16 @@ pub(super) async fn pull(run: &mut Run, release: &Release) -> Result<Vec<PinnedI
         };
         let image = match pinned.iter().find(same) {
             Some((_, image)) => image.clone(),
-            None => {
+            None if model.carries_tag => {
                 let image = bring_image(run, release, model).await?;
                 accept(run, release, &image).await?;
                 image
             }
+            // A tool of somebody else's, which the Compose file chose and not the request.
+            None => match registry::present(run.driver.docker(), model).await? {
+                Some(image) => image,
+                None => bring_image(run, release, model).await?,
+            },
         };
         pinned.push((model, image));
     }
@@ -242,6 +252,13 @@ pub(super) async fn leave_alone(
     }
     let is_alone = |one: &ServiceModel| alone.contains(&one.compose_service);
     if !release.model.services().iter().all(is_alone) {
+        // What a job does whose image is not of the tag depends on other things, which may be new: the files that it
+        // mounts, or a variable.
+        let runs_again = |name: &String| {
+            let model = release.model.service(name);
+            model.is_some_and(|model| !model.carries_tag)
+        };
+        alone.retain(|name| !runs_again(name));
         return Ok(release.without(&alone));
     }
     let Some(container) = release.current() else {
@@ -358,10 +375,12 @@ async fn prepare(
     staging: &Staging,
     old: &[Replica],
 ) -> Result<(Vec<Checks>, Arc<Mask>), Cause> {
-    let replicas = |of: &[StagedContainer]| of.iter().map(|one| one.replica.clone()).collect();
+    let replicas = |of: &[StagedContainer]| -> Vec<Replica> {
+        of.iter().map(|one| one.replica.clone()).collect()
+    };
     let staged = Event::Staged {
         new: replicas(&staging.new),
-        jobs: replicas(&staging.jobs),
+        jobs: [replicas(&staging.jobs), replicas(&staging.jobs_after)].concat(),
     };
     run.forward(Step::Stage, staged).await?;
     let driver = run.driver.clone();

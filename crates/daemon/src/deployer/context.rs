@@ -73,7 +73,21 @@ impl Run {
         }
     }
 
-    /// The same, unless time is up first.
+    /// Does `effect`, which is behind the commit, unless the daemon stops first.
+    pub(super) async fn unless_stopped<T>(
+        &self,
+        step: Step,
+        effect: impl Future<Output = Result<T, Cause>>,
+    ) -> Result<T, Cause> {
+        tokio::select! {
+            done = effect => done,
+            () = self.stopping.cancelled() => {
+                Err(Cause::new(Code::ShuttingDown, step, "cutover was stopped, and stopped it"))
+            }
+        }
+    }
+
+    /// Does `effect` unless the deployment is cancelled, the daemon stops, or time is up first.
     pub(super) async fn unless_given_up<T>(
         &self,
         deadline: Instant,

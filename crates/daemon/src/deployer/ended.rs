@@ -10,6 +10,7 @@ use cutover_core::mask::Mask;
 use jiff::Timestamp;
 
 use super::causes::masked;
+use super::journey::Doubt;
 use super::output::Output;
 use crate::docker::ContainerEvents;
 use crate::driver::project::ReleaseModel;
@@ -55,6 +56,8 @@ pub(super) struct Trial {
     pub(super) staging: Option<Staging>,
     /// In the order in which they are switched.
     pub(super) parts: Vec<Part>,
+    /// Of how many the switch was begun: their previous containers may have been told to stop.
+    pub(super) begun: usize,
     /// How many of them were switched; the one that fails is the last of them, or among the last batch.
     pub(super) switched: usize,
     pub(super) mask: Arc<Mask>,
@@ -89,6 +92,12 @@ impl Trial {
     /// The release as Compose renders it.
     pub(super) fn model(&self) -> &ReleaseModel {
         &self.model
+    }
+
+    /// Which previous containers may have been told to stop.
+    pub(super) fn doubt(&self) -> Doubt {
+        let begun = self.parts.iter().take(self.begun);
+        Doubt::StoppingOf(begun.map(|part| part.new.service.clone()).collect())
     }
 
     /// The end of what the new container wrote that failed; of all, where none of them is known to be the one. One that

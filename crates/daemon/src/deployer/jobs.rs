@@ -1,7 +1,8 @@
-//! The jobs of a release: a migration that must have ended well before anything is stopped.
+//! The jobs of a release: a migration that must have ended well before anything is stopped, and what runs after the
+//! commit.
 //!
-//! Compose has created their containers with the others and asks for their start first. What a job does is not undone,
-//! so each start is recorded, and every answer says that it ran.
+//! Compose has created their containers with the others. What a job does is not undone, so each start is recorded, and
+//! every answer says that it ran.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,65 +10,163 @@ use std::time::Duration;
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{Event, Replica};
 use cutover_core::duration::format;
+use cutover_core::mask::Mask;
 use cutover_core::switch::{Grace, Move};
 use tokio::time::Instant;
 
 use super::bring_in::Staged;
 use super::context::Run;
 use super::ended::Ended;
-use super::observe::watch;
+use super::observe::{secret_values, watch};
 use super::output::Output;
 use crate::docker::ContainerEvents;
 use crate::docker::events::Change;
 use crate::driver::docker_cause;
-use crate::settings;
+use crate::driver::project::ReleaseModel;
+use crate::driver::stage::Staging;
+use crate::settings::{self, JobReruns};
 
-/// Runs the jobs, one after another, each to its end.
+/// What the configured `release_command` is called among the jobs.
+pub(super) const RELEASE_COMMAND: &str = "release_command";
+
+/// Runs the jobs, one after another, each to its end, and then the `release_command`.
 pub(super) async fn run_jobs(run: &mut Run, staged: Staged) -> Result<Staged, Ended> {
-    let jobs: Vec<Replica> = staged
-        .staging
-        .jobs
-        .iter()
-        .map(|job| job.replica.clone())
-        .collect();
-    for job in jobs {
-        let mut output = None;
-        if let Err(cause) = run_job(run, &staged, &job, &mut output).await {
+    let mut output = None;
+    match run_all(run, &staged, &mut output).await {
+        Ok(()) => Ok(staged),
+        Err(cause) => {
             let log = match &mut output {
                 Some(output) => output.last_words().await,
                 None => Vec::new(),
             };
-            return Err(Ended::NothingChanged {
+            Err(Ended::NothingChanged {
                 cause,
                 staging: Some(staged.staging),
                 log,
-            });
+            })
         }
     }
-    Ok(staged)
 }
 
-async fn run_job(
+async fn run_all(run: &mut Run, staged: &Staged, output: &mut Option<Output>) -> Result<(), Cause> {
+    for job in &staged.staging.jobs {
+        // Compose waits for its end.
+        let told = Some(staged.staging.as_ref());
+        run_job(run, &job.replica, told, &staged.mask, output).await?;
+    }
+    run_release_command(run, staged, output).await
+}
+
+/// In a one-off container of the configured service, unless that is left alone: then it ran when this release came.
+async fn run_release_command(
     run: &mut Run,
     staged: &Staged,
-    job: &Replica,
     output: &mut Option<Output>,
 ) -> Result<(), Cause> {
-    let failed = |error| docker_cause(Step::Stage, &error);
+    let service = Arc::clone(&run.service);
+    let command = &service.release_command;
+    let mut new = staged.staging.new.iter();
+    let of = new.find(|new| new.replica.service == service.compose_service);
+    let Some(of) = of.filter(|_| !command.is_empty()) else {
+        return Ok(());
+    };
+    if run.deployment().request.rollback_to.is_some() {
+        return Ok(());
+    }
+    let id = run.deployment().id.clone();
+    let created = run.driver.create_one_off(&of.container, command, &id);
+    let created = created.await;
+    let created = created.map_err(|error| docker_cause(Step::Stage, &error))?;
+    let job = Replica {
+        service: RELEASE_COMMAND.to_owned(),
+        ..created
+    };
+    run_job(run, &job, None, &staged.mask, output).await?;
+    if let Err(error) = run.driver.remove_one_off(&job).await {
+        let what = format!(
+            "the container {} of the `release_command` could not be removed: {error}",
+            job.name
+        );
+        run.record.warn(what).await;
+    }
+    Ok(())
+}
+
+/// Runs the jobs of `jobs_after`, after the commit. One that fails is a warning; so is one that was cut short by a restart
+/// of cutover, unless it may run again.
+pub(super) async fn run_jobs_after(run: &mut Run, model: &ReleaseModel) {
+    for job in run.deployment().jobs.clone() {
+        let is_after = |name: &&str| *name == job.service;
+        if !model.names_of_jobs_after().iter().any(is_after) {
+            continue;
+        }
+        let mut runs = run.deployment().jobs_run.iter();
+        let began = runs.find(|run| run.service == job.service);
+        match began.map(|run| run.code) {
+            None => {}
+            Some(None) if run.service.job_reruns == JobReruns::Safe => {}
+            Some(None) => {
+                let what = format!(
+                    "the job `{}` was cut short when cutover was restarted; it is not run twice, as `job_reruns` has it",
+                    job.service
+                );
+                run.record.warn(what).await;
+                continue;
+            }
+            Some(Some(_)) => continue,
+        }
+        if let Err(what) = run_job_after(run, model, &job).await {
+            let what = format!(
+                "{what}; the release runs all the same, because this job runs after the commit"
+            );
+            run.record.warn(what).await;
+        }
+    }
+}
+
+async fn run_job_after(run: &mut Run, model: &ReleaseModel, job: &Replica) -> Result<(), String> {
+    let found = run.driver.docker().container(&job.container).await;
+    let Some(container) = found.map_err(|error| error.to_string())? else {
+        return Err(format!(
+            "somebody removed the container of the job `{}`",
+            job.service
+        ));
+    };
+    let secrets = model.secrets().cloned().chain(secret_values(&container));
+    let (mask, mut output) = (Arc::new(Mask::new(secrets)), None);
+    let ran = run_job(run, job, None, &mask, &mut output).await;
+    ran.map_err(|cause| cause.detail)
+}
+
+/// Runs a job to its end. Compose is told that it has begun, if it waits for it; `output` is what the job writes.
+async fn run_job(
+    run: &mut Run,
+    job: &Replica,
+    told: Option<&Staging>,
+    mask: &Arc<Mask>,
+    output: &mut Option<Output>,
+) -> Result<(), Cause> {
+    let step = match run.deployment().committed {
+        false => Step::Stage,
+        true => Step::CleanUp,
+    };
+    let failed = |error| docker_cause(step, &error);
     let service = job.service.clone();
     let events = watch(&run.driver, &job.container).await.map_err(failed)?;
     let started = Event::JobStarted {
         service: service.clone(),
     };
-    run.forward(Step::Stage, started).await?;
+    run.forward(step, started).await?;
     let start = Move::Start {
         container: job.container.clone(),
     };
     let id = run.deployment().id.clone();
     run.driver.make(&start, &id).await.map_err(failed)?;
-    staged.staging.started(&job.container);
+    if let Some(staging) = told {
+        staging.started(&job.container);
+    }
     let mask = match run.service.output {
-        settings::Output::Masked => Some(Arc::clone(&staged.mask)),
+        settings::Output::Masked => Some(Arc::clone(mask)),
         settings::Output::Full => Some(Arc::default()),
         settings::Output::None => None,
     };
@@ -75,8 +174,7 @@ async fn run_job(
         let (docker, live) = (run.driver.docker(), run.record.live().clone());
         Output::follow(docker, &job.container, Some(service.clone()), mask, live)
     });
-    let ended = wait_for_its_end(run, job, events).await;
-    let code = match ended {
+    let code = match wait_for_its_end(run, job, step, events).await {
         Ok(code) => code,
         Err(cause) => {
             let stop = Move::Stop {
@@ -94,19 +192,31 @@ async fn run_job(
         service: service.clone(),
         code,
     };
-    run.forward(Step::Stage, ended).await?;
+    run.forward(step, ended).await?;
     if code == 0 {
         return Ok(());
     }
     let detail = format!("the job `{service}` ended with code {code}");
-    Err(Cause::new(Code::JobFailed, Step::Stage, detail))
+    Err(Cause::new(Code::JobFailed, step, detail))
 }
 
 /// The exit code of the job's process, within its time and unless the deployment is given up.
-async fn wait_for_its_end(run: &Run, job: &Replica, events: ContainerEvents) -> Result<i64, Cause> {
+async fn wait_for_its_end(
+    run: &Run,
+    job: &Replica,
+    step: Step,
+    events: ContainerEvents,
+) -> Result<i64, Cause> {
     let bound: Duration = run.service.job_deadline;
     let ends = Instant::now() + bound;
-    let given_up = run.unless_cancelled(Step::Stage, exit_code(events, job));
+    let code = exit_code(events, job, step);
+    let given_up = async {
+        match step {
+            Step::Stage => run.unless_cancelled(step, code).await,
+            // It is too late to cancel the deployment.
+            _ => run.unless_stopped(step, code).await,
+        }
+    };
     match tokio::time::timeout_at(ends, given_up).await {
         Ok(ended) => ended,
         Err(_) => {
@@ -115,12 +225,12 @@ async fn wait_for_its_end(run: &Run, job: &Replica, events: ContainerEvents) -> 
                 job.service,
                 format(bound)
             );
-            Err(Cause::new(Code::JobFailed, Step::Stage, detail))
+            Err(Cause::new(Code::JobFailed, step, detail))
         }
     }
 }
 
-async fn exit_code(mut events: ContainerEvents, job: &Replica) -> Result<i64, Cause> {
+async fn exit_code(mut events: ContainerEvents, job: &Replica, step: Step) -> Result<i64, Cause> {
     loop {
         match events.next().await.change {
             Change::Died { exit_code } => return Ok(exit_code),
@@ -132,7 +242,7 @@ async fn exit_code(mut events: ContainerEvents, job: &Replica) -> Result<i64, Ca
                     "somebody removed the container of the job `{}`",
                     job.service
                 );
-                return Err(Cause::new(Code::Interfered, Step::Stage, detail));
+                return Err(Cause::new(Code::Interfered, step, detail));
             }
             _ => {}
         }

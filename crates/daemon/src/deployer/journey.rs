@@ -16,10 +16,12 @@ const STOP_MARGIN: Duration = Duration::from_secs(1);
 
 /// Whether a container that runs may have been told to stop, by a call whose answer nobody got. Docker does not
 /// say so of a container that is being stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Doubt {
     /// It may, unless this journey started it.
     Stopping,
+    /// The same, for containers of these services only: the switch of the others had not begun.
+    StoppingOf(BTreeSet<String>),
     /// Nobody told it to.
     None,
 }
@@ -110,9 +112,13 @@ impl Journey {
     }
 
     /// After how long `container`, which runs, cannot be about to stop any more; none if nobody told it to.
-    pub(super) fn doubted_for(&self, container: &Container) -> Option<Duration> {
-        let is_doubted = self.doubt == Doubt::Stopping && !self.has_started(&container.id);
-        is_doubted.then(|| end_of_stop(container))
+    pub(super) fn doubted_for(&self, replica: &Replica, container: &Container) -> Option<Duration> {
+        let is_doubted = match &self.doubt {
+            Doubt::Stopping => true,
+            Doubt::StoppingOf(services) => services.contains(&replica.service),
+            Doubt::None => false,
+        };
+        (is_doubted && !self.has_started(&container.id)).then(|| end_of_stop(container))
     }
 
     /// The service that a container is of, as Compose renders it.

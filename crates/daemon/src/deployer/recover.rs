@@ -10,7 +10,7 @@ use std::time::Duration;
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{Deployment, Event, Failure, Status};
 use cutover_core::names::ServiceName;
-use cutover_core::recovery::{Recovery, recover};
+use cutover_core::recovery::{Recovery, Reruns, recover};
 use cutover_core::switch::Goal;
 use tokio::task::JoinSet;
 
@@ -22,9 +22,10 @@ use super::record::now;
 use super::rest::Rest;
 use super::roll_back::{self, ask_operator};
 use super::roll_forward::{Known, roll_forward};
+use super::tag_line::take_tag_back;
 use super::{Deployer, Readiness};
 use crate::docker::Docker;
-use crate::settings;
+use crate::settings::{self, JobReruns};
 
 /// Between two looks whether Docker is back.
 const DOCKER_PAUSE: Duration = Duration::from_secs(1);
@@ -109,7 +110,11 @@ async fn recover_one(deployer: &Deployer, deployment: Deployment) -> Option<Depl
     let name = &deployment.request.service;
     let is_configured = deployer.configured(name).is_some();
     let service = deployer.configured_or_bare(name);
-    let decision = recover(&deployment, now(), service.progress_deadline)?;
+    let reruns = match service.job_reruns {
+        JobReruns::Safe => Reruns::Allowed,
+        JobReruns::Never => Reruns::Forbidden,
+    };
+    let decision = recover(&deployment, now(), service.progress_deadline, reruns)?;
     tracing::warn!(
         deployment.id = %id, service.name = %name,
         status = deployment.status().as_str(), ?decision, is_configured, "recovering"
@@ -117,6 +122,17 @@ async fn recover_one(deployer: &Deployer, deployment: Deployment) -> Option<Depl
     let mut run = deployer.run_of(deployment.clone(), service);
     run.record.anyway(Event::RecoveryStarted).await;
     let rest = match decision {
+        Recovery::DiscardAndRunAgain if is_configured => {
+            if let Err(left) = run.driver.discard(&id).await {
+                // What is left would be in the way of the next container.
+                let cause = interrupted(format!("cutover was restarted: {}", left.detail));
+                give_up(&mut run, cause, Vec::new()).await
+            } else {
+                take_tag_back(&mut run).await;
+                deployer.record_all(&mut run).await;
+                return Some(run.deployment().clone());
+            }
+        }
         Recovery::RunAgain if is_configured => {
             // Its events go on from here.
             deployer.record_all(&mut run).await;
@@ -132,7 +148,7 @@ async fn recover_one(deployer: &Deployer, deployment: Deployment) -> Option<Depl
             fail(&mut run, Code::DeadlineExceeded, Step::Pull, detail).await;
             None
         }
-        Recovery::Discard => {
+        Recovery::Discard | Recovery::DiscardAndRunAgain => {
             give_up(
                 &mut run,
                 interrupted("cutover was restarted before the switch"),
@@ -178,7 +194,7 @@ async fn roll_back(run: &mut Run) -> Option<Rest> {
         cause: interrupted("cutover was restarted during the switch"),
         log: Vec::new(),
     });
-    roll_back::roll_back(run, failure, None).await
+    roll_back::roll_back(run, failure, None, Doubt::Stopping).await
 }
 
 async fn fail(run: &mut Run, code: Code, step: Step, detail: &str) {

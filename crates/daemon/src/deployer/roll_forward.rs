@@ -9,7 +9,7 @@ use cutover_core::switch::Goal;
 
 use super::context::Run;
 use super::ended::Committed;
-use super::jobs::settle_jobs;
+use super::jobs::{run_jobs_after, settle_jobs};
 use super::journey::{Doubt, Journey};
 use super::reach::{Budget, Reached, Rounds, reach};
 use super::rest::Rest;
@@ -55,7 +55,12 @@ pub(super) async fn roll_forward(run: &mut Run, known: Known<'_>) -> Option<Rest
         other => other,
     };
     let rest = match reached {
-        Reached::Goal => None,
+        Reached::Goal => {
+            if let Some(model) = &model {
+                run_jobs_after(run, model).await;
+            }
+            None
+        }
         Reached::CalledOff => return None,
         Reached::Rests(cause) => {
             ask_operator(run, cause, None).await;

@@ -46,7 +46,9 @@ pub(super) async fn run_deployment(run: &mut Run) -> Option<Rest> {
             let log = trial.last_words(&cause).await;
             let model = trial.model().clone();
             let failure = Failure { cause, log };
-            let (rest, ()) = tokio::join!(roll_back(run, failure, Some(&model)), trial.abandon());
+            let doubt = trial.doubt();
+            let back = roll_back(run, failure, Some(&model), doubt);
+            let (rest, ()) = tokio::join!(back, trial.abandon());
             rest
         }
     }

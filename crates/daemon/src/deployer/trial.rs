@@ -56,6 +56,7 @@ pub(super) async fn switch(run: &mut Run, staged: Staged) -> Result<Trial, Ended
     let mut trial = Trial {
         staging: Some(*staged.staging),
         parts,
+        begun: 0,
         switched: 0,
         mask: staged.mask,
         model: staged.model,
@@ -81,6 +82,7 @@ async fn switch_all(run: &mut Run, trial: &mut Trial) -> Result<(), Cause> {
             prove_switched(run, trial).await?;
         }
         let to = (trial.switched + batch).min(trial.parts.len());
+        trial.begun = to;
         make_moves(run, &deployment, moves).await?;
         attend_started(run, &deployment, trial, to).await?;
     }

@@ -3,11 +3,13 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use cutover_api::service::{Member, Running};
 use cutover_core::names::{DeploymentId, ServiceName};
 
 use super::record::now;
 use super::{Deployer, Readiness, Refused, ServiceView, journal_refused};
 use crate::docker::Container;
+use crate::settings;
 
 /// Asking Docker whether it answers must not keep a client waiting that would rather hear "no".
 const READY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -84,12 +86,15 @@ impl Deployer {
                 None => Ok(None),
             }
         };
+        let container = self.running(service).await;
+        let services = match &container {
+            Ok(lead) => self.members(service, lead.as_ref()).await,
+            Err(_) => Vec::new(),
+        };
         Ok(ServiceView {
             name: service.clone(),
-            container: self
-                .running(service)
-                .await
-                .map(|running| running.as_ref().map(as_running)),
+            container: container.map(|running| running.as_ref().map(as_running)),
+            services,
             paused: flags.paused,
             needs_operator: flags.needs_operator,
             // One that has its end is still cleaned up behind.
@@ -151,11 +156,42 @@ impl Deployer {
         let Some(service) = self.configured(name) else {
             return Ok(None);
         };
-        let project = self.driver().project_of(&service).await;
+        self.running_of(&service, &service.compose_service).await
+    }
+
+    /// Each Compose service of the release with its container; `lead` is that of the configured one.
+    async fn members(&self, name: &ServiceName, lead: Option<&Container>) -> Vec<Member> {
+        let Some(service) = self.configured(name) else {
+            return Vec::new();
+        };
+        let mut members = Vec::new();
+        for one in self.driver().switched(&service).await {
+            let container = match one == service.compose_service {
+                true => lead.cloned(),
+                false => match self.running_of(&service, &one).await {
+                    Ok(found) => found,
+                    // Docker answered a moment ago.
+                    Err(_) => return Vec::new(),
+                },
+            };
+            members.push(Member {
+                service: one,
+                container: container.as_ref().map(as_running),
+            });
+        }
+        members
+    }
+
+    async fn running_of(
+        &self,
+        service: &settings::Service,
+        compose_service: &str,
+    ) -> Result<Option<Container>, String> {
+        let project = self.driver().project_of(service).await;
         let project = project.map_err(|cause| cause.detail)?;
         let present = self
             .driver()
-            .present(&project, &service.compose_service)
+            .present(&project, compose_service)
             .await
             .map_err(|error| error.to_string())?;
         // In the middle of a switch there are two of one number, of which one runs, or none.
@@ -165,8 +201,8 @@ impl Deployer {
     }
 }
 
-fn as_running(container: &Container) -> cutover_api::service::Running {
-    cutover_api::service::Running {
+fn as_running(container: &Container) -> Running {
+    Running {
         container: container.id.clone(),
         name: container.name.clone(),
         image: container.image_ref.clone(),

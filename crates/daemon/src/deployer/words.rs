@@ -1,6 +1,7 @@
 //! What is asked of the deployer, and what it says.
 
 use cutover_api::event::{OutputLine, PullProgress};
+use cutover_api::service::{Member, Running};
 use cutover_core::admission::{Asker, Refusal};
 use cutover_core::deployment::{Deployment, IfUnchanged, WayBack};
 use cutover_core::names::{DeliveryId, DeploymentId, ServiceName, Tag};
@@ -111,7 +112,9 @@ pub struct ServiceView {
     /// Its name.
     pub name: ServiceName,
     /// What Docker says of its container; or why that is not known.
-    pub container: Result<Option<cutover_api::service::Running>, String>,
+    pub container: Result<Option<Running>, String>,
+    /// The same of each Compose service of its release; empty where that is not known.
+    pub services: Vec<Member>,
     /// Present while deployments are refused by an operator.
     pub paused: Option<crate::journal::Paused>,
     /// Why an operator is needed.

@@ -56,6 +56,28 @@ impl CreateConfiguration {
         self.body["Image"].as_str().unwrap_or_default()
     }
 
+    /// The same for a one-off container that runs `command`: without ports, and without the addresses and names by which
+    /// others reach the container.
+    #[must_use]
+    pub fn one_off(mut self, command: &[String]) -> Self {
+        self.body.insert("Cmd".into(), json!(command));
+        if let Some(host) = self
+            .body
+            .get_mut("HostConfig")
+            .and_then(Value::as_object_mut)
+        {
+            host.remove("PortBindings");
+            host.insert("PublishAllPorts".into(), json!(false));
+        }
+        self.body.remove("MacAddress");
+        for endpoint in self.endpoints.values_mut().filter_map(Value::as_object_mut) {
+            for own in ["Aliases", "IPAMConfig", "MacAddress"] {
+                endpoint.remove(own);
+            }
+        }
+        self
+    }
+
     /// The body of the request for a Docker of this version.
     fn request(&self, api: ApiVersion, image: &str, labels: &[(&str, &str)]) -> Value {
         let mut body = self.body.clone();

@@ -83,6 +83,7 @@ impl ComposeDriver {
             read: KnownProject {
                 tag_variable: lead.tag_variable.clone(),
                 services: model.names().into_iter().map(str::to_owned).collect(),
+                switched: model.switched().into_iter().map(str::to_owned).collect(),
             },
         };
         claim(&mut self.known(), &service.name, read)?;
@@ -164,6 +165,22 @@ impl ComposeDriver {
         Ok(project)
     }
 
+    /// The names of the services that a release of `service` switches, as the project was read last; Compose is asked where
+    /// it was not read yet. Where it cannot be read, the configured one.
+    pub async fn switched(&self, service: &settings::Service) -> Vec<String> {
+        let known = |driver: &Self| Some(driver.known().get(&service.name)?.read.switched.clone());
+        if let Some(known) = known(self) {
+            return known;
+        }
+        // Any sha will do: only the file is read.
+        if let Ok(tag) = Tag::new(&"0".repeat(40))
+            && let Ok(model) = self.read(service, &tag).await
+        {
+            return model.switched().into_iter().map(str::to_owned).collect();
+        }
+        vec![service.compose_service.clone()]
+    }
+
     /// Removes what earlier deployments left: [`Present::leftovers`], or, after the commit, [`Present::parked`].
     /// Each loses its boot flag first, so that one that Docker cannot remove stays down at least.
     ///
@@ -242,6 +259,7 @@ mod tests {
             read: KnownProject {
                 tag_variable: "TAG".to_owned(),
                 services: services.iter().map(|one| (*one).to_owned()).collect(),
+                switched: Vec::new(),
             },
         };
         let mut known = BTreeMap::new();

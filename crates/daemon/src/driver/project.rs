@@ -28,7 +28,7 @@ use self::file::{File, WrittenFile};
 pub use self::neighbours::Neighbour;
 use self::neighbours::WholeFile;
 use self::read::{as_written, compose_cause, config, config_and_warnings};
-pub use self::release::ReleaseModel;
+pub use self::release::{ReleaseModel, Role};
 use super::command::{Compose, Project};
 use super::staging::bodies::DeclaredVolume;
 use crate::docker::Container;
@@ -44,6 +44,10 @@ pub struct ServiceModel {
     pub directory: PathBuf,
     /// The service's name in the Compose file.
     pub compose_service: String,
+    /// What it is for in its release.
+    pub role: Role,
+    /// Whether its image is of the tag that is deployed; a job may have one of its own.
+    pub carries_tag: bool,
     /// The variable that is the image's tag.
     pub tag_variable: String,
     /// The image reference with the requested tag in its place.
@@ -72,10 +76,10 @@ pub struct ServiceModel {
 }
 
 impl ServiceModel {
-    /// Whether it is a job: others of the release wait for it to end well.
+    /// Whether it runs to its end, before or after the switch.
     #[must_use]
     pub fn is_job(&self) -> bool {
-        !self.facts.waits_for_its_end.is_empty()
+        self.role != Role::Switched
     }
 
     /// The variables that are set nowhere, as Compose warns.
@@ -108,8 +112,10 @@ impl std::fmt::Debug for ServiceModel {
 pub struct KnownProject {
     /// The variable that carried the tag.
     pub tag_variable: String,
-    /// The services of the release.
+    /// The services of the release, and its jobs.
     pub services: Vec<String>,
+    /// Those that are switched, in their order.
+    pub switched: Vec<String>,
 }
 
 /// Reads the project for `tag`. With the variable that carried the tag last time, Compose runs once: if the
@@ -153,10 +159,10 @@ async fn render(
         directory: &directory,
         warnings: &warnings,
     };
-    let services = names.iter().map(|name| rendered.model(name));
+    let services = names.iter().map(|(name, role)| rendered.model(name, *role));
     let services: Vec<ServiceModel> = services.collect::<Result<_, _>>()?;
     ReleaseModel::new(services, &service.compose_service)
-        .ok_or_else(|| missing_service(service, file.services.keys()))
+        .ok_or_else(|| missing_service(service, &service.compose_service, file.services.keys()))
 }
 
 /// A project as Compose renders it for one tag.
@@ -171,7 +177,7 @@ struct Rendered<'a> {
 
 impl Rendered<'_> {
     /// What it says of the service `name`.
-    fn model(&self, name: &str) -> Result<ServiceModel, Cause> {
+    fn model(&self, name: &str, role: Role) -> Result<ServiceModel, Cause> {
         let Self {
             service,
             file,
@@ -180,10 +186,16 @@ impl Rendered<'_> {
             ..
         } = *self;
         let Some(described) = file.services.get(name) else {
-            return Err(missing_service(service, file.services.keys()));
+            return Err(missing_service(service, name, file.services.keys()));
         };
         let image = described.image.clone().unwrap_or_default();
-        if !image.ends_with(&format!(":{tag}")) {
+        let carries_tag = image.ends_with(&format!(":{tag}"));
+        if image.is_empty() && role != Role::Switched {
+            return Err(invalid(format!(
+                "the job `{name}` of the release has no `image`: cutover runs images and does not build them"
+            )));
+        }
+        if !carries_tag && role == Role::Switched {
             return Err(invalid(format!(
                 "with {variable}={tag} Compose renders the image `{image}` of service `{name}`, which does not end in that tag; \
                  `environment` in the configuration of cutover, or an earlier definition of {variable}, overrides it"
@@ -202,6 +214,8 @@ impl Rendered<'_> {
             contents: contents::hash(service, file, described, &changing),
             directory: self.directory.to_owned(),
             compose_service: name.to_owned(),
+            role,
+            carries_tag,
             tag_variable: variable.to_owned(),
             image,
             platform: described.platform.clone(),
@@ -232,7 +246,11 @@ async fn tag_variable(compose: &Compose, service: &settings::Service) -> Result<
         ))
     })?;
     let Some(described) = file.services.get(&service.compose_service) else {
-        return Err(missing_service(service, file.services.keys()));
+        return Err(missing_service(
+            service,
+            &service.compose_service,
+            file.services.keys(),
+        ));
     };
     let image = described.image.clone().unwrap_or_default();
     let ImageTemplate { tag_variable, .. } = image_template(&image).map_err(|error| {
@@ -386,12 +404,16 @@ fn invalid(detail: impl Into<String>) -> Cause {
 
 fn missing_service<'a>(
     service: &settings::Service,
+    name: &str,
     known: impl Iterator<Item = &'a String>,
 ) -> Cause {
     let known: Vec<_> = known.map(String::as_str).collect();
+    let key = match name == service.compose_service {
+        true => "`compose_service` or `profiles`",
+        false => "`profiles`",
+    };
     invalid(format!(
-        "the Compose project has no service `{}` (it has {}); set `compose_service` or `profiles`",
-        service.compose_service,
+        "the Compose project has no service `{name}` (it has {}); set {key}",
         known.join(", ")
     ))
 }

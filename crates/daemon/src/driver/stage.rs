@@ -11,7 +11,7 @@ use cutover_core::duration::format;
 
 use super::command::Project;
 use super::present::as_replica;
-use super::project::ServiceModel;
+use super::project::{Role, ServiceModel};
 use super::staging::rewrite::{Mark, MarkedService, Purpose};
 use super::staging::view::{NewContainer, OldContainer, View};
 use super::staging::{Arrival, StagingSocket};
@@ -40,8 +40,10 @@ const UP: &[&str] = &[
 pub struct Staging {
     /// One for each service, in the order of the release.
     pub new: Vec<StagedContainer>,
-    /// One for each job, in their order.
+    /// One for each job that runs before the switch, in their order.
     pub jobs: Vec<StagedContainer>,
+    /// One for each job that runs after the commit, in their order.
+    pub jobs_after: Vec<StagedContainer>,
     compose: Running,
     // Compose talks through it until it has ended.
     socket: StagingSocket,
@@ -129,17 +131,19 @@ impl ComposeDriver {
             }
         }
         let created = socket.created();
-        let (mut new, mut jobs) = (Vec::new(), Vec::new());
+        let (mut new, mut jobs, mut jobs_after) = (Vec::new(), Vec::new(), Vec::new());
         for (target, image) in targets {
-            let to = match target.model.is_job() {
-                true => &mut jobs,
-                false => &mut new,
+            let to = match target.model.role {
+                Role::Switched => &mut new,
+                Role::Job => &mut jobs,
+                Role::JobAfter => &mut jobs_after,
             };
             to.push(self.staged(&created, target.model, image).await?);
         }
         Ok(Staging {
             new,
             jobs,
+            jobs_after,
             compose,
             socket,
         })
@@ -267,6 +271,7 @@ fn marked(model: &ServiceModel) -> MarkedService {
     MarkedService {
         contents: model.contents.clone(),
         is_job: model.is_job(),
+        is_started_later: model.role == Role::JobAfter,
     }
 }
 

@@ -340,6 +340,11 @@ async fn create_volume(
 
 /// Tells the deployment of the call, and answers it when the container runs.
 async fn start(shared: &Shared, container: &str) -> Response<Body> {
+    let service = lock(shared).service_of(container);
+    let marked = service.and_then(|service| shared.mark.services.get(&service));
+    if marked.is_some_and(|marked| marked.is_started_later) {
+        return empty(StatusCode::NO_CONTENT);
+    }
     // Once the first one is known, nobody waits for the others.
     let is_told = match shared.arrivals.try_send(Arrival::Start) {
         Err(mpsc::error::TrySendError::Closed(_)) => false,

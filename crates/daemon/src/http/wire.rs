@@ -10,6 +10,7 @@ use cutover_core::deployment::{
     Condition, Deployment, Event, JobRun, Origin, PinnedImage, Proof, Replica, Request, Status,
     UnixMillis,
 };
+use cutover_core::image::ImageRef;
 use jiff::Timestamp;
 
 use crate::deployer::ServiceView;
@@ -36,9 +37,9 @@ pub(super) fn deployment(deployment: &Deployment, recorded: &[Recorded]) -> wire
         status,
         outcome: status.outcome(),
         nothing_changed: !deployment.switch_started,
-        previous: deployment.old.first().map(previous),
+        previous: of_lead(deployment, &deployment.old).map(previous),
         previous_replicas: deployment.old.iter().map(replica).collect(),
-        container: deployment.new.first().map(|new| new.container.clone()),
+        container: of_lead(deployment, &deployment.new).map(|new| new.container.clone()),
         replicas: deployment.new.iter().map(replica).collect(),
         services: services(deployment),
         jobs: deployment.jobs_run.iter().map(job).collect(),
@@ -79,13 +80,35 @@ fn switched(service: &str, outage_ms: u64) -> String {
     }
 }
 
+/// The container of the configured service among these, as far as the record tells: that of its name, or the first that
+/// has the image of the deployment.
+fn of_lead<'a>(deployment: &Deployment, of: &'a [Replica]) -> Option<&'a Replica> {
+    let name = deployment.request.service.as_str();
+    let is_of_the_image = |replica: &&&Replica| {
+        let repository = |image: &str| {
+            let image = image.parse::<ImageRef>().ok()?;
+            Some((image.registry().to_owned(), image.repository().to_owned()))
+        };
+        let pinned = deployment.image.as_ref();
+        pinned.is_some_and(|image| repository(&image.reference) == repository(&replica.image))
+    };
+    let services: Vec<&Replica> = of.iter().filter(|one| !is_job(deployment, one)).collect();
+    let mut named = services.iter().filter(|one| one.service == name);
+    let found = named
+        .next()
+        .or_else(|| services.iter().find(is_of_the_image));
+    found.or(services.first()).copied()
+}
+
+/// Whether it is the container of a job.
+fn is_job(deployment: &Deployment, replica: &Replica) -> bool {
+    let mut jobs = deployment.jobs.iter();
+    jobs.any(|job| job.service == replica.service)
+}
+
 /// The services that are or were to be switched, in their order.
 fn services(deployment: &Deployment) -> Vec<wire::ReleasedService> {
-    let is_job = |replica: &&Replica| {
-        let mut jobs = deployment.jobs.iter();
-        jobs.any(|job| job.service == replica.service)
-    };
-    let old = deployment.old.iter().filter(|old| !is_job(old));
+    let old = deployment.old.iter().filter(|old| !is_job(deployment, old));
     let mut names: Vec<&str> = Vec::new();
     for replica in deployment.new.iter().chain(old) {
         if !names.contains(&replica.service.as_str()) {
@@ -201,6 +224,7 @@ pub(super) fn service(view: &ServiceView) -> wire_service::Service {
         running,
         stopped,
         running_unknown: view.container.clone().err(),
+        services: view.services.clone(),
         paused: view.paused.as_ref().map(paused),
         needs_operator: view.needs_operator.clone(),
         current: listed(&view.current),

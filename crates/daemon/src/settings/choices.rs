@@ -48,6 +48,16 @@ pub enum Switch {
     Together,
 }
 
+/// Whether a job that was cut short, because cutover died, may run again by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum JobReruns {
+    /// The deployment fails, and somebody decides.
+    #[default]
+    Never,
+    /// The deployment is begun anew, and with it the job.
+    Safe,
+}
+
 /// Which container goes first in a switch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
@@ -72,6 +82,10 @@ pub(super) fn read(table: &Table<'_>, service: &mut Service) {
         ])
     });
     service.switch = switch.unwrap_or_default();
+    let reruns = table
+        .get("job_reruns")
+        .and_then(|value| value.choice(&[("never", JobReruns::Never), ("safe", JobReruns::Safe)]));
+    service.job_reruns = reruns.unwrap_or_default();
     let busy = table
         .get("when_busy")
         .and_then(|value| value.choice(&[("wait", WhenBusy::Wait), ("refuse", WhenBusy::Refuse)]));

@@ -216,19 +216,8 @@ fn read_url(value: &Value<'_>) -> Option<String> {
 }
 
 fn read_command(value: &Value<'_>) -> Option<CommandProbe> {
-    let words = value.texts()?;
-    let command: Vec<String> = words
-        .iter()
-        .filter_map(|word| word.text().map(str::to_owned))
-        .collect();
-    if command.first().is_none_or(String::is_empty) {
-        return value.mistake(
-            format!("`{}` must name a program", value.path),
-            Some("for example [\"/usr/bin/pg_isready\", \"-q\"]"),
-        );
-    }
     Some(CommandProbe {
-        command,
+        command: value.command("[\"/usr/bin/pg_isready\", \"-q\"]")?,
         interval: COMMAND_INTERVAL,
         timeout: COMMAND_TIMEOUT,
     })

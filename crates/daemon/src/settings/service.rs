@@ -10,7 +10,7 @@ use cutover_core::image::ImageRef;
 use cutover_core::names::{ServiceName, Tag, TagPattern};
 
 use super::auth::Names;
-use super::choices::{self, Order, Output, Switch, UnsetVariables, WayBack};
+use super::choices::{self, JobReruns, Order, Output, Switch, UnsetVariables, WayBack};
 use super::compose_files;
 use super::health::{self, Health};
 use super::image::{self, ImagePolicy};
@@ -29,6 +29,8 @@ pub(super) const KEYS: &[&str] = &[
     "pass_environment",
     "compose_service",
     "compose_services",
+    "jobs_after",
+    "release_command",
     "image_repository",
     "tag_variable",
     "tag_pattern",
@@ -38,6 +40,7 @@ pub(super) const KEYS: &[&str] = &[
     "monitor",
     "progress_deadline",
     "job_deadline",
+    "job_reruns",
     "keep_releases",
     "order",
     "switch",
@@ -96,6 +99,10 @@ pub struct Service {
     /// The services of the Compose file that a release consists of; empty for those whose image line names the tag
     /// variable.
     pub compose_services: Vec<String>,
+    /// The services of the Compose file that run to their end after the commit.
+    pub jobs_after: Vec<String>,
+    /// What is run in a one-off container of the service before anything is stopped; empty for nothing.
+    pub release_command: Vec<String>,
     /// The image without its tag.
     pub image_repository: Option<String>,
     /// The variable in the Compose file that holds the tag.
@@ -114,6 +121,8 @@ pub struct Service {
     pub progress_deadline: Duration,
     /// The time within which each job of a release must have ended.
     pub job_deadline: Duration,
+    /// Whether a job that was cut short may run again.
+    pub job_reruns: JobReruns,
     /// How many releases are kept, with their images, the one that runs among them; at least 2.
     pub keep_releases: u32,
     /// Which container goes first.
@@ -139,6 +148,8 @@ impl Service {
         Self {
             compose_service: name.as_str().to_owned(),
             compose_services: Vec::new(),
+            jobs_after: Vec::new(),
+            release_command: Vec::new(),
             name,
             compose_files,
             project_directory: None,
@@ -156,6 +167,7 @@ impl Service {
             monitor: None,
             progress_deadline: DEFAULT_PROGRESS_DEADLINE,
             job_deadline: DEFAULT_JOB_DEADLINE,
+            job_reruns: JobReruns::default(),
             keep_releases: DEFAULT_KEEP_RELEASES,
             order: None,
             switch: Switch::default(),
@@ -299,12 +311,17 @@ fn read_compose_arguments(table: &Table<'_>, service: &mut Service) {
     if let Some(value) = table.get("compose_service") {
         service.compose_service = read_compose_service(&value).unwrap_or_default();
     }
-    if let Some(services) = table
-        .get("compose_services")
-        .and_then(|value| value.texts())
-    {
-        service.compose_services = services.iter().filter_map(read_compose_service).collect();
-    }
+    let services = |key| {
+        let names = table.get(key).and_then(|value| value.texts());
+        let names = names.unwrap_or_default();
+        names.iter().filter_map(read_compose_service).collect()
+    };
+    service.compose_services = services("compose_services");
+    service.jobs_after = services("jobs_after");
+    let command = table.get("release_command");
+    service.release_command = command
+        .and_then(|value| value.command("[\"./manage.py\", \"migrate\"]"))
+        .unwrap_or_default();
 }
 
 fn read_compose_service(value: &Value<'_>) -> Option<String> {

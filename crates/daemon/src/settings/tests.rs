@@ -134,6 +134,8 @@ environment = { REGION = "eu-1", EMPTY = "" }
 pass_environment = ["MIRROR"]
 compose_service = "web"
 compose_services = ["web", "worker"]
+jobs_after = ["warm-up"]
+release_command = ["./manage.py", "migrate"]
 image_repository = "ghcr.io/acme/shop"
 tag_variable = "SHOP_TAG"
 tag_pattern = "v*"
@@ -142,6 +144,7 @@ min_healthy_time = "5s"
 monitor = "10s"
 progress_deadline = "20m"
 job_deadline = "1h"
+job_reruns = "safe"
 keep_releases = 5
 order = "start-first"
 switch = "together"

@@ -76,6 +76,23 @@ impl<'a> Value<'a> {
         fine.then_some(elements)
     }
 
+    /// A program and its arguments; `example` is shown where there is none.
+    pub(super) fn command(&self, example: &str) -> Option<Vec<String>> {
+        let words = self.elements()?;
+        let command: Option<Vec<String>> = words
+            .iter()
+            .map(|word| word.text().map(str::to_owned))
+            .collect();
+        let command = command?;
+        if command.first().is_none_or(String::is_empty) {
+            return self.mistake(
+                format!("`{}` must name a program", self.path),
+                Some(&format!("for example {example}")),
+            );
+        }
+        Some(command)
+    }
+
     /// One of several words.
     pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
         let text = self.text()?;

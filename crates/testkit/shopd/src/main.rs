@@ -14,7 +14,8 @@ mod routes;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         [] | ["serve"] => serve(Behavior::from_environment()),
+        ["as", role] => serve_as(role),
         ["healthcheck"] => health_check(Behavior::from_environment().port),
         ["healthcheck", port] => match port.parse() {
             Ok(port) => health_check(port),
@@ -53,8 +55,15 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: shopd [serve | healthcheck [PORT] | cat FILE]");
+    eprintln!("usage: shopd [serve | as ROLE | healthcheck [PORT] | cat FILE]");
     ExitCode::from(2)
+}
+
+/// The same program in another role, whatever `ROLE` says.
+fn serve_as(role: &str) -> ExitCode {
+    let error = Command::new("/proc/self/exe").env("ROLE", role).exec();
+    eprintln!("shopd: cannot start again: {error}");
+    ExitCode::FAILURE
 }
 
 /// Serves until a signal or the configured misfortune ends the process.

@@ -1,9 +1,11 @@
 //! What a project says that decides about how a service is switched.
 
+use std::collections::BTreeSet;
+
 use cutover_core::strategy::Facts;
 use serde::Deserialize as _;
 
-use super::file::{File, Mount, RestartPolicy, Service, number};
+use super::file::{Dependency, File, Mount, RestartPolicy, Service, number};
 use crate::settings;
 
 impl File {
@@ -25,12 +27,28 @@ impl File {
     pub(super) fn waits_for_the_end_of(&self, name: &str) -> Vec<String> {
         let waits = |other: &Service| {
             let on = other.depends_on.get(name);
-            on.is_some_and(|on| on.condition.as_deref() == Some("service_completed_successfully"))
+            on.is_some_and(Dependency::waits_for_its_end)
         };
         let waiting = self.services.iter().filter(|(_, other)| waits(other));
         waiting
             .map(|(other, _)| format!("service `{other}`"))
             .collect()
+    }
+
+    /// The services outside `names` that one of them waits for, or that one of those waits for, until they have ended
+    /// well.
+    pub(super) fn jobs_of(&self, names: &BTreeSet<String>) -> BTreeSet<String> {
+        let mut jobs = BTreeSet::new();
+        let mut open: Vec<&String> = names.iter().collect();
+        while let Some(described) = open.pop().map(|name| self.services.get(name)) {
+            for (on, dependency) in described.iter().flat_map(|one| &one.depends_on) {
+                let is_job = dependency.waits_for_its_end() && self.services.contains_key(on);
+                if is_job && !names.contains(on) && jobs.insert(on.clone()) {
+                    open.push(on);
+                }
+            }
+        }
+        jobs
     }
 
     /// The services that run in a namespace of the container of `name`. Docker ties them to the container,

@@ -201,6 +201,13 @@ impl Service {
     }
 }
 
+impl Dependency {
+    /// Whether it must have ended well.
+    pub(super) fn waits_for_its_end(&self) -> bool {
+        self.condition.as_deref() == Some("service_completed_successfully")
+    }
+}
+
 impl Granted {
     /// The name under which the project has it.
     pub(super) fn source(&self) -> Option<&str> {

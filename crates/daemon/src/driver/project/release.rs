@@ -14,11 +14,23 @@ use super::{ServiceModel, invalid, missing_service};
 use crate::driver::command::Compose;
 use crate::settings;
 
+/// What a service of a release is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It runs all the time, and is switched.
+    Switched,
+    /// It runs to its end before anything is stopped: others of the release wait for that.
+    Job,
+    /// It runs to its end after the commit.
+    JobAfter,
+}
+
 /// The services of a release as Compose renders them for one tag, in the order in which they are switched.
 #[derive(Debug, Clone)]
 pub struct ReleaseModel {
     services: Vec<ServiceModel>,
     jobs: Vec<ServiceModel>,
+    jobs_after: Vec<ServiceModel>,
     lead: ServiceModel,
 }
 
@@ -27,13 +39,14 @@ impl ReleaseModel {
     pub(super) fn new(services: Vec<ServiceModel>, lead: &str) -> Option<Self> {
         let lead = services.iter().find(|one| one.compose_service == lead)?;
         let lead = lead.clone();
-        // One that is configured itself is refused later, with the reason.
-        let is_job =
-            |one: &ServiceModel| one.is_job() && one.compose_service != lead.compose_service;
-        let (jobs, services) = services.into_iter().partition(is_job);
+        let of_role = |role: Role| {
+            let of_role = services.iter().filter(|one| one.role == role);
+            of_role.cloned().collect()
+        };
         Some(Self {
-            services,
-            jobs,
+            services: of_role(Role::Switched),
+            jobs: of_role(Role::Job),
+            jobs_after: of_role(Role::JobAfter),
             lead,
         })
     }
@@ -56,9 +69,16 @@ impl ReleaseModel {
         &self.jobs
     }
 
+    /// The jobs that run after the commit.
+    #[must_use]
+    pub fn jobs_after(&self) -> &[ServiceModel] {
+        &self.jobs_after
+    }
+
     /// The services that are switched, and then the jobs.
     pub fn all(&self) -> impl Iterator<Item = &ServiceModel> {
-        self.services.iter().chain(&self.jobs)
+        let jobs = self.jobs.iter().chain(&self.jobs_after);
+        self.services.iter().chain(jobs)
     }
 
     /// The service with this name.
@@ -73,6 +93,7 @@ impl ReleaseModel {
         let stays = |one: &ServiceModel| !names.contains(&one.compose_service);
         self.services.retain(stays);
         self.jobs.retain(stays);
+        self.jobs_after.retain(stays);
         self
     }
 
@@ -86,6 +107,12 @@ impl ReleaseModel {
     #[must_use]
     pub fn job_names(&self) -> Vec<&str> {
         names(&self.jobs)
+    }
+
+    /// The names of the jobs that run after the commit, in their order.
+    #[must_use]
+    pub fn names_of_jobs_after(&self) -> Vec<&str> {
+        names(&self.jobs_after)
     }
 
     /// The names of the services that are switched, and of the jobs.
@@ -104,10 +131,10 @@ fn names(of: &[ServiceModel]) -> Vec<&str> {
     of.iter().map(|one| one.compose_service.as_str()).collect()
 }
 
-/// The services of the release: those that are configured, or those whose image line names the tag's variable. `known`
-/// are those of the last time.
+/// The services of the release, and what each is for: those that are configured, or those whose image line names the
+/// tag's variable. `known` are those of the last time.
 ///
-/// A service that others of the release wait for until it has ended well is part of it, as a job.
+/// A service that one of them waits for until it has ended well is part of it, as a job, whatever its image.
 pub(super) async fn services(
     compose: &Compose,
     service: &settings::Service,
@@ -115,37 +142,46 @@ pub(super) async fn services(
     variable: &str,
     file: &File,
     known: &[String],
-) -> Result<Vec<String>, Cause> {
+) -> Result<Vec<(String, Role)>, Cause> {
     let lead = &service.compose_service;
+    for (key, configured) in [
+        ("compose_services", &service.compose_services),
+        ("jobs_after", &service.jobs_after),
+    ] {
+        are_there(service, file, key, configured)?;
+    }
     let mut names: BTreeSet<String> = if service.compose_services.is_empty() {
         let found = carriers(service, tag, file);
-        let others = found.iter().any(|name| name != lead);
-        match others && !found.iter().eq(known.iter().collect::<BTreeSet<_>>()) {
-            true => written_with(compose, service, variable, found).await?,
-            false => found,
+        match found
+            .iter()
+            .all(|name| name == lead || known.contains(name))
+        {
+            true => found,
+            false => written_with(compose, service, variable, found).await?,
         }
     } else {
-        let configured = service.compose_services.iter();
-        if let Some(missing) = configured
-            .clone()
-            .find(|name| !file.services.contains_key(*name))
-        {
-            let detail = missing_service(service, file.services.keys()).detail;
-            return Err(invalid(format!(
-                "`compose_services` names `{missing}`: {detail}"
-            )));
-        }
-        let waits_for = |name: &String| {
-            let by = file.waits_for_the_end_of(name);
-            let chosen = service.compose_services.iter().chain([lead]);
-            chosen
-                .map(|one| format!("service `{one}`"))
-                .any(|one| by.contains(&one))
-        };
-        let jobs = carriers(service, tag, file).into_iter().filter(waits_for);
-        configured.cloned().chain(jobs).collect()
+        service.compose_services.iter().cloned().collect()
     };
     names.insert(lead.clone());
+    names.retain(|name| !service.jobs_after.contains(name));
+    if let Some(one) = service.jobs_after.iter().find(|one| *one == lead) {
+        return Err(invalid(format!(
+            "`jobs_after` names `{one}`, which is the service that is deployed itself"
+        )));
+    }
+    names.extend(file.jobs_of(&names));
+    if let Some(one) = service.jobs_after.iter().find(|one| names.contains(*one)) {
+        return Err(invalid(format!(
+            "`jobs_after` names `{one}`, and others of the release wait for its end before they start; take it out of `jobs_after`, or change `depends_on`"
+        )));
+    }
+    names.extend(service.jobs_after.iter().cloned());
+    let role = |name: &String| match name {
+        name if service.jobs_after.contains(name) => Role::JobAfter,
+        // The configured one is refused later, with the reason.
+        name if name != lead && !file.waits_for_the_end_of(name).is_empty() => Role::Job,
+        _ => Role::Switched,
+    };
     let on = |name: &String| {
         let described = file.services.get(name);
         let on = described.map(|described| described.depends_on.keys().cloned().collect());
@@ -153,7 +189,27 @@ pub(super) async fn services(
     };
     let depends_on: BTreeMap<String, BTreeSet<String>> =
         names.iter().map(|name| (name.clone(), on(name))).collect();
-    Ok(dependency_order(&depends_on))
+    let ordered = dependency_order(&depends_on).into_iter();
+    Ok(ordered.map(|name| (name.clone(), role(&name))).collect())
+}
+
+/// The project has all these services, which are `configured` under `key`.
+fn are_there(
+    service: &settings::Service,
+    file: &File,
+    key: &str,
+    configured: &[String],
+) -> Result<(), Cause> {
+    let missing = configured
+        .iter()
+        .find(|name| !file.services.contains_key(*name));
+    match missing {
+        None => Ok(()),
+        Some(missing) => Err(invalid(format!(
+            "`{key}` names `{missing}`: {}",
+            missing_service(service, missing, file.services.keys()).detail
+        ))),
+    }
 }
 
 /// The services whose rendered image ends in the tag and is one that may be deployed.

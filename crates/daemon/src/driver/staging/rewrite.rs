@@ -33,6 +33,8 @@ pub(crate) struct MarkedService {
     pub(crate) contents: Option<String>,
     /// Whether it is a job.
     pub(crate) is_job: bool,
+    /// Whether Compose is told at once that it runs: it is started when Compose has long ended.
+    pub(crate) is_started_later: bool,
 }
 
 /// What the container is created for.
@@ -165,6 +167,7 @@ mod tests {
         let marked = MarkedService {
             contents: Some("c0ffee".into()),
             is_job: false,
+            is_started_later: false,
         };
         Mark {
             deployment: DeploymentId::new(ID).expect("a UUID"),

@@ -168,6 +168,12 @@ impl View {
         self.claimed.insert(service.to_owned())
     }
 
+    /// The service of the new container with this id.
+    pub(super) fn service_of(&self, id: &str) -> Option<String> {
+        let new = self.new.iter().find(|new| new.id == id)?;
+        Some(new.service.clone())
+    }
+
     pub(super) fn is_new(&self, reference: &str) -> bool {
         self.new_of(reference).is_some()
     }

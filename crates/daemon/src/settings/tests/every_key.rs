@@ -131,6 +131,16 @@ const WRONG: &[(&str, &str, &str)] = &[
         "`services.shop.compose_services[1]` must be a service's name in the Compose file: letters, digits, `.`, `_` and `-`, not \"-worker\"",
     ),
     (
+        "services.NAME.jobs_after",
+        r#"["warm up"]"#,
+        "`services.shop.jobs_after[0]` must be a service's name in the Compose file: letters, digits, `.`, `_` and `-`, not \"warm up\"",
+    ),
+    (
+        "services.NAME.release_command",
+        "[]",
+        "`services.shop.release_command` must name a program",
+    ),
+    (
         "services.NAME.image_repository",
         r#""ghcr.io/acme/shop:latest""#,
         "`services.shop.image_repository` must be an image without tag and digest, for example \"ghcr.io/acme/shop\", not \"ghcr.io/acme/shop:latest\"",
@@ -234,6 +244,11 @@ const WRONG: &[(&str, &str, &str)] = &[
         "services.NAME.job_deadline",
         r#""0s""#,
         "`services.shop.job_deadline` must be from \"10ms\" to \"24h\", not \"0s\"",
+    ),
+    (
+        "services.NAME.job_reruns",
+        r#""always""#,
+        "`services.shop.job_reruns` must be \"never\" or \"safe\", not \"always\"",
     ),
     (
         "services.NAME.keep_releases",
