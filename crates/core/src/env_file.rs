@@ -9,6 +9,8 @@
 
 use std::ops::Range;
 
+use crate::template::{Carries, TagVariable, without_tag};
+
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Where bytes that are no UTF-8 are put in a text: 256 characters of a private use area, which nothing prints.
@@ -76,6 +78,38 @@ pub fn set_variable(text: &str, name: &str, value: &str) -> String {
     format!("{}{written}{}", &text[..place.start], &text[place.end..])
 }
 
+/// The text with `variable` set to its value for `tag`; none if it is so already.
+///
+/// Of a value that is an image, only tag and digest are replaced: what stands before them may be written with other
+/// variables.
+#[must_use]
+pub fn set_tag(text: &str, variable: &TagVariable, tag: &str) -> Option<String> {
+    let (name, value) = (&variable.name, variable.value(tag));
+    let set = tag_replaced(text, variable, tag).unwrap_or_else(|| set_variable(text, name, &value));
+    (set != text).then_some(set)
+}
+
+/// The text with another tag in the image that `variable` is set to; none where there is no image, or where it is known to
+/// be another one than the value shall be.
+fn tag_replaced(text: &str, variable: &TagVariable, tag: &str) -> Option<String> {
+    let image = variable.carries() == Carries::Image;
+    let Assignment { raw, slot, .. } = last_assignment(text, &variable.name).filter(|_| image)?;
+    let written = raw.written();
+    let repository = without_tag(written)?;
+    let start = match raw {
+        Raw::Unquoted(_) => slot.start,
+        Raw::SingleQuoted(_) | Raw::DoubleQuoted(_) => slot.start + 1,
+    };
+    let (before, after) = (start + repository.len(), start + written.len());
+    let set = format!("{}:{tag}{}", &text[..before], &text[after..]);
+    let value = last_assignment(&set, &variable.name)?.raw.value();
+    let is_right = value.is_none_or(|value| value == variable.value(tag));
+    // As `${IMAGE}` alone does.
+    let may_hide_a_tag =
+        written == repository && written.starts_with('$') && !written.contains('/');
+    (is_right && !may_hide_a_tag).then_some(set)
+}
+
 /// The value of `name`, if the text sets it.
 ///
 /// `None` as well where the value refers to other variables: it is not known from this text alone.
@@ -90,14 +124,18 @@ pub fn written_value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     Some(&text[last_assignment(text, name)?.slot])
 }
 
-/// The text as it was before [`set_variable`] set `name` to `value`, with `before` as the value that was written; none
-/// means that nothing set it.
+/// The text as it was before [`set_tag`] set `name` to `tag`, or to an image with this tag, with `before` as the value that
+/// was written; none means that nothing set it.
 ///
 /// `None` if the text sets it to another value by now, or to the same one before: then there is nothing to take back.
 #[must_use]
-pub fn take_back(text: &str, name: &str, value: &str, before: Option<&str>) -> Option<String> {
+pub fn take_back(text: &str, name: &str, tag: &str, before: Option<&str>) -> Option<String> {
     let Assignment { raw, slot, .. } = last_assignment(text, name)?;
-    if raw.value().as_deref() != Some(value) {
+    let is_image = || {
+        let image = raw.written().strip_suffix(tag);
+        image.is_some_and(|image| image.ends_with(':'))
+    };
+    if raw.value().as_deref() != Some(tag) && !is_image() {
         return None;
     }
     let (place, written) = match before {

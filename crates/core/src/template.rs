@@ -1,7 +1,7 @@
 //! The image line of a Compose service as written, before variables are replaced.
 //!
-//! cutover deploys by giving Compose another value for one variable: the one that is the tag. So the line
-//! must have such a variable, it must be the whole tag, and it must decide nothing else. This module reads
+//! cutover deploys by giving Compose another value for one variable: the one that is the tag, or the one that is the
+//! whole image. So the line must have such a variable, and it must decide nothing else. This module reads
 //! the line in the syntax of Compose's own interpolation (`$NAME`, `${NAME}`, `${NAME:-default}`,
 //! `${NAME:?message}`, `$$` for a dollar sign) and otherwise says which line to write instead.
 
@@ -10,13 +10,79 @@ use std::fmt;
 /// What a suggestion says where the line does not tell the repository.
 const UNKNOWN_REPOSITORY: &str = "REPOSITORY";
 
+/// What the variable of an image line stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carries {
+    /// The tag.
+    Tag,
+    /// The whole image, its tag included.
+    Image,
+}
+
 /// An image line that a deployment can use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageTemplate {
-    /// The variable that is the tag, for example `APP_IMAGE_TAG`.
+    /// The variable that carries the tag, for example `APP_IMAGE_TAG`.
     pub tag_variable: String,
-    /// Registry and repository as written, for example `${REGISTRY}/shop`; may contain other variables.
+    /// Whether it is the tag, or the whole image.
+    pub carries: Carries,
+    /// Registry and repository as written, for example `${REGISTRY}/shop`; may contain other variables. The whole line
+    /// where the variable is the whole image.
     pub repository_template: String,
+}
+
+/// The variable that a deployment sets, and its value for each tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagVariable {
+    /// Its name, for example `APP_IMAGE_TAG`.
+    pub name: String,
+    /// What stands before the tag: nothing, or the repository and a `:`.
+    prefix: String,
+}
+
+impl TagVariable {
+    /// One that is the tag.
+    #[must_use]
+    pub fn of_tag(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            prefix: String::new(),
+        }
+    }
+
+    /// One that is the whole image, which is `image` now; none where that names no repository.
+    #[must_use]
+    pub fn of_image(name: impl Into<String>, image: &str) -> Option<Self> {
+        let repository = without_tag(image)?;
+        Some(Self {
+            name: name.into(),
+            prefix: format!("{repository}:"),
+        })
+    }
+
+    /// Whether it is the tag, or the whole image.
+    #[must_use]
+    pub fn carries(&self) -> Carries {
+        match self.prefix.is_empty() {
+            true => Carries::Tag,
+            false => Carries::Image,
+        }
+    }
+
+    /// Its value for a tag.
+    #[must_use]
+    pub fn value(&self, tag: &str) -> String {
+        format!("{}{tag}", self.prefix)
+    }
+}
+
+/// The image without its tag and its digest, which may be written with variables; none where nothing is left.
+#[must_use]
+pub fn without_tag(image: &str) -> Option<&str> {
+    let pieces = pieces(image).ok()?;
+    let borders = Borders::of(&pieces, image.len());
+    let repository = &image[..borders.repository_end];
+    (!repository.is_empty()).then_some(repository)
 }
 
 /// Why no tag variable could be found in an image line.
@@ -30,8 +96,6 @@ pub enum TemplateProblem {
     FixedTag(String),
     /// A digest is written, with or without a tag: Docker would follow it and not the tag.
     Digest,
-    /// The whole image comes out of this one variable.
-    WholeImage(String),
     /// The tag consists of several parts, for example `v${TAG}`.
     TagOfParts(String),
     /// `${NAME:+text}`: the tag would be the text and not the variable's value.
@@ -86,10 +150,6 @@ impl fmt::Display for TemplateProblem {
             Self::Digest => {
                 f.write_str("is pinned to a digest: it needs a variable as its tag, and no digest")
             }
-            Self::WholeImage(variable) => write!(
-                f,
-                "comes whole from the variable {variable}: the tag needs a variable of its own"
-            ),
             Self::TagOfParts(tag) => write!(
                 f,
                 "has the tag `{tag}`, which is more than one variable: one variable must be the whole tag"
@@ -110,7 +170,7 @@ impl fmt::Display for TemplateProblem {
 /// Reads an image line as written in the Compose file.
 ///
 /// # Errors
-/// Every line whose whole tag is not one variable; the error names the problem and the line to write.
+/// Every line of which neither the tag nor the whole is one variable; the error names the problem and the line to write.
 pub fn image_template(image: &str) -> Result<ImageTemplate, TemplateError> {
     read(image).map_err(|(problem, repository)| TemplateError {
         image: image.to_owned(),
@@ -145,16 +205,15 @@ fn read(image: &str) -> Result<ImageTemplate, (TemplateProblem, Option<&str>)> {
     match (&pieces[..], borders.tag_start) {
         ([], _) => return Err((TemplateProblem::NoImage, None)),
         _ if borders.has_digest => return Err((TemplateProblem::Digest, known)),
-        (
-            [
-                Piece {
-                    kind: Kind::Variable { name, .. },
-                    ..
-                },
-            ],
-            _,
-        ) => {
-            return Err((TemplateProblem::WholeImage((*name).to_owned()), None));
+        (whole @ [_], _) if matches!(whole[0].kind, Kind::Variable { .. }) => {
+            return match tag_variable(whole, image) {
+                Ok(name) => Ok(ImageTemplate {
+                    tag_variable: name.to_owned(),
+                    carries: Carries::Image,
+                    repository_template: image.to_owned(),
+                }),
+                Err(problem) => Err((problem, None)),
+            };
         }
         _ => {}
     }
@@ -168,6 +227,7 @@ fn read(image: &str) -> Result<ImageTemplate, (TemplateProblem, Option<&str>)> {
     }
     Ok(ImageTemplate {
         tag_variable: name.to_owned(),
+        carries: Carries::Tag,
         repository_template: repository.to_owned(),
     })
 }

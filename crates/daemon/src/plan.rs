@@ -96,7 +96,8 @@ pub async fn plan(
         (true, true) => ("unchanged", vec![ALREADY.to_owned()]),
         (true, false) => ("stop-first", because),
     };
-    let warnings = lead_model.warnings().chain(found.unchecked);
+    let warnings = lead_model.warnings().chain(stale_jobs(&release));
+    let warnings = warnings.chain(found.unchecked);
     Ok(Plan {
         service: service.name.to_string(),
         project: lead_model.project.clone(),
@@ -109,7 +110,7 @@ pub async fn plan(
         },
         image: lead_model.image.clone(),
         image_found: lead.image_found,
-        tag_variable: lead_model.tag_variable.clone(),
+        tag_variable: lead_model.tag_variable.name.clone(),
         env_file: env_file::env_file(service, lead_model)
             .display()
             .to_string(),
@@ -120,6 +121,23 @@ pub async fn plan(
         rollback_to: lead.rollback_to,
         warnings: warnings.collect(),
         refused_because,
+    })
+}
+
+/// The jobs that run the application in another release than the one that is deployed, a sentence each.
+pub(crate) fn stale_jobs(release: &ReleaseModel) -> impl Iterator<Item = String> {
+    let repository = |model: &ServiceModel| {
+        let image = model.image.parse::<ImageRef>().ok()?;
+        Some((image.registry().to_owned(), image.repository().to_owned()))
+    };
+    let own = repository(release.lead());
+    let is_stale = move |job: &&ServiceModel| !job.carries_tag && repository(job) == own;
+    let stale = release.all().filter(|one| one.is_job()).filter(is_stale);
+    stale.map(|job| {
+        format!(
+            "the job `{}` runs `{}`, which is not the release that is deployed: its image line does not name the tag variable; `cutover init --fix` writes it",
+            job.compose_service, job.image
+        )
     })
 }
 

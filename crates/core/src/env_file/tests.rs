@@ -282,3 +282,41 @@ fn bytes_that_are_no_utf8_stay_where_they_are() {
     assert_eq!(bytes_of(&changed), b"# caf\xe9\nTAG=2 # \xa0\n");
     assert_eq!(text_of("caf\u{e9}".as_bytes()), "caf\u{e9}");
 }
+
+#[test]
+fn of_an_image_only_the_tag_is_replaced() {
+    let variable = TagVariable::of_image("IMAGE", "ghcr.io/acme/shop:old").expect("an image");
+    for (text, expected) in [
+        (
+            "IMAGE=ghcr.io/acme/shop:old\n",
+            "IMAGE=ghcr.io/acme/shop:new\n",
+        ),
+        (
+            "IMAGE=ghcr.io/acme/shop # the shop\n",
+            "IMAGE=ghcr.io/acme/shop:new # the shop\n",
+        ),
+        (
+            "export IMAGE='ghcr.io/acme/shop:old'\r\n",
+            "export IMAGE='ghcr.io/acme/shop:new'\r\n",
+        ),
+        (
+            "R=ghcr.io/acme\nIMAGE=\"${R}/shop:old\"\nB=2\n",
+            "R=ghcr.io/acme\nIMAGE=\"${R}/shop:new\"\nB=2\n",
+        ),
+        ("R=a\nIMAGE=$R/shop@sha256:ab\n", "R=a\nIMAGE=$R/shop:new\n"),
+        ("R=a\nIMAGE=${R}:${OLD}\n", "R=a\nIMAGE=${R}:new\n"),
+        // What is known to be another image, or may have a tag within, is written anew.
+        ("IMAGE=${FULL}\n", "IMAGE=ghcr.io/acme/shop:new\n"),
+        ("IMAGE=other:old\n", "IMAGE=ghcr.io/acme/shop:new\n"),
+        ("IMAGE=\n", "IMAGE=ghcr.io/acme/shop:new\n"),
+        ("A=1\n", "A=1\nIMAGE=ghcr.io/acme/shop:new\n"),
+    ] {
+        let set = set_tag(text, &variable, "new");
+        assert_eq!(set.as_deref(), Some(expected), "{text}");
+        assert_eq!(set_tag(expected, &variable, "new"), None, "{expected}");
+        let before = written_value(text, "IMAGE");
+        let back = take_back(expected, "IMAGE", "new", before);
+        assert_eq!(back.as_deref(), Some(text), "{expected}");
+        assert_eq!(take_back(expected, "IMAGE", "newer", before), None);
+    }
+}

@@ -55,6 +55,48 @@ fn a_variable_that_is_the_whole_tag_is_found() {
     check("shop:${TAG}", "shop", "TAG");
 }
 
+#[test]
+fn a_variable_that_is_the_whole_image_is_found() {
+    for image in [
+        "${APP_IMAGE}",
+        "$APP_IMAGE",
+        "${APP_IMAGE:-shop:1}",
+        "${APP_IMAGE:?set me}",
+        "${APP_IMAGE:-${OTHER:-ghcr.io/acme/shop}}",
+    ] {
+        let template = image_template(image).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(template.tag_variable, "APP_IMAGE", "{image}");
+        assert_eq!(template.carries, Carries::Image, "{image}");
+    }
+}
+
+#[test]
+fn of_a_whole_image_only_tag_and_digest_are_replaced() {
+    for (image, value) in [
+        ("ghcr.io/acme/shop:old", "ghcr.io/acme/shop:new"),
+        ("ghcr.io/acme/shop", "ghcr.io/acme/shop:new"),
+        ("localhost:5000/shop", "localhost:5000/shop:new"),
+        ("localhost:5000/shop:1@sha256:ab", "localhost:5000/shop:new"),
+        ("ghcr.io/acme/shop@sha256:ab", "ghcr.io/acme/shop:new"),
+        ("shop:1", "shop:new"),
+    ] {
+        let variable = TagVariable::of_image("APP_IMAGE", image).expect("a repository");
+        assert_eq!(variable.value("new"), value, "{image}");
+        assert_eq!(variable.carries(), Carries::Image);
+    }
+    assert_eq!(TagVariable::of_image("APP_IMAGE", ""), None);
+    assert_eq!(TagVariable::of_image("APP_IMAGE", ":1"), None);
+    let tag = TagVariable::of_tag("TAG");
+    assert_eq!(
+        (tag.value("new"), tag.carries()),
+        ("new".to_owned(), Carries::Tag)
+    );
+    assert_eq!(
+        without_tag("${REGISTRY:-localhost:5000}/shop:${OLD}"),
+        Some("${REGISTRY:-localhost:5000}/shop")
+    );
+}
+
 #[track_caller]
 fn check_problem(image: &str, problem: TemplateProblem, suggestion: &str) {
     let error = image_template(image).expect_err(image);
@@ -124,8 +166,7 @@ fn lines_that_tell_no_repository_and_lines_that_use_the_tag_twice_are_refused() 
     use TemplateProblem as P;
     let text = str::to_owned;
     let vague = "image: REPOSITORY:${SHOP_IMAGE_TAG}";
-    check_problem("${IMAGE}", P::WholeImage(text("IMAGE")), vague);
-    check_problem("${IMAGE:-shop:1}", P::WholeImage(text("IMAGE")), vague);
+    check_problem("${IMAGE:+shop:1}", P::Replaced(text("IMAGE")), vague);
     check_problem("", P::NoImage, vague);
     check_problem("shop:${TAG", P::Syntax(text("${TAG")), vague);
     check_problem("shop:${}", P::Syntax(text("${}")), vague);

@@ -12,7 +12,7 @@ use crate::driver::project::{ReleaseModel, ServiceModel};
 use crate::driver::{Driver, docker_cause, env_file};
 use crate::files::outside::Way;
 use crate::labels;
-use crate::plan::jobs_before;
+use crate::plan::{jobs_before, stale_jobs};
 use crate::probe::verify::Checks;
 use crate::registry;
 use crate::settings::{Service, Settings};
@@ -55,7 +55,7 @@ pub(super) async fn look(settings: &Settings, driver: &Driver, service: &Service
 /// Which services and jobs a release has, where it is more than one service.
 fn look_at_release(subject: &str, service: &Service, model: &ReleaseModel) -> Vec<Finding> {
     let (names, jobs) = (model.switched(), jobs_before(service, model));
-    let variable = &model.lead().tag_variable;
+    let variable = &model.lead().tag_variable.name;
     let mut findings = Vec::new();
     if names.len() > 1 {
         let what = format!(
@@ -72,6 +72,8 @@ fn look_at_release(subject: &str, service: &Service, model: &ReleaseModel) -> Ve
         );
         findings.push(Finding::fine(subject, what));
     }
+    let stale = stale_jobs(model);
+    findings.extend(stale.map(|what| Finding::warning(subject, what, "")));
     let jobs_after = model.names_of_jobs_after();
     if !jobs_after.is_empty() {
         let what = format!(
@@ -136,7 +138,7 @@ fn look_at_strategy(subject: &str, model: &ServiceModel) -> Finding {
             format!(
                 "project {}, image by {}, stop-first: {}",
                 model.project,
-                model.tag_variable,
+                model.tag_variable.name,
                 because.join("; ")
             ),
         ),
@@ -173,7 +175,7 @@ async fn look_at_credentials(
 }
 
 fn look_at_env_file(subject: &str, service: &Service, model: &ServiceModel) -> Finding {
-    let variable = &model.tag_variable;
+    let variable = &model.tag_variable.name;
     match env_file::rehearse(service, model) {
         Ok((path, Way::Replaced)) => Finding::fine(
             subject,

@@ -249,6 +249,8 @@ fn claim(
 
 #[cfg(test)]
 mod tests {
+    use cutover_core::template::TagVariable;
+
     use super::*;
 
     #[test]
@@ -257,7 +259,7 @@ mod tests {
         let read = |project: &str, services: &[&str]| Known {
             project: project.to_owned(),
             read: KnownProject {
-                tag_variable: "TAG".to_owned(),
+                tag_variable: TagVariable::of_tag("TAG"),
                 services: services.iter().map(|one| (*one).to_owned()).collect(),
                 switched: Vec::new(),
             },

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use cutover_core::deployment::{TagBefore, TagLine};
-use cutover_core::env_file::{bytes_of, set_variable, take_back, text_of, variable, written_value};
+use cutover_core::env_file::{bytes_of, set_tag, take_back, text_of, written_value};
 use cutover_core::names::Tag;
 
 use super::project::ServiceModel;
@@ -38,8 +38,7 @@ pub fn remember_tag(
 ) -> Result<(), EnvFileError> {
     let path = env_file(service, model);
     replace(&path, |text| {
-        (variable(text, &model.tag_variable).as_deref() != Some(tag.as_str()))
-            .then(|| set_variable(text, &model.tag_variable, tag.as_str()))
+        set_tag(text, &model.tag_variable, tag.as_str())
     })
     .map_err(|source| EnvFileError { path, source })
 }
@@ -51,7 +50,7 @@ pub fn tag_line(service: &settings::Service, model: &ServiceModel) -> Option<Tag
     let path = env_file(service, model);
     let before = match outside::read(&path).ok()? {
         None => TagBefore::NoFile,
-        Some(bytes) => match written_value(&text_of(&bytes), &model.tag_variable) {
+        Some(bytes) => match written_value(&text_of(&bytes), &model.tag_variable.name) {
             None => TagBefore::NoLine,
             Some(value) if value.len() > VALUE_LEN_MAX => return None,
             Some(value) => TagBefore::Value(value.to_owned()),
@@ -59,7 +58,7 @@ pub fn tag_line(service: &settings::Service, model: &ServiceModel) -> Option<Tag
     };
     Some(TagLine {
         file: path.to_str()?.to_owned(),
-        variable: model.tag_variable.clone(),
+        variable: model.tag_variable.name.clone(),
         before,
     })
 }
@@ -92,7 +91,8 @@ pub fn take_tag_back(line: &TagLine, tag: &Tag) -> Result<(), EnvFileError> {
 /// Which file that is: the configured env file that sets the variable, the last of them, or `.env`.
 pub fn env_file(service: &settings::Service, model: &ServiceModel) -> PathBuf {
     let sets = |path: &&PathBuf| {
-        outside::text(path).is_some_and(|text| variable(&text, &model.tag_variable).is_some())
+        let text = outside::text(path);
+        text.is_some_and(|text| written_value(&text, &model.tag_variable.name).is_some())
     };
     let files = &service.env_files;
     let chosen = files.iter().rev().find(sets).or(files.last()).cloned();

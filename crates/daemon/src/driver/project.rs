@@ -10,6 +10,7 @@ mod neighbours;
 mod read;
 mod release;
 mod secrets;
+mod tag_variable;
 mod unset;
 
 use std::collections::BTreeMap;
@@ -18,17 +19,18 @@ use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::compose_warnings::unset_variable;
-use cutover_core::env_file::variable;
+use cutover_core::env_file::written_value;
 use cutover_core::image::ImageRef;
 use cutover_core::names::Tag;
 use cutover_core::strategy::Facts;
-use cutover_core::template::{ImageTemplate, image_template};
+use cutover_core::template::{Carries, TagVariable};
 
 use self::file::{File, WrittenFile};
 pub use self::neighbours::Neighbour;
 use self::neighbours::WholeFile;
 use self::read::{as_written, compose_cause, config, config_and_warnings};
 pub use self::release::{ReleaseModel, Role};
+use self::tag_variable::tag_variable;
 use super::command::{Compose, Project};
 use super::staging::bodies::DeclaredVolume;
 use crate::docker::Container;
@@ -48,8 +50,8 @@ pub struct ServiceModel {
     pub role: Role,
     /// Whether its image is of the tag that is deployed; a job may have one of its own.
     pub carries_tag: bool,
-    /// The variable that is the image's tag.
-    pub tag_variable: String,
+    /// The variable that carries the image's tag.
+    pub tag_variable: TagVariable,
     /// The image reference with the requested tag in its place.
     pub image: String,
     /// `platform`, where the service is not to run on the machine's own.
@@ -111,7 +113,7 @@ impl std::fmt::Debug for ServiceModel {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownProject {
     /// The variable that carried the tag.
-    pub tag_variable: String,
+    pub tag_variable: TagVariable,
     /// The services of the release, and its jobs.
     pub services: Vec<String>,
     /// Those that are switched, in their order.
@@ -129,6 +131,8 @@ pub async fn read(
     tag: &Tag,
     known: Option<KnownProject>,
 ) -> Result<ReleaseModel, Cause> {
+    // What stands before the tag in the value of a variable may be another repository by now.
+    let known = known.filter(|known| known.tag_variable.carries() == Carries::Tag);
     if let Some(known) = known {
         let variable = known.tag_variable.clone();
         if let Ok(model) = render(compose, service, tag, variable, &known.services).await {
@@ -143,14 +147,14 @@ async fn render(
     compose: &Compose,
     service: &settings::Service,
     tag: &Tag,
-    variable: String,
+    variable: TagVariable,
     known: &[String],
 ) -> Result<ReleaseModel, Cause> {
-    let variables = BTreeMap::from([(variable.clone(), tag.as_str().to_owned())]);
+    let variables = BTreeMap::from([(variable.name.clone(), variable.value(tag.as_str()))]);
     let project = Project::new(service, variables);
     let (file, warnings): (File, _) = config_and_warnings(compose, &project).await?;
     let directory: PathBuf = project.directory().map(PathBuf::from).unwrap_or_default();
-    let names = release::services(compose, service, tag, &variable, &file, known).await?;
+    let names = release::services(compose, service, tag, &variable.name, &file, known).await?;
     let rendered = Rendered {
         service,
         file: &file,
@@ -170,7 +174,7 @@ struct Rendered<'a> {
     service: &'a settings::Service,
     file: &'a File,
     tag: &'a Tag,
-    variable: &'a str,
+    variable: &'a TagVariable,
     directory: &'a Path,
     warnings: &'a [String],
 }
@@ -197,8 +201,11 @@ impl Rendered<'_> {
         }
         if !carries_tag && role == Role::Switched {
             return Err(invalid(format!(
-                "with {variable}={tag} Compose renders the image `{image}` of service `{name}`, which does not end in that tag; \
-                 `environment` in the configuration of cutover, or an earlier definition of {variable}, overrides it"
+                "with {}={} Compose renders the image `{image}` of service `{name}`, which does not end in that tag; \
+                 `environment` in the configuration of cutover, or an earlier definition of {}, overrides it",
+                variable.name,
+                variable.value(tag.as_str()),
+                variable.name
             )));
         }
         if image.parse::<ImageRef>().is_err() {
@@ -216,7 +223,7 @@ impl Rendered<'_> {
             compose_service: name.to_owned(),
             role,
             carries_tag,
-            tag_variable: variable.to_owned(),
+            tag_variable: variable.clone(),
             image,
             platform: described.platform.clone(),
             facts: file.facts(name, service.order, described),
@@ -225,42 +232,10 @@ impl Rendered<'_> {
             volumes: file.declared_volumes(),
             settings: unset::rendered_settings(file, described),
             has_written_files: file.has_written_files(described),
-            secrets: secrets::values(service, file, described, variable),
+            secrets: secrets::values(service, file, described, &variable.name),
             project: file.name.clone(),
         })
     }
-}
-
-/// The variable that is the image's tag: the configured one, or the one in the image's line.
-///
-/// Not every project can be read as it is written: Compose then looks for a file `${DIR}/c.yaml`, and wants
-/// a number where a variable is. Where the variable is configured, it need not be.
-async fn tag_variable(compose: &Compose, service: &settings::Service) -> Result<String, Cause> {
-    if let Some(variable) = &service.tag_variable {
-        return Ok(variable.clone());
-    }
-    let file = as_written(compose, service).await.map_err(|cause| {
-        invalid(format!(
-            "{}; if Compose reads the project only with its variables filled in, set `services.{}.tag_variable`",
-            cause.detail, service.name
-        ))
-    })?;
-    let Some(described) = file.services.get(&service.compose_service) else {
-        return Err(missing_service(
-            service,
-            &service.compose_service,
-            file.services.keys(),
-        ));
-    };
-    let image = described.image.clone().unwrap_or_default();
-    let ImageTemplate { tag_variable, .. } = image_template(&image).map_err(|error| {
-        let name = &service.compose_service;
-        invalid(format!(
-            "service `{name}`: {error}; write `{}`, or let `cutover init --fix` write the variable",
-            error.suggestion(name)
-        ))
-    })?;
-    Ok(tag_variable)
 }
 
 /// What the service would lose that `container` has, because a variable is set nowhere; a sentence each. `of_image` is
@@ -297,12 +272,12 @@ pub async fn sees_env_file(
     if mounted.any(|source| source.is_absolute() && env_file.starts_with(source)) {
         return true;
     }
-    if let Some(value) = unset::environment_of(&model.settings, &model.tag_variable) {
+    if let Some(value) = unset::environment_of(&model.settings, &model.tag_variable.name) {
         // Compose was given the tag: another value comes from a file.
-        return value != tag.as_str();
+        return value != model.tag_variable.value(tag.as_str());
     }
-    let is_set =
-        outside::text(env_file).is_some_and(|text| variable(&text, &model.tag_variable).is_some());
+    let is_set = outside::text(env_file)
+        .is_some_and(|text| written_value(&text, &model.tag_variable.name).is_some());
     if is_set {
         // Then the service would have it, too.
         return false;
@@ -326,14 +301,15 @@ pub async fn neighbours(
     env_file: &Path,
 ) -> Result<Vec<Neighbour>, Cause> {
     let rendered = async |digit: &str| {
-        let variable = model.lead().tag_variable.clone();
-        let variables = BTreeMap::from([(variable, digit.repeat(40))]);
+        let variable = &model.lead().tag_variable;
+        let value = variable.value(&digit.repeat(40));
+        let variables = BTreeMap::from([(variable.name.clone(), value)]);
         config::<WholeFile>(compose, &Project::new(service, variables)).await
     };
     let (one, other) = (rendered("0").await?, rendered("1").await?);
     // A project that can only be read with its variables filled in does not tell who reads which file.
     let written = as_written(compose, service).await.ok();
-    let (own, variable) = (model.names(), &model.lead().tag_variable);
+    let (own, variable) = (model.names(), &model.lead().tag_variable.name);
     let both = [&one, &other];
     Ok(neighbours::neighbours(
         &own,
@@ -351,14 +327,15 @@ pub async fn neighbours(
 /// [`Code::InvalidCompose`] with Compose's own words.
 pub async fn name(compose: &Compose, service: &settings::Service) -> Result<String, Cause> {
     // The name does not depend on the tag, but the project may not be read without one.
-    let tag = async |variable: String| {
-        let variables = BTreeMap::from([(variable, "any".to_owned())]);
+    let tag = async |variable: TagVariable| {
+        let value = variable.value("any");
+        let variables = BTreeMap::from([(variable.name, value)]);
         let project = Project::new(service, variables);
         let file = config::<WrittenFile>(compose, &project).await?;
         Ok(file.name)
     };
     if let Some(variable) = &service.tag_variable {
-        return tag(variable.clone()).await;
+        return tag(TagVariable::of_tag(variable)).await;
     }
     let project = Project::new(service, BTreeMap::new());
     match config::<WrittenFile>(compose, &project).await {
@@ -385,7 +362,9 @@ pub async fn config_hash(
     model: &ServiceModel,
     tag: &Tag,
 ) -> Result<String, Cause> {
-    let variables = BTreeMap::from([(model.tag_variable.clone(), tag.as_str().to_owned())]);
+    let TagVariable { name, .. } = &model.tag_variable;
+    let value = model.tag_variable.value(tag.as_str());
+    let variables = BTreeMap::from([(name.clone(), value)]);
     let project = Project::new(service, variables);
     let printed = compose
         .read(&project, &["config", "--hash", &model.compose_service])

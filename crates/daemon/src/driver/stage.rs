@@ -181,7 +181,9 @@ impl ComposeDriver {
             StagingSocket::open(&path, self.docker.socket(), mark, view).map_err(|error| {
                 stage_failed(format!("the staging socket could not be opened: {error}"))
             })?;
-        let variables = BTreeMap::from([(model.tag_variable.clone(), target.tag.to_string())]);
+        let variable = &model.tag_variable;
+        let value = variable.value(target.tag.as_str());
+        let variables = BTreeMap::from([(variable.name.clone(), value)]);
         let project = Project::new(target.service, variables);
         let names: Vec<&str> = services
             .map(|model| model.compose_service.as_str())

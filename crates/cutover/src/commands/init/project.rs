@@ -66,6 +66,14 @@ impl Deployable {
         !self.full_name().starts_with(OFFICIAL)
     }
 
+    /// Whether one of `services` is of its release, or a job of that.
+    pub(super) fn waits_for(&self, services: &[String]) -> bool {
+        let is_own = |name: &String| {
+            *name == self.name.as_str() || self.with.contains(name) || self.jobs.contains(name)
+        };
+        services.iter().any(is_own)
+    }
+
     /// The image in full, with its registry, where that is known here.
     pub(super) fn full_name(&self) -> String {
         let image = self.repository.parse::<ImageRef>();
@@ -92,9 +100,9 @@ pub(super) struct Other {
     /// What `--fix` needs to change its image line, if that can be changed.
     #[serde(skip)]
     pub(super) fixable: Option<Box<Fixable>>,
-    /// The tag variable of its image, if it is a job.
+    /// The services that wait for its end, if it is a job.
     #[serde(skip)]
-    pub(super) job_of: Option<String>,
+    pub(super) job_of: Vec<String>,
     /// Whether its image may be the project's own.
     #[serde(skip)]
     pub(super) is_own: bool,
@@ -160,7 +168,9 @@ impl Project {
             .map_or(directory, Path::to_owned);
         let compose = find_compose(&docker)?;
         let json = describe(&compose, &docker, &directory, &files, AS_WRITTEN)?;
-        let (services, others) = sort(&json, &directory)?;
+        // A variable that is set nowhere may keep Compose from that.
+        let rendered = describe(&compose, &docker, &directory, &files, &[]).ok();
+        let (services, others) = sort(&json, rendered.as_deref(), &directory)?;
         let project_name = taken.map(|made| made.project.clone());
         let project_name = project_name.filter(|name| *name != name_in(&json));
         Ok(Self {

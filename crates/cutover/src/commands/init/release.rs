@@ -31,17 +31,16 @@ pub(super) fn releases(
             None => releases.push(service),
         }
     }
-    let mut rest = Vec::new();
-    for other in others {
-        let lead = other.job_of.as_ref().and_then(|variable| {
-            releases
-                .iter_mut()
-                .find(|lead| lead.tag_variable == *variable)
-        });
-        match lead {
-            Some(lead) => lead.jobs.push(other.service),
-            None => rest.push(other),
-        }
+    let mut rest = others;
+    // A job may wait for another one.
+    while let Some((place, lead)) = rest.iter().enumerate().find_map(|(place, other)| {
+        let lead = releases
+            .iter()
+            .position(|lead| lead.waits_for(&other.job_of))?;
+        Some((place, lead))
+    }) {
+        let job = rest.remove(place);
+        releases[lead].jobs.push(job.service);
     }
     (releases, rest)
 }

@@ -6,7 +6,9 @@ use std::path::Path;
 use cutover_core::image::ImageRef;
 use cutover_core::names::ServiceName;
 use cutover_core::strategy::{Facts, Strategy, strategy};
-use cutover_core::template::{TemplateProblem, image_template};
+use cutover_core::template::{
+    Carries, ImageTemplate, TemplateProblem, image_template, without_tag,
+};
 use cutover_daemon::driver::project::facts_as_written;
 use serde::Deserialize;
 
@@ -32,15 +34,20 @@ struct Service {
     definition: serde_json::Map<String, serde_json::Value>,
 }
 
-/// Tells the services that can be deployed from the others.
-pub(super) fn sort(json: &[u8], directory: &Path) -> anyhow::Result<(Vec<Deployable>, Vec<Other>)> {
-    let file: File = serde_json::from_slice(json).map_err(|error| {
-        Failure::usage(
-            format!("Compose's answer cannot be read: {error}"),
-            "nothing was written; run `docker compose config --format json` to see it",
-        )
-    })?;
-    let waiting: BTreeMap<String, Vec<String>> = file
+/// Tells the services that can be deployed from the others. `rendered` is the project with its variables filled in, if it
+/// can be read so.
+pub(super) fn sort(
+    json: &[u8],
+    rendered: Option<&[u8]>,
+    directory: &Path,
+) -> anyhow::Result<(Vec<Deployable>, Vec<Other>)> {
+    let file = read(json)?;
+    let rendered = rendered.map(read).transpose()?;
+    let rendered_image = |name: &str| {
+        let service = rendered.as_ref()?.services.get(name)?;
+        service.image.clone().filter(|image| !image.is_empty())
+    };
+    let mut waiting: BTreeMap<String, Vec<String>> = file
         .services
         .keys()
         .map(|name| (name.clone(), waits_for_the_end_of(&file.services, name)))
@@ -52,20 +59,38 @@ pub(super) fn sort(json: &[u8], directory: &Path) -> anyhow::Result<(Vec<Deploya
         .collect();
     let (mut services, mut others) = (Vec::new(), Vec::new());
     for (name, service) in file.services {
+        let waiting = waiting.remove(&name).unwrap_or_default();
         let facts = Facts {
             sharers: sharers.get(&name).cloned().unwrap_or_default(),
-            waits_for_its_end: waiting.get(&name).cloned().unwrap_or_default(),
+            waits_for_its_end: waiting
+                .iter()
+                .map(|one| format!("service `{one}`"))
+                .collect(),
             ..facts_as_written(&service.definition)
         };
-        match deployable(&name, service, &facts, directory) {
+        let image_now = rendered_image(&name);
+        match deployable(&name, service, &facts, image_now.as_deref(), directory) {
             Ok(service) => services.push(service),
-            Err(other) => others.push(other),
+            Err(other) => others.push(Other {
+                job_of: waiting,
+                ..other
+            }),
         }
     }
     // What the project builds itself comes first.
     services.sort_by_key(|service| !(service.is_own() || service.build.is_some()));
     others.sort_by_key(|other| !other.is_own);
     Ok(releases(services, others))
+}
+
+fn read(json: &[u8]) -> anyhow::Result<File> {
+    serde_json::from_slice(json).map_err(|error| {
+        let failure = Failure::usage(
+            format!("Compose's answer cannot be read: {error}"),
+            "nothing was written; run `docker compose config --format json` to see it",
+        );
+        failure.into()
+    })
 }
 
 /// The services that wait for `name` to end well: to them it is a job.
@@ -79,9 +104,7 @@ fn waits_for_the_end_of(all: &BTreeMap<String, Service>, name: &str) -> Vec<Stri
         condition == Some("service_completed_successfully")
     };
     let waiting = all.iter().filter(|(_, other)| waits(other));
-    waiting
-        .map(|(other, _)| format!("service `{other}`"))
-        .collect()
+    waiting.map(|(other, _)| other.clone()).collect()
 }
 
 /// The services that run in a namespace of the container of `name`, as far as the file says.
@@ -108,10 +131,25 @@ fn is_official(image: &str) -> bool {
     named.is_ok_and(|named| named.name().starts_with(OFFICIAL))
 }
 
+/// The image without its tag, as written; where it comes whole from a variable, as that names it now.
+fn repository(template: &ImageTemplate, image_now: Option<&str>) -> Result<String, String> {
+    if template.carries == Carries::Tag {
+        return Ok(template.repository_template.clone());
+    }
+    let named = image_now.and_then(without_tag);
+    named.map(str::to_owned).ok_or_else(|| {
+        let variable = &template.tag_variable;
+        format!(
+            "its image comes whole from the variable {variable}, which names none now; set it once in the env file, for example `{variable}=ghcr.io/acme/shop:latest`: cutover replaces the tag"
+        )
+    })
+}
+
 fn deployable(
     name: &str,
     service: Service,
     facts: &Facts,
+    image_now: Option<&str>,
     directory: &Path,
 ) -> Result<Deployable, Other> {
     let image = service.image.unwrap_or_default();
@@ -120,7 +158,7 @@ fn deployable(
         service: name.to_owned(),
         why,
         instead: None,
-        job_of: None,
+        job_of: Vec::new(),
         fixable: None,
         is_own,
     };
@@ -131,25 +169,27 @@ fn deployable(
             "its image `{image}` has neither a registry nor an owner, so it is an official one of Docker Hub; if it is yours, write both before its name"
         )));
     }
+    let template = image_template(&image);
+    let fixable = template.as_ref().err().and_then(|error| {
+        let (repository, tag) = error.fixable()?;
+        Some(Box::new(Fixable {
+            image: image.clone(),
+            repository,
+            tag,
+            is_built: service.definition.contains_key("build"),
+            publishes: service.definition.contains_key("ports"),
+        }))
+    });
     if let Strategy::Refused { why, hint } = strategy(facts) {
-        let is_job = !facts.waits_for_its_end.is_empty();
-        let template = image_template(&image).ok().filter(|_| is_job);
         return Err(Other {
-            job_of: template.map(|template| template.tag_variable),
+            // The image of a job goes with the release.
+            fixable: fixable.filter(|_| is_own && !facts.waits_for_its_end.is_empty()),
             ..other(format!("{why}; {hint}"))
         });
     }
-    let template = image_template(&image).map_err(|error| Other {
+    let template = template.map_err(|error| Other {
         instead: Some(error.suggestion(name)),
-        fixable: error.fixable().map(|(repository, tag)| {
-            Box::new(Fixable {
-                image: image.clone(),
-                repository,
-                tag,
-                is_built: service.definition.contains_key("build"),
-                publishes: service.definition.contains_key("ports"),
-            })
-        }),
+        fixable,
         ..other(match error.problem {
             TemplateProblem::NoImage => {
                 "it has no `image`: cutover runs images and does not build them".to_owned()
@@ -157,11 +197,12 @@ fn deployable(
             _ => error.to_string(),
         })
     })?;
+    let repository = repository(&template, image_now).map_err(other)?;
     let name = ServiceName::new(name)
         .map_err(|error| other(format!("its name cannot be used in requests: {error}")))?;
     Ok(Deployable {
         name,
-        repository: template.repository_template,
+        repository,
         tag_variable: template.tag_variable,
         profiles: service.profiles,
         publishes: service.definition.contains_key("ports"),

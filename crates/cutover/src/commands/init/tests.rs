@@ -43,7 +43,7 @@ impl Place {
     }
 
     fn project(&self, json: &[u8]) -> Project {
-        let (services, others) = sort::sort(json, self.directory.path()).expect("valid");
+        let (services, others) = sort::sort(json, None, self.directory.path()).expect("valid");
         Project {
             project_name: None,
             env_files: Vec::new(),

@@ -103,18 +103,42 @@ fn a_service_that_others_wait_for_is_a_job_and_nothing_to_deploy() {
     assert_eq!(text.matches(line).count(), 1, "{text}");
     let others: Vec<_> = project.others.iter().map(|other| &other.service).collect();
     assert_eq!(others, ["db"]);
+    // Whatever its image, and also where it waits for another one.
+    let chain = |replicas: u32| {
+        format!(
+            r#"{{ "services": {{
+            "pull": {{ "image": "alpine/git" }},
+            "flyway": {{ "image": "flyway/flyway:11", "depends_on": {{
+                "pull": {{ "condition": "service_completed_successfully" }} }} }},
+            "web": {{ "image": "ghcr.io/acme/web:${{TAG}}", "scale": {replicas}, "depends_on": {{
+                "flyway": {{ "condition": "service_completed_successfully" }} }} }} }} }}"#
+        )
+    };
+    let project = place.project(chain(1).as_bytes());
+    assert_eq!(project.services[0].jobs, ["flyway", "pull"]);
     // The job of a service that is not deployed is named with the reason.
-    let project = place.project(
-        br#"{ "services": {
-            "flyway": { "image": "ghcr.io/acme/db:${OTHER}" },
-            "web": { "image": "ghcr.io/acme/web:${TAG}", "depends_on": {
-                "flyway": { "condition": "service_completed_successfully" } } } } }"#,
-    );
+    let project = place.project(chain(2).as_bytes());
     let sentences: Vec<String> = project.others.iter().map(Other::sentence).collect();
     assert!(
         sentences[0].starts_with("flyway: it is a job: service `web` waits"),
         "{sentences:?}"
     );
+}
+
+#[test]
+fn an_image_that_comes_whole_from_a_variable_is_the_one_that_it_names_now() {
+    let place = Place::new();
+    let written = br#"{ "services": { "web": { "image": "${APP_IMAGE}" } } }"#;
+    let now = br#"{ "services": { "web": { "image": "ghcr.io/acme/web:old" } } }"#;
+    let directory = place.directory.path();
+    let (services, _) = sort::sort(written, Some(now), directory).expect("valid");
+    assert_eq!(services[0].repository, "ghcr.io/acme/web");
+    assert_eq!(services[0].tag_variable, "APP_IMAGE");
+    let (services, others) = sort::sort(written, None, directory).expect("valid");
+    assert_eq!(services.len(), 0);
+    let sentence = others[0].sentence();
+    let words = "web: its image comes whole from the variable APP_IMAGE, which names none now";
+    assert!(sentence.starts_with(words), "{sentence}");
 }
 
 #[test]
