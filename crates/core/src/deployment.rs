@@ -115,6 +115,11 @@ pub enum Event {
         /// What was seen of each new container, by its Compose service; empty where there is only one.
         proofs: BTreeMap<String, Proof>,
     },
+    /// Services that are not switched were restarted, because they are to be with one that was.
+    DependentsRestarted {
+        /// Their names in the Compose file.
+        services: Vec<String>,
+    },
     /// The deployment ended well.
     Succeeded,
     /// The deployment ended before anything was changed.
@@ -173,6 +178,7 @@ impl Event {
             Self::Switched { .. } => "switched",
             Self::VerifyStarted { .. } => "verify_started",
             Self::Committed { .. } => "committed",
+            Self::DependentsRestarted { .. } => "dependents_restarted",
             Self::Succeeded => "succeeded",
             Self::Failed(_) => "failed",
             Self::RollbackStarted(_) => "rollback_started",
@@ -230,6 +236,7 @@ pub fn next_status(status: Option<Status>, event: &Event) -> Result<Status, Ille
         (Status::Switching, Event::VerifyStarted { .. }) => Status::Verifying,
         (Status::Verifying, Event::Committed { .. }) => Status::Committed,
         (Status::Committed, Event::JobStarted { .. } | Event::JobEnded { .. }) => Status::Committed,
+        (Status::Committed | Status::RollingBack, Event::DependentsRestarted { .. }) => now,
         (Status::Committed, Event::Succeeded) => Status::Succeeded,
         (Status::Queued | Status::Pulling | Status::Staging, Event::Failed(_)) => Status::Failed,
         (Status::Queued | Status::Pulling | Status::Staging, Event::Cancelled { .. }) => {
@@ -245,6 +252,7 @@ pub fn next_status(status: Option<Status>, event: &Event) -> Result<Status, Ille
             Status::RollbackFailed,
             Event::Restored { .. }
             | Event::Recreated(_)
+            | Event::DependentsRestarted { .. }
             | Event::Warned { .. }
             | Event::RecoveryStarted,
         ) => Status::RollbackFailed,

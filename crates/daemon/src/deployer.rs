@@ -23,6 +23,7 @@ mod rest;
 mod keep_trying;
 mod recover;
 mod context;
+mod dependents;
 mod observe;
 mod causes;
 mod record;

@@ -35,6 +35,8 @@ pub struct Plan {
     pub jobs: Vec<String>,
     /// The jobs that would run after the commit, in their order.
     pub jobs_after: Vec<String>,
+    /// The services that would be restarted after the commit, because they depend on one that is switched.
+    pub dependents: Vec<String>,
     /// Those of the services in which this release runs already; they would be left alone. Empty where that is so of all.
     pub left_alone: Vec<String>,
     /// The image that would be pulled.
@@ -96,6 +98,7 @@ pub async fn plan(
         (true, true) => ("unchanged", vec![ALREADY.to_owned()]),
         (true, false) => ("stop-first", because),
     };
+    let dependents = release.dependents().map(|one| one.service.clone());
     let warnings = lead_model.warnings().chain(stale_jobs(&release));
     let warnings = warnings.chain(found.unchecked);
     Ok(Plan {
@@ -104,6 +107,7 @@ pub async fn plan(
         services: owned(release.switched()),
         jobs: jobs_before(service, &release),
         jobs_after: owned(release.names_of_jobs_after()),
+        dependents: dependents.collect(),
         left_alone: match unchanged {
             true => Vec::new(),
             false => found.left_alone,

@@ -255,6 +255,7 @@ impl Deployment {
             Event::RecoveryStarted => self.recoveries = self.recoveries.saturating_add(1),
             Event::Requested(_)
             | Event::VerifyStarted { .. }
+            | Event::DependentsRestarted { .. }
             | Event::Succeeded
             | Event::Warned { .. } => {}
         }

@@ -59,6 +59,11 @@ pub(crate) fn any_event() -> impl Strategy<Value = Event> {
         }),
         any_failure().prop_map(Event::RollbackStarted),
         any_ms().prop_map(|outage_ms| Event::Restored { outage_ms }),
+        text().prop_map(|service| Event::JobStarted { service }),
+        text().prop_map(|service| Event::JobEnded { service, code: 0 }),
+        text().prop_map(|service| Event::DependentsRestarted {
+            services: vec![service]
+        }),
         Just(Event::RecoveryStarted),
         text().prop_map(|what| Event::Warned { what }),
         any_request().prop_map(Event::Requested),

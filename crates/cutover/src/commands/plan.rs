@@ -113,6 +113,13 @@ fn text(plan: &Plan, audience: Audience) -> String {
         let jobs = plan.jobs_after.join(", ");
         lines.push(("jobs after it", format!("{jobs}, after the commit")));
     }
+    if !plan.dependents.is_empty() {
+        let services = plan.dependents.join(", ");
+        lines.push((
+            "restarted",
+            format!("{services}, after the commit (`restart: true`)"),
+        ));
+    }
     if !plan.left_alone.is_empty() {
         let alone = plan.left_alone.join(", ");
         lines.push((

@@ -72,6 +72,14 @@ fn look_at_release(subject: &str, service: &Service, model: &ReleaseModel) -> Ve
         );
         findings.push(Finding::fine(subject, what));
     }
+    let dependents: Vec<&str> = model.dependents().map(|one| one.service.as_str()).collect();
+    if !dependents.is_empty() {
+        let what = format!(
+            "after the commit, these services are restarted (`restart: true`): {}",
+            dependents.join(", ")
+        );
+        findings.push(Finding::fine(subject, what));
+    }
     let stale = stale_jobs(model);
     findings.extend(stale.map(|what| Finding::warning(subject, what, "")));
     let jobs_after = model.names_of_jobs_after();

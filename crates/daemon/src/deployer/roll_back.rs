@@ -3,11 +3,14 @@
 //! A record that cannot be written does not stop it, and a rollback is never rolled back. When the first tries
 //! fail, the answer is given, an operator is told, and the trying goes on.
 
+use std::collections::BTreeSet;
+
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{Condition, Event, Failure, Replica, Status};
 use cutover_core::switch::Goal;
 
 use super::context::Run;
+use super::dependents::restart_dependents;
 use super::journey::{Doubt, Journey};
 use super::observe::what_runs;
 use super::reach::{Budget, Reached, reach};
@@ -68,6 +71,7 @@ pub(super) async fn end_rolled_back(run: &mut Run, journey: &Journey, why: &str)
         return;
     }
     give_references_back(run).await;
+    restart_with_what_is_back(run, journey).await;
     if journey.outage_ms.is_none() {
         run.record_restored(0).await;
     }
@@ -84,6 +88,34 @@ pub(super) async fn end_rolled_back(run: &mut Run, journey: &Journey, why: &str)
     run.record
         .anyway(Event::RolledBack { condition, proof })
         .await;
+}
+
+/// What is to be restarted with a service whose previous container was started again. After a restart of the daemon, Compose
+/// is asked once more; where it does not answer, that is told.
+async fn restart_with_what_is_back(run: &mut Run, journey: &Journey) {
+    let old = run.deployment().old.iter();
+    let back = old.filter(|old| journey.has_started(&old.container));
+    let back: BTreeSet<String> = back.map(|old| old.service.clone()).collect();
+    if back.is_empty() || run.service.compose_files.is_empty() {
+        return;
+    }
+    let model = match &journey.model {
+        Some(model) => Ok(model.clone()),
+        None => {
+            let tag = run.deployment().request.tag.clone();
+            run.driver.read(&run.service, &tag).await
+        }
+    };
+    match model {
+        Ok(model) => restart_dependents(run, &model, &back).await,
+        Err(cause) => {
+            let what = format!(
+                "it is not known what is to be restarted with the service: {}",
+                cause.detail
+            );
+            run.record.warn(what).await;
+        }
+    }
 }
 
 /// The first tries failed: say what runs, and whether the trying goes on.

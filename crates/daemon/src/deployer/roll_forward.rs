@@ -8,6 +8,7 @@ use cutover_core::deployment::Event;
 use cutover_core::switch::Goal;
 
 use super::context::Run;
+use super::dependents::restart_dependents;
 use super::ended::Committed;
 use super::jobs::{run_jobs_after, settle_jobs};
 use super::journey::{Doubt, Journey};
@@ -57,6 +58,9 @@ pub(super) async fn roll_forward(run: &mut Run, known: Known<'_>) -> Option<Rest
     let rest = match reached {
         Reached::Goal => {
             if let Some(model) = &model {
+                let new = run.deployment().new.iter();
+                let switched = new.map(|new| new.service.clone()).collect();
+                restart_dependents(run, model, &switched).await;
                 run_jobs_after(run, model).await;
             }
             None

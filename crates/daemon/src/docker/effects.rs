@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use bollard::models::{ContainerUpdateBody, RestartPolicyNameEnum};
 use bollard::query_parameters::{
-    RemoveContainerOptions, RenameContainerOptions, StartContainerOptions, StopContainerOptions,
+    RemoveContainerOptions, RenameContainerOptions, RestartContainerOptions, StartContainerOptions,
+    StopContainerOptions,
 };
 use cutover_core::deployment::RestartPolicy;
+use jiff::Timestamp;
 
 use super::Docker;
 use super::container::Container;
@@ -34,6 +36,8 @@ pub(crate) const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 pub(super) enum Effect {
     Start,
     Unpause,
+    /// From the life that began then to another one.
+    Restart(Option<Timestamp>),
     Stop(StopContainerOptions),
     Remove(RemoveContainerOptions),
     Rename(RenameContainerOptions),
@@ -46,6 +50,7 @@ impl Effect {
         match self {
             Self::Start => "starting a container",
             Self::Unpause => "unpausing a container",
+            Self::Restart(_) => "restarting a container",
             Self::Stop(_) => "stopping a container",
             Self::Remove(_) => "removing a container",
             Self::Rename(_) => "renaming a container",
@@ -60,6 +65,7 @@ impl Effect {
         };
         match self {
             Self::Start | Self::Unpause => found.state.running && !found.state.paused,
+            Self::Restart(before) => found.state.running && found.state.started_at != *before,
             Self::Stop(_) => !found.state.running,
             Self::Remove(_) => false,
             Self::Rename(options) => found.name == options.name,
@@ -83,6 +89,11 @@ impl Effect {
                     .await
             }
             Self::Unpause => docker.unpause_container(id).await,
+            Self::Restart(_) => {
+                docker
+                    .restart_container(id, None::<RestartContainerOptions>)
+                    .await
+            }
             Self::Stop(options) => docker.stop_container(id, Some(options.clone())).await,
             Self::Remove(options) => docker.remove_container(id, Some(options.clone())).await,
             Self::Rename(options) => docker.rename_container(id, options.clone()).await,
@@ -117,6 +128,20 @@ impl Docker {
             }
             _ => Err(conflict),
         }
+    }
+
+    /// Makes sure that `container`, which runs, was started anew: asks it to end, kills it after its grace period, and
+    /// starts it.
+    ///
+    /// # Errors
+    /// As [`Self::ensure_stopped`] and [`Self::ensure_started`].
+    pub async fn ensure_restarted(&self, container: &Container) -> Result<(), DockerError> {
+        let grace = container.stop_timeout.unwrap_or(STOP_TIMEOUT_DEFAULT);
+        let bound = grace
+            .saturating_add(self.bounds.stop_margin)
+            .saturating_add(self.bounds.start);
+        let restart = Effect::Restart(container.state.started_at);
+        self.ensure(&restart, &container.id, bound).await
     }
 
     /// Makes sure that the container does not run: asks it to end, and kills it after the grace period.

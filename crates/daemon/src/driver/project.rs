@@ -29,7 +29,7 @@ use self::file::{File, WrittenFile};
 pub use self::neighbours::Neighbour;
 use self::neighbours::WholeFile;
 use self::read::{as_written, compose_cause, config, config_and_warnings};
-pub use self::release::{ReleaseModel, Role};
+pub use self::release::{Dependent, ReleaseModel, Role};
 use self::tag_variable::tag_variable;
 use super::command::{Compose, Project};
 use super::staging::bodies::DeclaredVolume;
@@ -52,6 +52,8 @@ pub struct ServiceModel {
     pub carries_tag: bool,
     /// The variable that carries the image's tag.
     pub tag_variable: TagVariable,
+    /// The services that it is to be restarted with, where it is not switched itself.
+    pub restarts_with: Vec<String>,
     /// The image reference with the requested tag in its place.
     pub image: String,
     /// `platform`, where the service is not to run on the machine's own.
@@ -165,7 +167,15 @@ async fn render(
     };
     let services = names.iter().map(|(name, role)| rendered.model(name, *role));
     let services: Vec<ServiceModel> = services.collect::<Result<_, _>>()?;
-    ReleaseModel::new(services, &service.compose_service)
+    let others = file
+        .services
+        .keys()
+        .filter(|name| !names.iter().any(|(own, _)| own == *name));
+    let dependents = others.map(|name| Dependent {
+        service: name.clone(),
+        with: file.restarts_with(name),
+    });
+    ReleaseModel::new(services, dependents.collect(), &service.compose_service)
         .ok_or_else(|| missing_service(service, &service.compose_service, file.services.keys()))
 }
 
@@ -224,6 +234,7 @@ impl Rendered<'_> {
             role,
             carries_tag,
             tag_variable: variable.clone(),
+            restarts_with: file.restarts_with(name),
             image,
             platform: described.platform.clone(),
             facts: file.facts(name, service.order, described),

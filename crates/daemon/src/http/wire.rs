@@ -7,8 +7,8 @@ use cutover_api::deployment as wire;
 use cutover_api::service as wire_service;
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{
-    Condition, Deployment, Event, JobRun, Origin, PinnedImage, Proof, Replica, Request, Status,
-    UnixMillis,
+    Condition, Deployment, Event, JobRun, Origin, PinnedImage, Proof, Recreated, Replica, Request,
+    Status, UnixMillis,
 };
 use cutover_core::image::ImageRef;
 use jiff::Timestamp;
@@ -207,7 +207,7 @@ pub(super) fn event_line(recorded: &Recorded) -> wire::EventLine {
         at: timestamp(recorded.at),
         kind: recorded.event.kind().to_owned(),
         status: status(recorded.status_after),
-        message: message(&recorded.event),
+        message: message(&recorded.event, recorded.status_after),
     }
 }
 
@@ -268,8 +268,20 @@ fn timestamp(at: UnixMillis) -> Timestamp {
     })
 }
 
+fn recreated_again(recreated: &Recreated) -> String {
+    let from = match recreated.from {
+        Origin::SameConfiguration => "its recorded configuration",
+        Origin::PreviousImage => "its image, in the present definition of the service",
+    };
+    format!(
+        "the previous container {} was created again, as {}, from {from}",
+        recreated.replica.name,
+        short(&recreated.replica.container)
+    )
+}
+
 /// What happened, as a sentence fragment for a person.
-fn message(event: &Event) -> String {
+fn message(event: &Event, status: Status) -> String {
     match event {
         Event::Requested(request) => requested(request),
         Event::PullStarted { reference } => {
@@ -290,8 +302,15 @@ fn message(event: &Event) -> String {
                 ids.join(", ")
             )
         }
+        Event::JobStarted { service } if status == Status::Committed => {
+            format!("the job {service} runs, after the commit")
+        }
         Event::JobStarted { service } => format!("the job {service} runs; nothing is stopped yet"),
         Event::JobEnded { service, code } => format!("the job {service} ended with code {code}"),
+        Event::DependentsRestarted { services } => format!(
+            "restarted what is to be restarted with the service (`restart: true`): {}",
+            services.join(", ")
+        ),
         Event::SwitchStarted => "switching to the new container".to_owned(),
         Event::Switched { service, outage_ms } => switched(service, *outage_ms),
         Event::VerifyStarted { checks } => format!("watching the new container: {checks}"),
@@ -310,17 +329,7 @@ fn message(event: &Event) -> String {
         Event::Restored { outage_ms } => format!(
             "the previous container is back as it was found; it did not run for {outage_ms} ms"
         ),
-        Event::Recreated(recreated) => {
-            let from = match recreated.from {
-                Origin::SameConfiguration => "its recorded configuration",
-                Origin::PreviousImage => "its image, in the present definition of the service",
-            };
-            format!(
-                "the previous container {} was created again, as {}, from {from}",
-                recreated.replica.name,
-                short(&recreated.replica.container)
-            )
-        }
+        Event::Recreated(recreated) => recreated_again(recreated),
         Event::RolledBack {
             condition: Some(condition),
             ..

@@ -100,6 +100,9 @@ impl From<&Event> for EventRow {
             Event::JobStarted { service } => Self::JobStarted {
                 service: service.clone(),
             },
+            Event::DependentsRestarted { services } => Self::DependentsRestarted {
+                services: services.clone(),
+            },
             Event::JobEnded { service, code } => Self::JobEnded {
                 service: service.clone(),
                 code: *code,
@@ -177,6 +180,7 @@ impl TryFrom<EventRow> for Event {
             },
             EventRow::JobStarted { service } => Self::JobStarted { service },
             EventRow::JobEnded { service, code } => Self::JobEnded { service, code },
+            EventRow::DependentsRestarted { services } => Self::DependentsRestarted { services },
             EventRow::SwitchStarted => Self::SwitchStarted,
             EventRow::Switched { service, outage_ms } => Self::Switched { service, outage_ms },
             EventRow::VerifyStarted { checks } => Self::VerifyStarted { checks },

@@ -35,6 +35,9 @@ pub(in crate::journal) enum EventRow {
         service: String,
         code: i64,
     },
+    DependentsRestarted {
+        services: Vec<String>,
+    },
     SwitchStarted,
     Switched {
         #[serde(default, skip_serializing_if = "String::is_empty")]

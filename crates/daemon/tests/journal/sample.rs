@@ -151,6 +151,9 @@ fn runs_a_job(code: i64) -> Vec<Event> {
                 proof: Some(proof),
                 proofs: [("app".to_owned(), proof)].into(),
             },
+            Event::DependentsRestarted {
+                services: vec!["proxy".to_owned()],
+            },
             Event::Succeeded,
         ],
         _ => vec![Event::Failed(failure(Code::JobFailed, Step::Stage))],
@@ -376,7 +379,7 @@ fn the_sample_has_every_kind_of_event_and_every_status_that_can_be_left() {
         .flat_map(|(_, events)| events.iter().map(Event::kind))
         .collect();
     // All but `requested`, which is the request itself.
-    assert_eq!(kinds.len(), 21);
+    assert_eq!(kinds.len(), 22);
     let ends: HashSet<_> = folds().iter().map(Deployment::status).collect();
     let missing: Vec<_> = Status::ALL
         .iter()

@@ -35,6 +35,14 @@ impl File {
             .collect()
     }
 
+    /// The services that `name` is to be restarted with.
+    pub(super) fn restarts_with(&self, name: &str) -> Vec<String> {
+        let described = self.services.get(name).into_iter();
+        let on = described.flat_map(|one| &one.depends_on);
+        let on = on.filter(|(_, dependency)| dependency.restart);
+        on.map(|(on, _)| on.clone()).collect()
+    }
+
     /// The services outside `names` that one of them waits for, or that one of those waits for, until they have ended
     /// well.
     pub(super) fn jobs_of(&self, names: &BTreeSet<String>) -> BTreeSet<String> {

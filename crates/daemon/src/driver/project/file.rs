@@ -103,6 +103,9 @@ pub(super) struct Service {
 #[derive(Debug, Deserialize)]
 pub(super) struct Dependency {
     pub(super) condition: Option<String>,
+    /// Whether the service is restarted when that one is.
+    #[serde(default)]
+    pub(super) restart: bool,
 }
 
 /// A secret or a config that a service gets.

@@ -25,18 +25,32 @@ pub enum Role {
     JobAfter,
 }
 
+/// A service that is not switched and is restarted with one that is: `depends_on` with `restart: true`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependent {
+    /// Its name in the Compose file.
+    pub service: String,
+    /// The services that it is restarted with.
+    pub with: Vec<String>,
+}
+
 /// The services of a release as Compose renders them for one tag, in the order in which they are switched.
 #[derive(Debug, Clone)]
 pub struct ReleaseModel {
     services: Vec<ServiceModel>,
     jobs: Vec<ServiceModel>,
     jobs_after: Vec<ServiceModel>,
+    dependents: Vec<Dependent>,
     lead: ServiceModel,
 }
 
 impl ReleaseModel {
     /// A release of these services, of which `lead` is the configured one; none if it is not among them.
-    pub(super) fn new(services: Vec<ServiceModel>, lead: &str) -> Option<Self> {
+    pub(super) fn new(
+        services: Vec<ServiceModel>,
+        dependents: Vec<Dependent>,
+        lead: &str,
+    ) -> Option<Self> {
         let lead = services.iter().find(|one| one.compose_service == lead)?;
         let lead = lead.clone();
         let of_role = |role: Role| {
@@ -47,6 +61,7 @@ impl ReleaseModel {
             services: of_role(Role::Switched),
             jobs: of_role(Role::Job),
             jobs_after: of_role(Role::JobAfter),
+            dependents,
             lead,
         })
     }
@@ -75,6 +90,16 @@ impl ReleaseModel {
         &self.jobs_after
     }
 
+    /// The services that are restarted with those that are switched.
+    pub fn dependents(&self) -> impl Iterator<Item = &Dependent> {
+        let is_switched = |name: &String| {
+            let mut services = self.services.iter();
+            services.any(|one| one.compose_service == *name)
+        };
+        let dependents = self.dependents.iter();
+        dependents.filter(move |one| one.with.iter().any(is_switched))
+    }
+
     /// The services that are switched, and then the jobs.
     pub fn all(&self) -> impl Iterator<Item = &ServiceModel> {
         let jobs = self.jobs.iter().chain(&self.jobs_after);
@@ -91,6 +116,13 @@ impl ReleaseModel {
     #[must_use]
     pub fn without(mut self, names: &[String]) -> Self {
         let stays = |one: &ServiceModel| !names.contains(&one.compose_service);
+        let left = self.services.iter().filter(|one| !stays(one));
+        let left = left.filter(|one| !one.restarts_with.is_empty());
+        let left = left.map(|one| Dependent {
+            service: one.compose_service.clone(),
+            with: one.restarts_with.clone(),
+        });
+        self.dependents.extend(left);
         self.services.retain(stays);
         self.jobs.retain(stays);
         self.jobs_after.retain(stays);

@@ -1,0 +1,99 @@
+//! Services outside of a release that depend on one of it.
+
+use cutover_testkit::images::ImageSpec;
+use cutover_testkit::scene::{Scene, Wishes};
+use serde_json::Value;
+
+use crate::CUTOVER;
+
+/// A proxy that is to be restarted with the service, and one that is not.
+const PROJECT: &str = "\
+name: {project}
+services:
+  app:
+    image: {image}
+    restart: unless-stopped
+    environment: {ROLE: app}
+    ports: [\"127.0.0.1:{port}:8080\"]
+  proxy:
+    image: {tool}
+    restart: unless-stopped
+    depends_on: {app: {condition: service_started, restart: true}}
+  other:
+    image: {tool}
+    restart: unless-stopped
+    depends_on: {app: {condition: service_started}}
+";
+
+fn scene() -> (Scene, String) {
+    let wishes = Wishes {
+        compose: PROJECT,
+        service: "monitor = \"1s\"\n",
+        ..Wishes::default()
+    };
+    let mut scene = Scene::new(CUTOVER, &wishes);
+    let tool = scene.push(&ImageSpec::new("tool"));
+    let one = scene.push(&ImageSpec::new("one"));
+    let tool = format!("{}:{tool}", scene.repository());
+    scene.write_compose(&PROJECT.replace("{tool}", &tool));
+    scene.write("project/.env", &format!("APP_IMAGE_TAG={one}\n"));
+    scene.compose(&["up", "-d"]);
+    (scene, one)
+}
+
+/// The id of a service's container, and when it was started.
+fn life(scene: &Scene, service: &str) -> (Value, Value) {
+    let all = scene.containers();
+    let of_service =
+        |one: &&Value| one["Config"]["Labels"]["com.docker.compose.service"] == service;
+    let found = all.iter().find(of_service).expect("a container");
+    (found["Id"].clone(), found["State"]["StartedAt"].clone())
+}
+
+fn restarted(deployment: &Value) -> Vec<&str> {
+    let events = deployment["events"].as_array().expect("a list").iter();
+    events
+        .filter(|event| event["kind"] == "dependents_restarted")
+        .map(|event| event["message"].as_str().expect("a message"))
+        .collect()
+}
+
+#[test]
+fn what_is_to_be_restarted_with_the_service_is_after_the_commit_and_after_a_rollback() {
+    let (mut scene, one) = scene();
+    let other = life(&scene, "other");
+    let two = scene.push(&ImageSpec::new("two"));
+    let configuration = scene.configuration().display().to_string();
+    let plan = scene.run(&["plan", "app", &two, "--config", &configuration]);
+    let told = "proxy, after the commit (`restart: true`)";
+    assert!(plan.stdout.contains(told), "{}", plan.stdout);
+    let mut before = life(&scene, "proxy");
+    let bad = scene.push(&ImageSpec::new("bad").env("APP_EXIT_AT_ONCE", "1"));
+    for (tag, outcome, is_restarted) in [
+        (&one, "unchanged", false),
+        (&two, "succeeded", true),
+        (&"0".repeat(40), "failed", false),
+        (&bad, "rolled_back", true),
+    ] {
+        let ended = scene.deploy(tag).expect(outcome);
+        let now = life(&scene, "proxy");
+        assert_eq!(now.0, before.0, "{outcome}: it is the same container");
+        assert_eq!(now.1 != before.1, is_restarted, "{outcome}");
+        let told = restarted(ended.deployment());
+        assert_eq!(told.len(), usize::from(is_restarted), "{told:?}");
+        assert!(
+            told.iter().all(|told| told.ends_with(": proxy")),
+            "{told:?}"
+        );
+        before = now;
+    }
+    assert_eq!(life(&scene, "other"), other);
+
+    // One that is stopped stays so.
+    scene.compose(&["stop", "proxy"]);
+    let stopped = life(&scene, "proxy");
+    let three = scene.push(&ImageSpec::new("three"));
+    let ended = scene.deploy(&three).expect("succeeded");
+    assert_eq!(restarted(ended.deployment()), [""; 0]);
+    assert_eq!(life(&scene, "proxy"), stopped);
+}
