@@ -237,10 +237,10 @@ pub enum Next {
 /// The moves from the old replicas to the new ones, stop-first, for the deployment `id`: every old one stays
 /// what comes back at boot until the commit.
 ///
-/// Replicas are switched in the order of the `new` ones, in batches of `batch` pairs; a pair is the old and the new
-/// replica of one number. Each batch ends with its proofs.
+/// Replicas are switched in the order of the `new` ones, in batches of so many pairs; a pair is the old and the new
+/// replica of one number. The last size counts for all that is left. Each batch ends with its proofs.
 #[must_use]
-pub fn plan(old: &[Replica], new: &[Replica], batch: usize, id: &DeploymentId) -> Vec<Move> {
+pub fn plan(old: &[Replica], new: &[Replica], batches: &[usize], id: &DeploymentId) -> Vec<Move> {
     let mut moves: Vec<Move> = old
         .iter()
         .filter(|old| starts_at_boot(&old.restart_policy))
@@ -253,7 +253,12 @@ pub fn plan(old: &[Replica], new: &[Replica], batch: usize, id: &DeploymentId) -
     let mut keys: Vec<_> = new.iter().map(key).collect();
     let mut known = BTreeSet::new();
     keys.retain(|key| known.insert(key.clone()));
-    for batch in keys.chunks(batch.max(1)) {
+    let mut sizes = batches.iter();
+    let (mut left, mut size) = (keys.as_slice(), 1);
+    while !left.is_empty() {
+        size = sizes.next().copied().unwrap_or(size).clamp(1, left.len());
+        let (batch, rest) = left.split_at(size);
+        left = rest;
         let of_batch = |replica: &&Replica| batch.contains(&key(replica));
         let (old, new) = (
             old.iter().filter(of_batch).collect::<Vec<_>>(),

@@ -26,7 +26,7 @@ const MOVES_MAX: usize = 200;
 /// The world after the prefix; and whether everything up to the commit was made.
 fn after(old: &[Replica], new: &[Replica], batch: usize, prefix: &Prefix) -> World {
     let mut world = World::staged(old.to_vec(), new.to_vec());
-    let moves = plan(old, new, batch, &id());
+    let moves = plan(old, new, &[batch], &id());
     let made = prefix.moves.index(moves.len() + 1);
     for wanted in &moves[..made] {
         assert_eq!(world.make(wanted, 0), Made::Done, "{wanted:?}");
@@ -227,7 +227,7 @@ proptest! {
         disturbances in prop::collection::vec(any_disturbance(), 0..4),
     ) {
         let mut world = World::staged(old.clone(), new.clone());
-        for wanted in plan(&old, &new, batch, &id()) {
+        for wanted in plan(&old, &new, &[batch], &id()) {
             prop_assert_eq!(world.make(&wanted, 0), Made::Done);
         }
         let mut walk = Walk { world: &mut world, disturbances, moves: vec![] };
@@ -294,7 +294,7 @@ proptest! {
 fn one_replica_is_switched_stop_first_in_the_order_that_the_documents_name() {
     let old = [replica("old1", 1, "unless-stopped", Condition::Running)];
     let new = [replica("new1", 1, "unless-stopped", Condition::Stopped)];
-    let words: Vec<String> = plan(&old, &new, 1, &id()).iter().map(word).collect();
+    let words: Vec<String> = plan(&old, &new, &[1], &id()).iter().map(word).collect();
     assert_eq!(
         words,
         [
@@ -314,7 +314,7 @@ fn batches_are_proven_one_after_the_other() {
         let one = |number| replica(&format!("{name}{number}"), number, "no", Condition::Running);
         (1..=3).map(one).collect()
     };
-    let words: Vec<String> = plan(&side("old"), &side("new"), 2, &id())
+    let words: Vec<String> = plan(&side("old"), &side("new"), &[2], &id())
         .iter()
         .filter(|wanted| !matches!(wanted, Move::Rename { .. }))
         .map(word)
@@ -363,7 +363,7 @@ fn somebody_elses_container_is_not_fought() {
     // What was created and never started goes; what runs is left alone.
     assert_eq!(goes_back(&mut world.clone()), ["Remove new1"]);
     // A new one that was started and ended only gives up the service's name.
-    for wanted in plan(&old, &new, 1, &id()) {
+    for wanted in plan(&old, &new, &[1], &id()) {
         assert_eq!(world.make(&wanted, 0), Made::Done);
     }
     assert_eq!(goes_back(&mut world), [] as [&str; 0], "it runs");
@@ -382,7 +382,7 @@ fn only_when_going_back_was_refused_often_enough_is_the_new_release_better_than_
     let old = vec![replica("old1", 1, "always", Condition::Running)];
     let new = vec![replica("new1", 1, "always", Condition::Stopped)];
     let mut world = World::staged(old.clone(), new.clone());
-    for wanted in plan(&old, &new, 1, &id()) {
+    for wanted in plan(&old, &new, &[1], &id()) {
         assert_eq!(world.make(&wanted, 0), Made::Done);
     }
     world

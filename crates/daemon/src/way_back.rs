@@ -4,6 +4,8 @@
 //! previous image in the present definition of the service, which Compose creates without a registry. `plan` and a
 //! deployment ask here alike.
 
+use std::collections::BTreeSet;
+
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::Replica;
 use cutover_core::image::ImageRef;
@@ -43,8 +45,9 @@ pub async fn find(
 ) -> Result<WayBack, Cause> {
     let mut missing = Vec::new();
     let mut obstacles = Vec::new();
+    let all: BTreeSet<String> = old.iter().map(|old| old.container.clone()).collect();
     for old in old.iter().filter(|old| old.condition.ran()) {
-        let of_old = missing_for_start(driver.docker(), &old.container).await;
+        let of_old = missing_for_start(driver.docker(), &old.container, &all).await;
         let of_old = of_old.map_err(|error| docker_cause(Step::Stage, &error))?;
         if of_old.is_empty() {
             continue;

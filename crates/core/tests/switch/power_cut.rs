@@ -15,7 +15,7 @@ fn a_power_cut_at_any_moment_starts_exactly_one_release_but_after_one_documented
         let new = vec![replica("new1", 1, restart, Condition::Stopped)];
         let mut world = World::staged(old.clone(), new.clone());
         let mut none_after = Vec::new();
-        for wanted in plan(&old, &new, 1, &id()) {
+        for wanted in plan(&old, &new, &[1], &id()) {
             assert_eq!(world.make(&wanted, 0), Made::Done);
             none_after.extend(starts_none_at_boot(&world, &word(&wanted)));
         }
@@ -33,7 +33,7 @@ fn a_power_cut_on_the_way_back_starts_exactly_one_release_but_after_one_document
         let new = vec![replica("new1", 1, restart, Condition::Stopped)];
         let mut world = World::staged(old.clone(), new.clone());
         let mut begins = vec![world.clone()];
-        for wanted in plan(&old, &new, 1, &id()) {
+        for wanted in plan(&old, &new, &[1], &id()) {
             assert_eq!(world.make(&wanted, 0), Made::Done);
             begins.push(world.clone());
         }

@@ -1,5 +1,6 @@
 //! Services outside of a release that depend on one of it.
 
+use cutover_testkit::engine::packages::ComposeVersion;
 use cutover_testkit::images::ImageSpec;
 use cutover_testkit::scene::{Scene, Wishes};
 use serde_json::Value;
@@ -96,4 +97,79 @@ fn what_is_to_be_restarted_with_the_service_is_after_the_commit_and_after_a_roll
     let ended = scene.deploy(&three).expect("succeeded");
     assert_eq!(restarted(ended.deployment()), [""; 0]);
     assert_eq!(life(&scene, "proxy"), stopped);
+}
+
+/// A service in whose network another one runs, which is asked at its port.
+const WITH_SIDECAR: &str = "\
+name: {project}
+services:
+  worker:
+    image: {image}
+    restart: unless-stopped
+    environment: {ROLE: worker}
+  app:
+    image: {image}
+    restart: unless-stopped
+    environment: {ROLE: app}
+    ports: [\"127.0.0.1:{port}:9000\"]
+  sidecar:
+    image: {tool}
+    restart: unless-stopped
+    network_mode: service:app
+    environment: {LISTEN: \"9000\"}
+";
+
+/// Each service's container, and whether it runs.
+fn all(scene: &Scene) -> Vec<(Value, Value)> {
+    ["app", "sidecar", "worker"]
+        .map(|service| life(scene, service))
+        .into()
+}
+
+#[test]
+fn what_runs_in_the_network_of_the_service_is_made_again_with_it_and_comes_back_with_it() {
+    for version in [ComposeVersion::Newest, ComposeVersion::Oldest] {
+        let wishes = Wishes {
+            compose: WITH_SIDECAR,
+            service: "monitor = \"1s\"\n",
+            version,
+            ..Wishes::default()
+        };
+        let mut scene = Scene::new(CUTOVER, &wishes);
+        let tool = scene.push(&ImageSpec::new("sidecar"));
+        let tool = format!("{}:{tool}", scene.repository());
+        scene.write_compose(&WITH_SIDECAR.replace("{tool}", &tool));
+        // Through the network of the service, the other one answers.
+        let answers =
+            |scene: &Scene| scene.wait_until("it answers", || scene.serves() == "sidecar");
+        let one = scene.push(&ImageSpec::new("one"));
+        let ended = scene.deploy(&one).expect("succeeded");
+        let services = ended.deployment()["services"].as_array().expect("a list");
+        let names: Vec<_> = services.iter().map(|one| &one["service"]).collect();
+        assert_eq!(names, ["app", "sidecar", "worker"]);
+        answers(&scene);
+        drop(scene.deploy(&one).expect("unchanged"));
+
+        let before = all(&scene);
+        let two = scene.push(&ImageSpec::new("two"));
+        drop(scene.deploy(&two).expect("succeeded"));
+        let now = all(&scene);
+        let ids = |all: &[(Value, Value)]| all.iter().map(|one| one.0.clone()).collect::<Vec<_>>();
+        assert!(ids(&now).iter().all(|id| !ids(&before).contains(id)));
+        answers(&scene);
+        scene.compose(&["up", "-d", "--pull", "never"]);
+        assert_eq!(all(&scene), now, "by hand, nothing changes");
+
+        for role in ["APP", "WORKER"] {
+            let variable = format!("{role}_EXIT_AT_ONCE");
+            let bad = scene.push(&ImageSpec::new("bad").env(&variable, "1"));
+            drop(scene.deploy(&bad).expect("rolled_back"));
+            assert_eq!(ids(&all(&scene)), ids(&now), "{role}");
+            answers(&scene);
+            assert_eq!(scene.containers().len(), 3);
+            let kept = all(&scene);
+            scene.compose(&["up", "-d", "--pull", "never"]);
+            assert_eq!(all(&scene), kept, "{role}: by hand, nothing changes");
+        }
+    }
 }

@@ -89,12 +89,13 @@ fn a_restart_policy_without_a_condition_is_none_and_one_that_docker_refuses_chan
 }
 
 #[test]
-fn a_service_whose_network_another_one_shares_is_refused_and_the_other_stays_connected() {
+fn a_service_whose_network_another_one_shares_by_its_containers_name_is_refused_and_the_other_stays_connected()
+ {
     for version in BOTH {
         let (scene, [one, two]) = scene_of(version);
         drop(scene.deploy(&one).expect("succeeded"));
         scene.write_compose(&format!(
-            "{SERVICE}  sidecar:\n    image: {{image}}\n    network_mode: service:app\n    environment: {{ LISTEN: \"9000\" }}\n"
+            "{SERVICE}  sidecar:\n    image: {{image}}\n    network_mode: container:{{project}}-app-1\n    environment: {{ LISTEN: \"9000\" }}\n"
         ));
         scene.compose(&["up", "-d", "sidecar"]);
         let started = |scene: &Scene| {

@@ -16,7 +16,7 @@ services:
     image: {image}
     restart: unless-stopped
     environment: {ROLE: scheduler}
-    depends_on: {worker: {condition: service_started}}
+    depends_on: {worker: {condition: service_started, restart: true}}
   worker:
     image: {image}
     restart: unless-stopped

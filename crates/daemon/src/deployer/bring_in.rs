@@ -250,6 +250,16 @@ pub(super) async fn leave_alone(
             alone.push(model.compose_service.clone());
         }
     }
+    // A container goes with the one in whose namespaces it runs, which comes before it.
+    for model in release.model.services() {
+        let is_new = |one: &String| {
+            let of_the_release = release.model.service(one).is_some();
+            of_the_release && !alone.contains(one)
+        };
+        if model.shares_with.iter().any(is_new) {
+            alone.retain(|name| *name != model.compose_service);
+        }
+    }
     let is_alone = |one: &ServiceModel| alone.contains(&one.compose_service);
     if !release.model.services().iter().all(is_alone) {
         // What a job does whose image is not of the tag depends on other things, which may be new: the files that it
@@ -300,6 +310,7 @@ pub(super) async fn stage(
     for container in release.present.iter().flat_map(|one| &one.current) {
         old.push(found(run, container).await?);
     }
+    let old = sharers_first(&release.model, old);
     keep_configurations(run, &old, &release.model).await?;
     let services: Vec<&ServiceModel> = release.model.all().collect();
     let begun = Event::StageStarted {
@@ -332,6 +343,25 @@ pub(super) async fn stage(
             log: Vec::new(),
         }),
     }
+}
+
+/// The same with every container before the one in whose namespaces it runs: on the way back, the last is started first.
+fn sharers_first(model: &ReleaseModel, mut old: Vec<Replica>) -> Vec<Replica> {
+    let mut batch_start = 0;
+    for size in model.batches() {
+        let services = &model.services()[batch_start..batch_start + size];
+        batch_start += size;
+        let is_of = |replica: &Replica| {
+            services
+                .iter()
+                .any(|one| one.compose_service == replica.service)
+        };
+        if let (Some(first), Some(last)) = (old.iter().position(is_of), old.iter().rposition(is_of))
+        {
+            old[first..=last].reverse();
+        }
+    }
+    old
 }
 
 /// Lets Compose create the containers.

@@ -64,7 +64,11 @@ async fn slot(
         let missing = match known.get(&container.id) {
             Some(missing) => missing,
             None => {
-                let missing = missing_for_start(run.driver.docker(), &container.id).await?;
+                let deployment = run.deployment();
+                let all = deployment.old.iter().chain(&deployment.new);
+                let with_it = all.map(|one| one.container.clone()).collect();
+                let docker = run.driver.docker();
+                let missing = missing_for_start(docker, &container.id, &with_it).await?;
                 let missing = missing.into_iter().map(|missing| missing.what).collect();
                 known.entry(container.id.clone()).or_insert(missing)
             }

@@ -19,6 +19,7 @@ use super::context::Run;
 use super::ended::{Committed, Ended, Part, Trial};
 use super::observe::{still_runs, watch};
 use super::output::Output;
+use crate::driver::project::ServiceModel;
 use crate::driver::{Look, docker_cause, millis_between};
 use crate::probe::verify;
 use crate::settings;
@@ -69,21 +70,24 @@ pub(super) async fn switch(run: &mut Run, staged: Staged) -> Result<Trial, Ended
 
 async fn switch_all(run: &mut Run, trial: &mut Trial) -> Result<(), Cause> {
     let deployment = run.deployment().clone();
-    let batch = match run.service.switch {
-        settings::Switch::InOrder => 1,
-        settings::Switch::Together => trial.parts.len(),
+    let sizes = match run.service.switch {
+        settings::Switch::InOrder => trial.model.batches(),
+        settings::Switch::Together => vec![trial.parts.len()],
     };
-    let moves = plan(&deployment.old, &deployment.new, batch, &deployment.id);
+    let moves = plan(&deployment.old, &deployment.new, &sizes, &deployment.id);
     let mut batches = moves.split_inclusive(is_proof).collect::<Vec<_>>();
     // What comes behind the first proof of a batch are its other proofs.
     batches.retain(|moves| moves.len() > 1);
-    for (place, moves) in batches.iter().enumerate() {
+    let shares = |one: &ServiceModel| !one.shares_with.is_empty();
+    // A container cannot be started before the one in whose namespaces it runs.
+    let at_once = !trial.model.services().iter().any(shares);
+    for (place, (moves, size)) in batches.iter().zip(sizes).enumerate() {
         if place > 0 {
             prove_switched(run, trial).await?;
         }
-        let to = (trial.switched + batch).min(trial.parts.len());
+        let to = (trial.switched + size).min(trial.parts.len());
         trial.begun = to;
-        make_moves(run, &deployment, moves).await?;
+        make_moves(run, &deployment, moves, at_once).await?;
         attend_started(run, &deployment, trial, to).await?;
     }
     Ok(())
@@ -93,15 +97,20 @@ fn is_proof(wanted: &Move) -> bool {
     matches!(wanted, Move::Prove { .. })
 }
 
-/// Makes the moves of one batch up to its proof: several stops at once, and several starts.
-async fn make_moves(run: &Run, deployment: &Deployment, moves: &[Move]) -> Result<(), Cause> {
+/// Makes the moves of one batch up to its proof: several stops at once, and several starts, if they can be.
+async fn make_moves(
+    run: &Run,
+    deployment: &Deployment,
+    moves: &[Move],
+    at_once: bool,
+) -> Result<(), Cause> {
     let effects = moves.iter().filter(|wanted| !is_proof(wanted));
     let effects: Vec<&Move> = effects.collect();
     let together = |one: &&Move, other: &&Move| {
         matches!(
             (one, other),
             (Move::Stop { .. }, Move::Stop { .. }) | (Move::Start { .. }, Move::Start { .. })
-        )
+        ) && at_once
     };
     for moves in effects.chunk_by(together) {
         let made = moves

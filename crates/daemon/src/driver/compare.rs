@@ -55,7 +55,9 @@ impl ComposeDriver {
         let present = present.map_err(|error| docker_cause(Step::Prepare, &error))?;
         let hidden = present.leftovers.iter().chain(present.hidden());
         let view = View::only_looking(hidden.map(|one| one.id.clone()).collect());
-        let (mut socket, mut compose) = self.up(&[target], view, &[], Purpose::NewRelease)?;
+        // Compose compares in whose container's namespaces it runs; older ones only if they are told of that service.
+        let with: Vec<&str> = model.shares_with.iter().map(String::as_str).collect();
+        let (mut socket, mut compose) = self.up(&[target], view, &with, Purpose::NewRelease)?;
         let bound = COMPARE_TIMEOUT.min(target.service.progress_deadline);
         let changes_nothing = async {
             tokio::select! {

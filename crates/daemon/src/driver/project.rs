@@ -54,6 +54,8 @@ pub struct ServiceModel {
     pub tag_variable: TagVariable,
     /// The services that it is to be restarted with, where it is not switched itself.
     pub restarts_with: Vec<String>,
+    /// The services whose containers' namespaces it runs in: it is switched with them.
+    pub shares_with: Vec<String>,
     /// The image reference with the requested tag in its place.
     pub image: String,
     /// `platform`, where the service is not to run on the machine's own.
@@ -209,7 +211,8 @@ impl Rendered<'_> {
                 "the job `{name}` of the release has no `image`: cutover runs images and does not build them"
             )));
         }
-        if !carries_tag && role == Role::Switched {
+        let shares_with = file.shares_with(name);
+        if !carries_tag && role == Role::Switched && shares_with.is_empty() {
             return Err(invalid(format!(
                 "with {}={} Compose renders the image `{image}` of service `{name}`, which does not end in that tag; \
                  `environment` in the configuration of cutover, or an earlier definition of {}, overrides it",
@@ -235,6 +238,7 @@ impl Rendered<'_> {
             carries_tag,
             tag_variable: variable.clone(),
             restarts_with: file.restarts_with(name),
+            shares_with,
             image,
             platform: described.platform.clone(),
             facts: file.facts(name, service.order, described),

@@ -71,10 +71,16 @@ impl ComposeDriver {
         old: &[Replica],
         hidden: &[Container],
     ) -> Result<Staging, Cause> {
+        let goes_with_another = |service: &str| {
+            let mut models = targets.iter().map(|(target, _)| target.model);
+            let model = models.find(|model| model.compose_service == service);
+            model.is_some_and(|one| !(one.restarts_with.is_empty() && one.shares_with.is_empty()))
+        };
         let old = old.iter().map(|old| OldContainer {
             id: old.container.clone(),
             name: old.name.clone(),
             service: old.service.clone(),
+            is_stopped_early: goes_with_another(&old.service),
         });
         let hidden = hidden.iter().map(|one| one.id.clone());
         let view = View::new(old.collect(), hidden.collect());

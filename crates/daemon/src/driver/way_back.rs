@@ -12,6 +12,7 @@
 mod eyes;
 mod kind;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,20 +37,22 @@ pub struct Missing {
     pub what: String,
 }
 
-/// Everything that is missing for the container to be started again after a stop; it may run or not.
+/// Everything that is missing for the container to be started again after a stop; it may run or not. Those with the ids
+/// `with_it` are started before it.
 ///
 /// # Errors
 /// Whatever kept Docker from answering.
 pub async fn missing_for_start(
     docker: &Docker,
     container_id: &str,
+    with_it: &BTreeSet<String>,
 ) -> Result<Vec<Missing>, DockerError> {
     let Some(described) = docker.container_description(container_id).await? else {
         let what = format!("the container {} itself is gone", short(container_id));
         return Ok(vec![Missing { what }]);
     };
     let mut missing = missing_networks(docker, &described).await?;
-    missing.extend(missing_containers(docker, &described).await?);
+    missing.extend(missing_containers(docker, &described, with_it).await?);
     let (gone, volumes) = volumes(docker, &described).await?;
     missing.extend(gone);
     let places = [places(&described), volumes].concat();
@@ -87,6 +90,7 @@ async fn missing_networks(docker: &Docker, described: &Value) -> Result<Vec<Stri
 async fn missing_containers(
     docker: &Docker,
     described: &Value,
+    with_it: &BTreeSet<String>,
 ) -> Result<Vec<String>, DockerError> {
     let mut missing = Vec::new();
     for (field, what) in [
@@ -99,7 +103,7 @@ async fn missing_containers(
             continue;
         };
         match docker.container(other).await? {
-            Some(found) if found.state.running => {}
+            Some(found) if found.state.running || with_it.contains(&found.id) => {}
             Some(found) => missing.push(format!(
                 "the container {}, whose {what} it shares, does not run",
                 found.name

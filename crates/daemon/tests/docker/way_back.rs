@@ -111,7 +111,7 @@ impl Drop for Scene {
 }
 
 async fn missing(bench: &Bench, id: &str) -> Vec<String> {
-    let missing = missing_for_start(&bench.docker, id)
+    let missing = missing_for_start(&bench.docker, id, &std::collections::BTreeSet::new())
         .await
         .expect("an answer");
     missing.into_iter().map(|one| one.what).collect()

@@ -55,7 +55,7 @@ pub(super) fn sort(
     let sharers: BTreeMap<String, Vec<String>> = file
         .services
         .iter()
-        .map(|(name, service)| (name.clone(), sharers(&file.services, name, service)))
+        .map(|(name, service)| (name.clone(), sharers(&file.services, service)))
         .collect();
     let (mut services, mut others) = (Vec::new(), Vec::new());
     for (name, service) in file.services {
@@ -107,16 +107,18 @@ fn waits_for_the_end_of(all: &BTreeMap<String, Service>, name: &str) -> Vec<Stri
     waiting.map(|(other, _)| other.clone()).collect()
 }
 
-/// The services that run in a namespace of the container of `name`, as far as the file says.
-fn sharers(all: &BTreeMap<String, Service>, name: &str, service: &Service) -> Vec<String> {
-    let of_service = format!("service:{name}");
+/// The services that run in a namespace of the container of `name`, which they know by its fixed name: Compose does not make
+/// them again with it.
+fn sharers(all: &BTreeMap<String, Service>, service: &Service) -> Vec<String> {
     let container = service.definition.get("container_name");
-    let container =
-        container.and_then(|container| Some(format!("container:{}", container.as_str()?)));
+    let Some(container) = container.and_then(|container| container.as_str()) else {
+        return Vec::new();
+    };
+    let container = format!("container:{container}");
     let shares = |other: &Service| {
         ["network_mode", "ipc", "pid"].iter().any(|key| {
             let mode = other.definition.get(*key).and_then(|mode| mode.as_str());
-            mode.is_some_and(|mode| mode == of_service || Some(mode) == container.as_deref())
+            mode == Some(&container)
         })
     };
     let sharing = all.iter().filter(|(_, other)| shares(other));

@@ -17,7 +17,7 @@ impl File {
         described: &Service,
     ) -> Facts {
         Facts {
-            sharers: self.sharers(name, described),
+            sharers: self.sharers_by_name(name, described),
             waits_for_its_end: self.waits_for_the_end_of(name),
             ..described.facts(order)
         }
@@ -59,29 +59,56 @@ impl File {
         jobs
     }
 
-    /// The services that run in a namespace of the container of `name`. Docker ties them to the container,
-    /// not to the service: with the next one they would have lost it.
-    fn sharers(&self, name: &str, described: &Service) -> Vec<String> {
+    /// The services that run in a namespace of the container of `name`, which they know by its name. Docker ties them to
+    /// the container, not to the service: with the next one they would have lost it, and Compose does not make them again.
+    fn sharers_by_name(&self, name: &str, described: &Service) -> Vec<String> {
         let container = match &described.container_name {
             Some(container) => format!("container:{container}"),
             None => format!("container:{}-{name}-1", self.name),
         };
-        let own = [format!("service:{name}"), container];
-        let shares = |other: &Service| {
-            [&other.network_mode, &other.ipc, &other.pid]
-                .into_iter()
-                .flatten()
-                .any(|mode| own.contains(mode))
-        };
-        self.services
-            .iter()
-            .filter(|(_, other)| shares(other))
+        let sharing = self.services.iter().filter(|(_, other)| {
+            let mut modes = other.shared_namespaces();
+            modes.any(|mode| *mode == container)
+        });
+        sharing
             .map(|(other, _)| format!("service `{other}`"))
             .collect()
+    }
+
+    /// The services whose containers' namespaces `name` runs in: Compose makes its container again with theirs.
+    pub(super) fn shares_with(&self, name: &str) -> Vec<String> {
+        let described = self.services.get(name).into_iter();
+        let modes = described.flat_map(Service::shared_namespaces);
+        let services = modes.filter_map(|mode| mode.strip_prefix("service:"));
+        services.map(str::to_owned).collect()
+    }
+
+    /// The services outside `names` that run in a namespace of one of them, or of one of those.
+    pub(super) fn sharers_of(&self, names: &BTreeSet<String>) -> BTreeSet<String> {
+        let mut sharers = BTreeSet::new();
+        loop {
+            let known = |one: &String| names.contains(one) || sharers.contains(one);
+            let more = self
+                .services
+                .keys()
+                .filter(|name| !known(name) && self.shares_with(name).iter().any(known));
+            let more: BTreeSet<String> = more.cloned().collect();
+            if more.is_empty() {
+                return sharers;
+            }
+            sharers.extend(more);
+        }
     }
 }
 
 impl Service {
+    /// `service:NAME` or `container:NAME`, each.
+    fn shared_namespaces(&self) -> impl Iterator<Item = &String> {
+        [&self.network_mode, &self.ipc, &self.pid]
+            .into_iter()
+            .flatten()
+    }
+
     fn facts(&self, order: Option<settings::Order>) -> Facts {
         Facts {
             published_ports: self
@@ -201,11 +228,18 @@ mod tests {
             );
             serde_json::from_str(&text).expect("a project")
         };
-        let sharers = |file: &File| file.sharers("app", &file.services["app"]);
-        let found = ["service `by_name`", "service `by_service`"];
-        assert_eq!(sharers(&file("")), found);
-        let found = ["service `by_fixed_name`", "service `by_service`"];
-        assert_eq!(sharers(&file(r#""container_name":"fixed","#)), found);
+        let by_name = |file: &File| file.sharers_by_name("app", &file.services["app"]);
+        assert_eq!(by_name(&file("")), ["service `by_name`"]);
+        let fixed = file(r#""container_name":"fixed","#);
+        assert_eq!(by_name(&fixed), ["service `by_fixed_name`"]);
+        let sharers = |of: &str| file("").sharers_of(&BTreeSet::from([of.to_owned()]));
+        assert_eq!(sharers("app"), BTreeSet::from(["by_service".to_owned()]));
+        let both = ["app", "by_service"].map(str::to_owned);
+        assert_eq!(
+            sharers("vpn"),
+            BTreeSet::from(both),
+            "one that shares with one that shares"
+        );
     }
 
     #[test]

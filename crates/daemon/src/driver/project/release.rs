@@ -129,6 +129,23 @@ impl ReleaseModel {
         self
     }
 
+    /// How many services are switched at once, one batch after another: each for itself, or with those that run in its
+    /// container's namespaces.
+    #[must_use]
+    pub fn batches(&self) -> Vec<usize> {
+        let mut batches: Vec<usize> = Vec::new();
+        for (place, service) in self.services.iter().enumerate() {
+            let start = place - batches.last().copied().unwrap_or_default();
+            let batch = &self.services[start..place];
+            let is_shared = |one: &ServiceModel| service.shares_with.contains(&one.compose_service);
+            match batches.last_mut() {
+                Some(last) if batch.iter().any(is_shared) => *last += 1,
+                _ => batches.push(1),
+            }
+        }
+        batches
+    }
+
     /// The names of the services that are switched, in their order.
     #[must_use]
     pub fn switched(&self) -> Vec<&str> {
@@ -201,6 +218,7 @@ pub(super) async fn services(
             "`jobs_after` names `{one}`, which is the service that is deployed itself"
         )));
     }
+    names.extend(file.sharers_of(&names));
     names.extend(file.jobs_of(&names));
     if let Some(one) = service.jobs_after.iter().find(|one| names.contains(*one)) {
         return Err(invalid(format!(
@@ -216,13 +234,36 @@ pub(super) async fn services(
     };
     let on = |name: &String| {
         let described = file.services.get(name);
-        let on = described.map(|described| described.depends_on.keys().cloned().collect());
-        on.unwrap_or_default()
+        let on = described.map(|described| described.depends_on.keys().cloned());
+        on.into_iter()
+            .flatten()
+            .chain(file.shares_with(name))
+            .collect()
     };
     let depends_on: BTreeMap<String, BTreeSet<String>> =
         names.iter().map(|name| (name.clone(), on(name))).collect();
-    let ordered = dependency_order(&depends_on).into_iter();
+    let ordered = with_sharers(file, dependency_order(&depends_on)).into_iter();
     Ok(ordered.map(|name| (name.clone(), role(&name))).collect())
+}
+
+/// The same order, with every service that runs in a namespace of another one right behind that.
+fn with_sharers(file: &File, ordered: Vec<String>) -> Vec<String> {
+    let mut grouped: Vec<String> = Vec::new();
+    for name in ordered {
+        let providers = file.shares_with(&name);
+        let is_of_its_group = |one: &String| {
+            providers.contains(one)
+                || file
+                    .shares_with(one)
+                    .iter()
+                    .any(|other| providers.contains(other))
+        };
+        match grouped.iter().rposition(is_of_its_group) {
+            Some(place) => grouped.insert(place + 1, name),
+            None => grouped.push(name),
+        }
+    }
+    grouped
 }
 
 /// The project has all these services, which are `configured` under `key`.

@@ -281,6 +281,7 @@ mod tests {
             id: old.into(),
             name: "shop-app-1".into(),
             service: "app".into(),
+            is_stopped_early: false,
         };
         let mut view = View::new(vec![replaced], vec!["parked".into()]);
         let policy = RestartPolicy::default();

@@ -17,6 +17,9 @@ pub(in crate::driver) struct OldContainer {
     pub(in crate::driver) name: String,
     /// Its Compose service.
     pub(in crate::driver) service: String,
+    /// Whether Compose stops it before it replaces it: it is to be restarted with another service of the release, or runs
+    /// in a namespace of that.
+    pub(in crate::driver) is_stopped_early: bool,
 }
 
 /// A container that Compose created.
@@ -243,18 +246,19 @@ impl View {
             return self.change_new(call, reference, rest);
         }
         let replaced: Vec<String> = self.new.iter().map(|new| new.service.clone()).collect();
-        let old = self.old_of(reference);
-        let Some(old) = old.filter(|old| replaced.contains(&old.container.service)) else {
+        let Some(old) = self.old_of(reference) else {
             return refuse(call);
         };
+        let is_replaced = replaced.contains(&old.container.service);
+        let may_be_stopped = is_replaced || old.container.is_stopped_early;
         if old.is_gone {
             return Decision::Gone {
                 name: reference.to_owned(),
             };
         }
         match (call.method, rest) {
-            ("POST", ["stop" | "kill"]) => Decision::Believed,
-            ("DELETE", []) => {
+            ("POST", ["stop" | "kill"]) if may_be_stopped => Decision::Believed,
+            ("DELETE", []) if is_replaced => {
                 old.is_gone = true;
                 Decision::Believed
             }

@@ -10,6 +10,7 @@ fn old(id: &str, name: &str, service: &str) -> OldContainer {
         id: id.into(),
         name: name.into(),
         service: service.into(),
+        is_stopped_early: false,
     }
 }
 
@@ -92,6 +93,20 @@ fn nothing_happens_to_the_old_container_before_a_new_one_exists() {
             "{method} {path}: {decision:?}"
         );
     }
+}
+
+#[test]
+fn what_goes_with_another_service_may_be_told_to_stop_before_it_has_a_successor() {
+    let sidecar = OldContainer {
+        is_stopped_early: true,
+        ..old(OLD, "shop-sidecar-1", "sidecar")
+    };
+    let mut view = View::new(vec![sidecar], Vec::new());
+    let stop = format!("/containers/{OLD}/stop");
+    assert_eq!(ask(&mut view, "POST", &stop, ""), Decision::Believed);
+    let removed = ask(&mut view, "DELETE", &format!("/containers/{OLD}"), "");
+    assert!(matches!(removed, Decision::Refuse { .. }), "{removed:?}");
+    assert!(!view.is_hidden(OLD));
 }
 
 #[test]
