@@ -1,6 +1,6 @@
 //! How far a deployment came: what is under trial, what is final, and how it ended if it was not committed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +57,8 @@ pub(super) struct Trial {
     pub(super) parts: Vec<Part>,
     /// How many of them were switched; the one that fails is the last of them, or among the last batch.
     pub(super) switched: usize,
+    /// The previous containers that were told to stop.
+    pub(super) told_to_stop: BTreeSet<String>,
     pub(super) mask: Arc<Mask>,
     pub(super) model: ReleaseModel,
 }

@@ -10,6 +10,7 @@ use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{Deployment, Event, Failure, Replica, Status};
 
 use super::context::Run;
+use super::journey::Doubt;
 use super::observe::what_runs;
 use super::rest::Rest;
 use super::roll_back::roll_back;
@@ -36,7 +37,7 @@ pub(super) async fn give_up(run: &mut Run, cause: Cause, log: Vec<String>) -> Op
             && run.forward(Step::Stage, Event::SwitchStarted).await.is_ok()
         {
             let failure = Failure { cause, log };
-            return roll_back(run, failure, None).await;
+            return roll_back(run, failure, None, Doubt::Stopping).await;
         }
         if run.deployment().status() != Status::Staging {
             break;

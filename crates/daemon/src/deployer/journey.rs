@@ -16,10 +16,12 @@ const STOP_MARGIN: Duration = Duration::from_secs(1);
 
 /// Whether a container that runs may have been told to stop, by a call whose answer nobody got. Docker does not
 /// say so of a container that is being stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Doubt {
-    /// It may, unless this journey started it.
+    /// Each may, unless this journey started it.
     Stopping,
+    /// These may, unless this journey started them, and no other.
+    Only(BTreeSet<String>),
     /// Nobody told it to.
     None,
 }
@@ -111,7 +113,12 @@ impl Journey {
 
     /// After how long `container`, which runs, cannot be about to stop any more; none if nobody told it to.
     pub(super) fn doubted_for(&self, container: &Container) -> Option<Duration> {
-        let is_doubted = self.doubt == Doubt::Stopping && !self.has_started(&container.id);
+        let may_stop = match &self.doubt {
+            Doubt::Stopping => true,
+            Doubt::Only(told) => told.contains(&container.id),
+            Doubt::None => false,
+        };
+        let is_doubted = may_stop && !self.has_started(&container.id);
         is_doubted.then(|| end_of_stop(container))
     }
 

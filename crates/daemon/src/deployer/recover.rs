@@ -178,7 +178,7 @@ async fn roll_back(run: &mut Run) -> Option<Rest> {
         cause: interrupted("cutover was restarted during the switch"),
         log: Vec::new(),
     });
-    roll_back::roll_back(run, failure, None).await
+    roll_back::roll_back(run, failure, None, Doubt::Stopping).await
 }
 
 async fn fail(run: &mut Run, code: Code, step: Step, detail: &str) {

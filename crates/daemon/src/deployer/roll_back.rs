@@ -18,11 +18,13 @@ use crate::driver::project::ReleaseModel;
 
 /// Puts the previous containers back. Returns what is left to try.
 ///
-/// `model` is the release as Compose renders it, if that is known.
+/// `model` is the release as Compose renders it, if that is known; `doubt` says which containers that run may be about
+/// to stop.
 pub(super) async fn roll_back(
     run: &mut Run,
     failure: Failure,
     model: Option<&ReleaseModel>,
+    doubt: Doubt,
 ) -> Option<Rest> {
     let why = failure.cause.detail.clone();
     if run.deployment().status() != Status::RollingBack {
@@ -30,7 +32,7 @@ pub(super) async fn roll_back(
     }
     // A previous container that must be created again is created as the project was.
     take_tag_back(run).await;
-    let mut journey = Journey::new(Goal::Old, Doubt::Stopping, model.cloned());
+    let mut journey = Journey::new(Goal::Old, doubt, model.cloned());
     let (cause, rest) = match reach(run, &mut journey, &Budget::answer()).await {
         Reached::Goal => {
             end_rolled_back(run, &journey, &why).await;
