@@ -52,6 +52,8 @@ pub(super) struct Deployable {
     pub(super) health: HealthCheck,
     /// Whether it publishes a port.
     pub(super) publishes: bool,
+    /// Whether other services of the project depend on it.
+    pub(super) is_needed: bool,
     /// The services that are deployed with it.
     pub(super) with: Vec<String>,
     /// The jobs that run before each of its releases.

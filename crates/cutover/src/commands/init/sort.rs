@@ -1,6 +1,6 @@
 //! Tells the services that can be deployed from those that cannot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use cutover_core::image::ImageRef;
@@ -50,6 +50,7 @@ pub(super) fn sort(json: &[u8], directory: &Path) -> anyhow::Result<(Vec<Deploya
         .iter()
         .map(|(name, service)| (name.clone(), sharers(&file.services, name, service)))
         .collect();
+    let needed: BTreeSet<String> = file.services.values().flat_map(needs).collect();
     let (mut services, mut others) = (Vec::new(), Vec::new());
     for (name, service) in file.services {
         let facts = Facts {
@@ -58,7 +59,10 @@ pub(super) fn sort(json: &[u8], directory: &Path) -> anyhow::Result<(Vec<Deploya
             ..facts_as_written(&service.definition)
         };
         match deployable(&name, service, &facts, directory) {
-            Ok(service) => services.push(service),
+            Ok(service) => services.push(Deployable {
+                is_needed: needed.contains(service.name.as_str()),
+                ..service
+            }),
             Err(other) => others.push(other),
         }
     }
@@ -82,6 +86,13 @@ fn waits_for_the_end_of(all: &BTreeMap<String, Service>, name: &str) -> Vec<Stri
     waiting
         .map(|(other, _)| format!("service `{other}`"))
         .collect()
+}
+
+/// The services on which this one depends.
+fn needs(service: &Service) -> Vec<String> {
+    let on = service.definition.get("depends_on");
+    let on = on.and_then(|on| on.as_object()).into_iter().flatten();
+    on.map(|(name, _)| name.clone()).collect()
 }
 
 /// The services that run in a namespace of the container of `name`, as far as the file says.
@@ -165,6 +176,7 @@ fn deployable(
         tag_variable: template.tag_variable,
         profiles: service.profiles,
         publishes: service.definition.contains_key("ports"),
+        is_needed: false,
         with: Vec::new(),
         jobs: Vec::new(),
         build: service
