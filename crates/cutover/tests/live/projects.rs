@@ -32,8 +32,12 @@ struct Row {
     options: &'static [&'static str],
     /// More options for `init --fix`, where its image lines need that.
     fix: Option<&'static [&'static str]>,
+    /// The options with which another project is called that runs beside it and came first.
+    beside: &'static [&'static str],
     /// The name under which `init` makes it deployable.
     lead: &'static str,
+    /// What else has a variable as its tag, so that `init` makes it deployable as well.
+    also: &'static [&'static str],
     /// What a release consists of, in the order in which it is switched.
     services: &'static [&'static str],
     /// The services that run to their end before that.
@@ -60,7 +64,9 @@ const USUAL: Row = Row {
     project: "",
     options: &[],
     fix: None,
+    beside: &[],
     lead: "",
+    also: &[],
     services: &[],
     jobs: &[],
     untouched: &[],
@@ -100,28 +106,16 @@ impl Row {
         let mut scene = Scene::of_project(CUTOVER, self.name, self.project);
         let port = self.runs_already(&scene);
         self.is_found_by_init(&scene);
-        eprintln!(
-            "T {} {:?} before is_checked_and_planned",
-            self.name,
-            t.elapsed()
-        );
         self.is_checked_and_planned(&scene);
         scene.start_daemon();
         self.is_deployed(&scene, port);
-        eprintln!(
-            "T {} {:?} before survives_a_broken_release",
-            self.name,
-            t.elapsed()
-        );
         self.survives_a_broken_release(&scene);
-        eprintln!(
-            "T {} {:?} before is_left_alone_by_hand",
-            self.name,
-            t.elapsed()
-        );
         self.is_left_alone_by_hand(&scene);
         drop(scene.compose(&[self.options, &["down"]].concat()));
         assert_eq!(seen(&scene), Seen::new());
+        if !self.beside.is_empty() {
+            drop(scene.compose(&[self.beside, &["down"]].concat()));
+        }
     }
 
     /// Its own services, those that run and the jobs.
@@ -137,6 +131,10 @@ impl Row {
 
     /// The first release was started by hand. Returns the port at which users come in, if that is the service's own.
     fn runs_already(&self, scene: &Scene) -> Option<u16> {
+        if !self.beside.is_empty() {
+            scene.make_images(self.beside, &ImageSpec::new("beside"));
+            scene.compose(&[self.beside, &["up", "--detach"]].concat());
+        }
         let project = scene.described(self.options);
         let port = &project["services"][self.lead]["ports"][0];
         let listen = port["target"].as_u64().unwrap_or(8080).to_string();
@@ -158,10 +156,12 @@ impl Row {
         }
         let report = Ended::of(&init(scene, &["--json"]));
         assert_eq!(report.exit, 0, "{report:#?}");
-        assert_eq!(report.body["services"], serde_json::json!([self.lead]));
+        let deployable = [&[self.lead], self.also].concat();
+        assert_eq!(report.body["services"], serde_json::json!(deployable));
         let others = report.body["others"].as_array().expect("a list");
         let mut others: Vec<_> = others.iter().map(|one| one["service"].clone()).collect();
         let mut untouched = self.untouched.to_vec();
+        untouched.retain(|one| !self.also.contains(one));
         others.sort_by_key(Value::to_string);
         untouched.sort_unstable();
         assert_eq!(others, untouched, "{report:#?}");
@@ -364,6 +364,9 @@ fn rails_sidekiq() {
     Row {
         name: "rails-sidekiq",
         project: "store_production",
+        written: &[
+            "compose_files = [\"DIRECTORY/docker-compose.yml\", \"DIRECTORY/docker-compose.production.yml\"]",
+        ],
         lead: "web",
         services: &["web", "sidekiq"],
         untouched: &["postgres", "redis"],
@@ -441,10 +444,11 @@ fn phoenix() {
 fn traefik() {
     Row {
         name: "traefik",
-        project: "traefik",
+        project: "dashboard",
+        beside: &["--project-directory", "proxy", "-f", "proxy/compose.yaml"],
         lead: "api",
         services: &["api", "frontend"],
-        untouched: &["mongo", "traefik"],
+        untouched: &["mongo"],
         broken: Broken::Missing("acme/dashboard/frontend"),
         ..USUAL
     }
@@ -559,6 +563,7 @@ fn dotnet_secrets() {
         name: "dotnet-secrets",
         project: "dotnet-secrets",
         lead: "payments",
+        also: &["seq"],
         services: &["payments"],
         untouched: &["mssql", "seq"],
         broken: Broken::By(("DOTNET_EXIT_AT_ONCE", "134"), EXITED),
