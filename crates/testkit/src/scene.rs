@@ -113,6 +113,8 @@ pub struct Scene {
     docker_socket: PathBuf,
     project: String,
     project_directory: PathBuf,
+    /// The variables of the shell from which Compose is called by hand.
+    pub shell: Vec<(&'static str, &'static str)>,
     port: u16,
     network_port: u16,
     version: ComposeVersion,
@@ -179,6 +181,7 @@ impl Scene {
             daemon,
             pushed: 0,
             project_directory: dir.path().join(directory),
+            shell: Vec::new(),
             dir,
         }
     }

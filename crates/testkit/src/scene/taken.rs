@@ -104,12 +104,16 @@ impl Scene {
     pub fn make_images(&self, options: &[&str], own: &ImageSpec) -> BTreeSet<String> {
         let project = self.described(options);
         let services = project["services"].as_object().into_iter().flatten();
-        let images: BTreeSet<&str> = services
-            .filter_map(|(_, service)| service["image"].as_str())
-            .collect();
+        let name = project["name"].as_str().unwrap_or_default();
+        // One without an image line was built before.
+        let image = |(service, described): (&String, &Value)| {
+            let written = described["image"].as_str().map(str::to_owned);
+            written.unwrap_or_else(|| format!("{name}-{service}"))
+        };
+        let images: BTreeSet<String> = services.map(image).collect();
         let registry = format!("{}/", self.registry.addr());
         let mut repositories = BTreeSet::new();
-        for image in images {
+        for image in &images {
             match image.strip_prefix(&registry) {
                 Some(rest) => {
                     let (repository, tag) = rest.rsplit_once(':').unwrap_or((rest, "latest"));
