@@ -141,6 +141,9 @@ impl Row {
         let before = seen(scene);
         let checked = scene.run(&["check", "--config", &configuration]);
         assert_eq!(checked.exit, 0, "{checked:#?}");
+        let lines = checked.stdout.lines();
+        let mut warnings = lines.filter(|line| line.starts_with("warning"));
+        assert_eq!(warnings.find(|words| !is_meant(words)), None);
         let repositories = self.repositories(scene);
         let listen = self.listens(scene);
         for repository in &repositories {
@@ -152,10 +155,6 @@ impl Row {
         assert_eq!(plan.body["services"], serde_json::json!(self.services));
         assert_eq!(plan.body["jobs"], serde_json::json!(self.jobs));
         let warnings = plan.body["warnings"].as_array().into_iter().flatten();
-        let is_meant = |words: &&str| {
-            words.contains("it has neither a health check nor a probe")
-                || words.contains("the attribute `version` is obsolete")
-        };
         let mut warnings = warnings.filter_map(Value::as_str);
         assert_eq!(warnings.find(|words| !is_meant(words)), None);
         assert_eq!(seen(scene), before);
@@ -272,6 +271,12 @@ impl Row {
         }
         assert_eq!(now, before);
     }
+}
+
+/// Whether a warning of `check` and `plan` is one that the projects deserve.
+fn is_meant(words: &&str) -> bool {
+    words.contains("it has neither a health check nor a probe")
+        || words.contains("the attribute `version` is obsolete")
 }
 
 /// The version that answers on a port of this machine.
