@@ -27,6 +27,7 @@ mod dependents;
 mod observe;
 mod causes;
 mod record;
+mod refuse;
 mod output;
 mod turns;
 mod view;

@@ -64,6 +64,8 @@ pub struct ImageSpec {
     env: BTreeMap<String, String>,
     health_check: Option<HealthCheck>,
     cmd: Vec<String>,
+    entrypoint: Vec<String>,
+    names: Vec<String>,
     labels: BTreeMap<String, String>,
     architecture: String,
     ports: Vec<u16>,
@@ -80,6 +82,8 @@ impl ImageSpec {
             env: BTreeMap::from([("VERSION".to_owned(), version.to_owned())]),
             health_check: None,
             cmd: vec!["/shopd".to_owned()],
+            entrypoint: Vec::new(),
+            names: Vec::new(),
             labels: BTreeMap::new(),
             architecture: machine_architecture().to_owned(),
             ports: vec![8080],
@@ -107,6 +111,20 @@ impl ImageSpec {
     #[must_use]
     pub fn cmd(mut self, words: &[&str]) -> Self {
         self.cmd = words.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// Sets a program that is started with the command as its arguments.
+    #[must_use]
+    pub fn entrypoint(mut self, words: &[&str]) -> Self {
+        self.entrypoint = words.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// Lets the program be found under more names, as if they were programs in `/bin`.
+    #[must_use]
+    pub fn also_called(mut self, names: &[&str]) -> Self {
+        self.names.extend(names.iter().map(|&name| name.to_owned()));
         self
     }
 
@@ -164,6 +182,12 @@ impl ImageSpec {
         let program = fs::read(shopd)
             .with_context(|| format!("the example service {} cannot be read", shopd.display()))?;
         let mut layers = vec![base_layer(&program)];
+        if !self.names.is_empty() {
+            let link = |tar: Tar, name: &String| tar.link(&format!("bin/{name}"), "/shopd");
+            let tar = Tar::default().directory("bin/", 0o755);
+            let tar = self.names.iter().fold(tar, link);
+            layers.push(Blob::new(LAYER, tar.finish()));
+        }
         if self.extra_layer_bytes > 0 {
             let seed = self.env.get("VERSION").map_or("", String::as_str);
             let content = noise(seed, self.extra_layer_bytes);
@@ -205,6 +229,9 @@ impl ImageSpec {
             "Env": env, "Cmd": self.cmd, "Labels": self.labels,
             "ExposedPorts": ports, "Volumes": volumes, "WorkingDir": "/",
         });
+        if !self.entrypoint.is_empty() {
+            container["Entrypoint"] = json!(self.entrypoint);
+        }
         if let Some(check) = &self.health_check {
             container["Healthcheck"] = json!({
                 "Test": ["CMD", "/shopd", "healthcheck"],

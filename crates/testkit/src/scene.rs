@@ -12,6 +12,7 @@ mod client;
 mod daemon;
 mod ended;
 mod look;
+mod taken;
 mod wire;
 
 use std::fs;
@@ -111,6 +112,9 @@ pub struct Scene {
     pub docker: FaultyDocker,
     docker_socket: PathBuf,
     project: String,
+    project_directory: PathBuf,
+    /// The variables of the shell from which Compose is called by hand.
+    pub shell: Vec<(&'static str, &'static str)>,
     port: u16,
     network_port: u16,
     version: ComposeVersion,
@@ -131,12 +135,21 @@ impl Scene {
     /// If it cannot be set up.
     #[must_use]
     pub fn new(cutover: &str, wishes: &Wishes<'_>) -> Self {
+        let number = SCENES.fetch_add(1, Ordering::Relaxed);
+        let project = format!("scene-{}-{number}", std::process::id());
+        let mut scene = Self::empty(cutover, wishes, "project", project);
+        scene.write_compose(wishes.compose);
+        scene.write_configuration(wishes);
+        scene.start_daemon();
+        scene
+    }
+
+    /// A scene in which no daemon runs, with nothing in the project's directory, which has this name.
+    fn empty(cutover: &str, wishes: &Wishes<'_>, directory: &str, project: String) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("cut")
             .tempdir_in("/tmp")
             .expect("a directory");
-        let number = SCENES.fetch_add(1, Ordering::Relaxed);
-        let project = format!("scene-{}-{number}", std::process::id());
         let registry = Registry::start(wishes.auth).expect("a registry");
         let port = free_port();
         let daemon: Arc<Mutex<Option<Child>>> = Arc::default();
@@ -156,7 +169,7 @@ impl Scene {
                 }
             })
             .expect("a socket in front of Docker");
-        let mut scene = Self {
+        Self {
             cutover: PathBuf::from(cutover),
             registry,
             docker,
@@ -167,18 +180,16 @@ impl Scene {
             version: wishes.version,
             daemon,
             pushed: 0,
+            project_directory: dir.path().join(directory),
+            shell: Vec::new(),
             dir,
-        };
-        scene.write_compose(wishes.compose);
-        scene.write_configuration(wishes);
-        scene.start_daemon();
-        scene
+        }
     }
 
     /// The directory of the Compose project.
     #[must_use]
     pub fn project_directory(&self) -> PathBuf {
-        self.dir.path().join("project")
+        self.project_directory.clone()
     }
 
     /// The directory of everything.

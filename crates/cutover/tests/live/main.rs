@@ -36,6 +36,7 @@ mod way_back;
 mod whose;
 mod way_back_lost;
 mod hooks;
+mod projects;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -96,7 +96,7 @@ fn a_release_that_was_unhealthy_is_not_asked_for_more_after_a_rollback() {
     let sick = ImageSpec::new("old")
         .env("NEVER_HEALTHY", "1")
         .health_check(HealthCheck::default());
-    let mut scene = brought_up_by_hand("", &sick);
+    let mut scene = brought_up_by_hand("monitor = \"1s\"\n", &sick);
     scene.wait_until("it is unhealthy", || {
         scene.container()["State"]["Health"]["Status"] == "unhealthy"
     });

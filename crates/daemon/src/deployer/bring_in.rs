@@ -8,7 +8,6 @@ use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{Event, IfUnchanged, PinnedImage, Proof, Replica, Witness};
 use cutover_core::mask::Mask;
 use cutover_core::releases::release_with_tag;
-use cutover_core::strategy::{Strategy, strategy};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -17,21 +16,17 @@ use super::context::Run;
 use super::ended::Ended;
 use super::kept::keep_configurations;
 use super::observe::{found, has_run, runs_release, secret_values, unchanged_since};
+use super::refuse::{refuse_unset, refuse_unsupported};
 use super::tag_line::{look_at_tag_line, put_tag_in_place};
 use super::way_back::find_way_back;
 use super::words::Live;
 use crate::docker::Container;
-use crate::driver::one_off::release_command_refused;
 use crate::driver::project::{ReleaseModel, ServiceModel};
 use crate::driver::stage::{StagedContainer, Staging};
 use crate::driver::{Present, Target, docker_cause};
 use crate::probe::verify::Checks;
 use crate::registry::{self, PullOrder};
 use crate::settings;
-
-/// What can be done about a service of the release that is not the configured one.
-const OR_LEAVE_IT_OUT: &str =
-    ", or say with `compose_services` which services of the project a release consists of";
 
 /// What is to be deployed, and where.
 #[derive(Debug)]
@@ -91,13 +86,7 @@ pub(super) async fn read(run: &mut Run) -> Result<Release, Cause> {
         let jobs: Vec<String> = jobs.map(|job| job.compose_service.clone()).collect();
         model = model.without(&jobs);
     }
-    for service in model.services() {
-        let is_lead = service.compose_service == model.lead().compose_service;
-        refuse_unsupported(service, is_lead)?;
-    }
-    if let Some(why) = release_command_refused(&run.service, model.lead()) {
-        return Err(Cause::new(Code::UnsupportedStrategy, Step::Prepare, why));
-    }
+    refuse_unsupported(&run.service, &model)?;
     let reference = model.lead().image.clone();
     run.forward(Step::Pull, Event::PullStarted { reference })
         .await?;
@@ -429,34 +418,4 @@ async fn prepare(
     }
     find_way_back(run, &release.model).await?;
     Ok((all, mask))
-}
-
-/// A variable that is set nowhere, and would be missing where the previous container has a value by it.
-async fn refuse_unset(
-    run: &Run,
-    model: &ServiceModel,
-    current: Option<&Container>,
-) -> Result<(), Cause> {
-    let unset = run
-        .driver
-        .unset_variables(&run.service, model, current)
-        .await;
-    let unset = unset.map_err(|error| docker_cause(Step::Prepare, &error))?;
-    match unset.is_empty() {
-        true => Ok(()),
-        false => Err(Cause::new(
-            Code::UnsetVariable,
-            Step::Prepare,
-            unset.join("; "),
-        )),
-    }
-}
-
-fn refuse_unsupported(model: &ServiceModel, is_lead: bool) -> Result<(), Cause> {
-    let Strategy::Refused { why, hint } = strategy(&model.facts) else {
-        return Ok(());
-    };
-    let or = if is_lead { "" } else { OR_LEAVE_IT_OUT };
-    let detail = format!("service `{}`: {why}; {hint}{or}", model.compose_service);
-    Err(Cause::new(Code::UnsupportedStrategy, Step::Prepare, detail))
 }

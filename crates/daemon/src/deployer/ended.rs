@@ -1,6 +1,6 @@
 //! How far a deployment came: what is under trial, what is final, and how it ended if it was not committed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use cutover_core::mask::Mask;
 use jiff::Timestamp;
 
 use super::causes::masked;
-use super::journey::Doubt;
 use super::output::Output;
 use crate::docker::ContainerEvents;
 use crate::driver::project::ReleaseModel;
@@ -56,10 +55,10 @@ pub(super) struct Trial {
     pub(super) staging: Option<Staging>,
     /// In the order in which they are switched.
     pub(super) parts: Vec<Part>,
-    /// Of how many the switch was begun: their previous containers may have been told to stop.
-    pub(super) begun: usize,
     /// How many of them were switched; the one that fails is the last of them, or among the last batch.
     pub(super) switched: usize,
+    /// The previous containers that were told to stop.
+    pub(super) told_to_stop: BTreeSet<String>,
     pub(super) mask: Arc<Mask>,
     pub(super) model: ReleaseModel,
 }
@@ -92,12 +91,6 @@ impl Trial {
     /// The release as Compose renders it.
     pub(super) fn model(&self) -> &ReleaseModel {
         &self.model
-    }
-
-    /// Which previous containers may have been told to stop.
-    pub(super) fn doubt(&self) -> Doubt {
-        let begun = self.parts.iter().take(self.begun);
-        Doubt::StoppingOf(begun.map(|part| part.new.service.clone()).collect())
     }
 
     /// The end of what the new container wrote that failed; of all, where none of them is known to be the one. One that

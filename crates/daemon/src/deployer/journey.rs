@@ -18,10 +18,10 @@ const STOP_MARGIN: Duration = Duration::from_secs(1);
 /// say so of a container that is being stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Doubt {
-    /// It may, unless this journey started it.
+    /// Each may, unless this journey started it.
     Stopping,
-    /// The same, for containers of these services only: the switch of the others had not begun.
-    StoppingOf(BTreeSet<String>),
+    /// These may, unless this journey started them, and no other.
+    Only(BTreeSet<String>),
     /// Nobody told it to.
     None,
 }
@@ -112,13 +112,14 @@ impl Journey {
     }
 
     /// After how long `container`, which runs, cannot be about to stop any more; none if nobody told it to.
-    pub(super) fn doubted_for(&self, replica: &Replica, container: &Container) -> Option<Duration> {
-        let is_doubted = match &self.doubt {
+    pub(super) fn doubted_for(&self, container: &Container) -> Option<Duration> {
+        let may_stop = match &self.doubt {
             Doubt::Stopping => true,
-            Doubt::StoppingOf(services) => services.contains(&replica.service),
+            Doubt::Only(told) => told.contains(&container.id),
             Doubt::None => false,
         };
-        (is_doubted && !self.has_started(&container.id)).then(|| end_of_stop(container))
+        let is_doubted = may_stop && !self.has_started(&container.id);
+        is_doubted.then(|| end_of_stop(container))
     }
 
     /// The service that a container is of, as Compose renders it.

@@ -28,7 +28,7 @@ pub(super) async fn prove(run: &Run, journey: &mut Journey, found: &Found) -> Re
     if journey.needs_proof(&found.replica) {
         pass_checks(run, journey, &found.replica, container).await
     } else {
-        outlast_doubt(run, journey, &found.replica, container).await
+        outlast_doubt(run, journey, container).await
     }
 }
 
@@ -42,7 +42,7 @@ async fn pass_checks(
     let model = journey.model_of(replica);
     let monitor = model.and_then(|model| model.monitor);
     let checks = Checks::new(&run.service, monitor, container).for_rollback();
-    let checks = match journey.doubted_for(replica, container) {
+    let checks = match journey.doubted_for(container) {
         Some(least) => checks.perhaps_stopping(least),
         None => checks,
     };
@@ -81,10 +81,9 @@ async fn pass_checks(
 async fn outlast_doubt(
     run: &Run,
     journey: &mut Journey,
-    replica: &Replica,
     container: &Container,
 ) -> Result<(), Cause> {
-    if let Some(least) = journey.doubted_for(replica, container) {
+    if let Some(least) = journey.doubted_for(container) {
         tokio::time::sleep(least).await;
         let now = run.driver.docker().container(&container.id).await;
         let now = now.map_err(|error| docker_cause(Step::RollBack, &error))?;

@@ -21,7 +21,8 @@ use crate::driver::project::ReleaseModel;
 
 /// Puts the previous containers back. Returns what is left to try.
 ///
-/// `model` is the release as Compose renders it, if that is known, and `doubt` is about what may have been told to stop.
+/// `model` is the release as Compose renders it, if that is known; `doubt` says which containers that run may be about
+/// to stop.
 pub(super) async fn roll_back(
     run: &mut Run,
     failure: Failure,

@@ -11,6 +11,7 @@ use super::context::Run;
 use super::ended::Ended;
 use super::give_up::give_up;
 use super::jobs::run_jobs;
+use super::journey::Doubt;
 use super::rest::Rest;
 use super::roll_back::roll_back;
 use super::roll_forward::{Known, roll_forward};
@@ -46,7 +47,7 @@ pub(super) async fn run_deployment(run: &mut Run) -> Option<Rest> {
             let log = trial.last_words(&cause).await;
             let model = trial.model().clone();
             let failure = Failure { cause, log };
-            let doubt = trial.doubt();
+            let doubt = Doubt::Only(trial.told_to_stop.clone());
             let back = roll_back(run, failure, Some(&model), doubt);
             let (rest, ()) = tokio::join!(back, trial.abandon());
             rest

@@ -3,7 +3,7 @@
 //! The services of a release are switched in the order in which they depend on each other, and each is proven before the
 //! next one is touched; or all at once, where that is configured.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,8 +57,8 @@ pub(super) async fn switch(run: &mut Run, staged: Staged) -> Result<Trial, Ended
     let mut trial = Trial {
         staging: Some(*staged.staging),
         parts,
-        begun: 0,
         switched: 0,
+        told_to_stop: BTreeSet::new(),
         mask: staged.mask,
         model: staged.model,
     };
@@ -86,11 +86,19 @@ async fn switch_all(run: &mut Run, trial: &mut Trial) -> Result<(), Cause> {
             prove_switched(run, trial).await?;
         }
         let to = (trial.switched + size).min(trial.parts.len());
-        trial.begun = to;
+        trial.told_to_stop.extend(moves.iter().filter_map(stopped));
         make_moves(run, &deployment, moves, at_once).await?;
         attend_started(run, &deployment, trial, to).await?;
     }
     Ok(())
+}
+
+/// The container that a move stops.
+fn stopped(wanted: &Move) -> Option<String> {
+    match wanted {
+        Move::Stop { container, .. } => Some(container.clone()),
+        _ => None,
+    }
 }
 
 fn is_proof(wanted: &Move) -> bool {

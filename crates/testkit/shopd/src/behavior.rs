@@ -1,7 +1,8 @@
 //! What the environment of the image asks of the service.
 //!
 //! Several services of one image may behave differently: where `ROLE` is `worker`, `WORKER_EXIT_AT_ONCE` goes before
-//! `EXIT_AT_ONCE`, and so on.
+//! `EXIT_AT_ONCE`, and so on. The same goes for every word of the command: where it is `rails db:migrate`, those are
+//! `RAILS`, `DB` and `MIGRATE`.
 //!
 //! | variable | effect |
 //! |---|---|
@@ -131,11 +132,20 @@ impl Behavior {
 }
 
 fn variable(name: &str) -> Option<String> {
-    let of_role = std::env::var("ROLE").ok().and_then(|role| {
-        let role = role.to_uppercase();
-        std::env::var(format!("{role}_{name}")).ok()
-    });
-    of_role.or_else(|| std::env::var(name).ok())
+    let roles = std::env::var("ROLE").into_iter();
+    let roles = roles.chain(std::env::args().flat_map(|argument| words(&argument)));
+    let mut of_roles =
+        roles.filter_map(|role| std::env::var(format!("{}_{name}", role.to_uppercase())).ok());
+    of_roles.next().or_else(|| std::env::var(name).ok())
+}
+
+/// The words of an argument, which may be a path, a script, or several words for a shell.
+fn words(argument: &str) -> Vec<String> {
+    let words = argument.split(|c: char| !c.is_ascii_alphanumeric());
+    words
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn is_set(name: &str) -> bool {
@@ -153,6 +163,18 @@ fn millis(name: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_role_is_any_word_of_the_command() {
+        assert_eq!(
+            words("bin/rails db:migrate"),
+            ["bin", "rails", "db", "migrate"]
+        );
+        assert_eq!(
+            words("Shop.Release.migrate()"),
+            ["Shop", "Release", "migrate"]
+        );
+    }
 
     #[test]
     fn flapping_health_alternates_in_equal_turns() {

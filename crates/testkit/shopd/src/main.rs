@@ -2,7 +2,9 @@
 //! misbehaves, as the environment of its image says. See [`behavior`] for the variables and
 //! [`routes`] for what it answers.
 //!
-//! It stands alone in an image `FROM scratch`: one static binary which is also its own health check.
+//! It stands alone in an image `FROM scratch`: one static binary which is also its own health check. Called by another
+//! name, it stands for that program: `curl`, `pg_isready` and the like, also within `sh -c`, are a health check,
+//! everything else is the service.
 #![expect(
     clippy::print_stderr,
     clippy::print_stdout,
@@ -15,6 +17,7 @@ mod routes;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::thread;
@@ -29,9 +32,31 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest request head that is read. Requests of tests are far shorter.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
+/// What a health check is made of, in the manner of real Compose files.
+const CHECKS: [&str; 7] = [
+    "curl",
+    "wget",
+    "pg_isready",
+    "redis-cli",
+    "mysqladmin",
+    "ping",
+    "healthcheck",
+];
+
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let all: Vec<String> = std::env::args().collect();
+    if let Some(program) = all.first().filter(|name| !name.ends_with("shopd")) {
+        let is_check = |word: &str| CHECKS.contains(&word);
+        let mut words = all.iter().flat_map(|one| one.split_whitespace());
+        let path = Path::new(program)
+            .file_name()
+            .and_then(|name| name.to_str());
+        return match path.is_some_and(is_check) || words.any(is_check) {
+            true => health_check(Behavior::from_environment().port),
+            false => serve(Behavior::from_environment()),
+        };
+    }
+    let words: Vec<&str> = all.iter().skip(1).map(String::as_str).collect();
     match words.as_slice() {
         [] | ["serve"] => serve(Behavior::from_environment()),
         ["as", role] => serve_as(role),

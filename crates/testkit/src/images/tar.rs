@@ -27,6 +27,13 @@ impl Tar {
         self
     }
 
+    /// Adds a symbolic link; both paths have at most 100 bytes.
+    #[must_use]
+    pub(super) fn link(mut self, path: &str, target: &str) -> Self {
+        self.bytes.extend(header_to(path, 0o777, 0, b'2', target));
+        self
+    }
+
     /// The whole archive.
     #[must_use]
     pub(super) fn finish(mut self) -> Vec<u8> {
@@ -41,6 +48,10 @@ impl Tar {
 }
 
 fn header(path: &str, mode: u32, size: usize, kind: u8) -> [u8; BLOCK] {
+    header_to(path, mode, size, kind, "")
+}
+
+fn header_to(path: &str, mode: u32, size: usize, kind: u8, target: &str) -> [u8; BLOCK] {
     let mut header = [0; BLOCK];
     let mut put = |offset: usize, text: &[u8]| {
         header[offset..offset + text.len()].copy_from_slice(text);
@@ -54,6 +65,7 @@ fn header(path: &str, mode: u32, size: usize, kind: u8) -> [u8; BLOCK] {
     // The checksum is computed as if its own field were blank.
     put(148, b"        ");
     put(156, &[kind]);
+    put(157, target.as_bytes());
     put(257, b"ustar\x0000");
     let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
     header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
@@ -72,6 +84,7 @@ mod tests {
         let archive = Tar::default()
             .directory("data/", 0o777)
             .file("data/greeting", 0o640, b"hello")
+            .link("data/welcome", "/data/greeting")
             .finish();
         std::fs::write(&path, archive).expect("written");
         let listing = Command::new("tar")
@@ -85,6 +98,11 @@ mod tests {
             .lines()
             .filter_map(|line| line.split(' ').next())
             .collect();
-        assert_eq!(modes, ["drwxrwxrwx", "-rw-r-----"], "{listing}");
+        assert_eq!(
+            modes,
+            ["drwxrwxrwx", "-rw-r-----", "lrwxrwxrwx"],
+            "{listing}"
+        );
+        assert!(listing.contains("welcome -> /data/greeting"), "{listing}");
     }
 }

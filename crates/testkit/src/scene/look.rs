@@ -141,6 +141,7 @@ impl Scene {
                 format!("unix://{}", self.docker_socket.display()),
             )
             .env_remove("APP_IMAGE_TAG")
+            .envs(self.shell.iter().copied())
             .output()
             .expect("compose runs");
         let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();

@@ -125,6 +125,12 @@ fn section(project: &Project, service: &Deployable) -> Result<String, Failure> {
             service.jobs.join(", ")
         ));
     }
+    if let Some(directory) = project.directory_of_its_own() {
+        text.push_str(&format!(
+            "# What relative paths start from, and where `.env` is.\nproject_directory = {}\n",
+            quoted_path(directory)?
+        ));
+    }
     if let Some(name) = &project.project_name {
         text.push_str(&format!(
             "# The name under which it runs.\nproject_name = {}\n",

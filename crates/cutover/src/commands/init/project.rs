@@ -52,6 +52,8 @@ pub(super) struct Deployable {
     pub(super) health: HealthCheck,
     /// Whether it publishes a port.
     pub(super) publishes: bool,
+    /// Whether other services of the project depend on it.
+    pub(super) is_needed: bool,
     /// The services that are deployed with it.
     pub(super) with: Vec<String>,
     /// The jobs that run before each of its releases.
@@ -149,7 +151,7 @@ impl Project {
             .iter()
             .map(std::path::absolute)
             .collect::<std::io::Result<_>>()?;
-        let made = running::made_in(&docker, &directory);
+        let made = running::made_in(&docker, &directory_of(&wanted).unwrap_or(directory.clone()));
         let taken = running::choice(&made, &wanted);
         let files = match (taken, wanted.is_empty()) {
             (Some(made), _) => made.files.clone(),
@@ -161,11 +163,10 @@ impl Project {
                 )
             })?,
         };
-        // Where Compose looks for `.env` when it is given the files, as the daemon gives them.
-        let directory = files
-            .first()
-            .and_then(|file| file.parent())
-            .map_or(directory, Path::to_owned);
+        let directory = match taken.filter(|made| made.directory.is_absolute()) {
+            Some(made) => made.directory.clone(),
+            None => directory_of(&files).unwrap_or(directory),
+        };
         let compose = find_compose(&docker)?;
         let json = describe(&compose, &docker, &directory, &files, AS_WRITTEN)?;
         // A variable that is set nowhere may keep Compose from that.
@@ -184,6 +185,12 @@ impl Project {
             services,
             others,
         })
+    }
+
+    /// The directory, where Compose would take another one for it.
+    pub(super) fn directory_of_its_own(&self) -> Option<&Path> {
+        let usual = directory_of(&self.files)?;
+        (usual != self.directory).then_some(&self.directory)
     }
 
     /// The names of the services that can be deployed.
@@ -213,6 +220,11 @@ impl Project {
             .chain(docker_host)
             .collect()
     }
+}
+
+/// Where Compose looks for `.env` when it is given the files, as the daemon gives them.
+fn directory_of(files: &[PathBuf]) -> Option<PathBuf> {
+    Some(files.first()?.parent()?.to_owned())
 }
 
 /// The name of the project in Compose's JSON.
@@ -267,6 +279,7 @@ fn describe(
 ) -> anyhow::Result<Vec<u8>> {
     let mut command = Command::new(compose);
     command.args(["--ansi", "never", "--profile", "*"]);
+    command.arg("--project-directory").arg(directory);
     for file in files {
         command.arg("--file").arg(file);
     }

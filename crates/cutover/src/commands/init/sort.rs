@@ -1,6 +1,6 @@
 //! Tells the services that can be deployed from those that cannot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use cutover_core::image::ImageRef;
@@ -57,6 +57,7 @@ pub(super) fn sort(
         .iter()
         .map(|(name, service)| (name.clone(), sharers(&file.services, service)))
         .collect();
+    let needed: BTreeSet<String> = file.services.values().flat_map(needs).collect();
     let (mut services, mut others) = (Vec::new(), Vec::new());
     for (name, service) in file.services {
         let waiting = waiting.remove(&name).unwrap_or_default();
@@ -70,7 +71,10 @@ pub(super) fn sort(
         };
         let image_now = rendered_image(&name);
         match deployable(&name, service, &facts, image_now.as_deref(), directory) {
-            Ok(service) => services.push(service),
+            Ok(service) => services.push(Deployable {
+                is_needed: needed.contains(service.name.as_str()),
+                ..service
+            }),
             Err(other) => others.push(Other {
                 job_of: waiting,
                 ..other
@@ -105,6 +109,13 @@ fn waits_for_the_end_of(all: &BTreeMap<String, Service>, name: &str) -> Vec<Stri
     };
     let waiting = all.iter().filter(|(_, other)| waits(other));
     waiting.map(|(other, _)| other.clone()).collect()
+}
+
+/// The services on which this one depends.
+fn needs(service: &Service) -> Vec<String> {
+    let on = service.definition.get("depends_on");
+    let on = on.and_then(|on| on.as_object()).into_iter().flatten();
+    on.map(|(name, _)| name.clone()).collect()
 }
 
 /// The services that run in a namespace of the container of `name`, which they know by its fixed name: Compose does not make
@@ -208,6 +219,7 @@ fn deployable(
         tag_variable: template.tag_variable,
         profiles: service.profiles,
         publishes: service.definition.contains_key("ports"),
+        is_needed: false,
         with: Vec::new(),
         jobs: Vec::new(),
         build: service

@@ -199,12 +199,36 @@ fn services_that_share_a_tag_variable_are_one_release() {
         "d": { "image": "acme/x:${TAG}", "profiles": ["tools"] },
         "e": { "image": "acme/x:${TAG}" } } }"#;
     let project = place.project(shared);
-    // The one that users reach gives the name. What only a profile enables is apart.
-    assert_eq!(project.names(), ["b", "c", "d"]);
+    // The one that users reach gives the name. What a profile would add to it is no release of its own.
+    assert_eq!(project.names(), ["b", "c"]);
     assert_eq!(project.services[0].with, ["a", "e"]);
+    assert_eq!(project.others[0].service, "d");
+    let why = &project.others[0].why;
+    assert!(why.contains("its tag is that of `b`"), "{why}");
     let text = configuration::text(&project, Path::new("/s"), None).expect("a text");
     let line = "# Released with it, because their images name TAG as well: a, e.\n";
     assert_eq!(text.matches(line).count(), 1, "{text}");
+}
+
+#[test]
+fn a_service_on_which_others_depend_gives_the_name_where_none_publishes_a_port() {
+    let place = Place::new();
+    let project = place.project(
+        br#"{ "services": { "queue": { "image": "acme/x:${TAG}" }, "web": { "image": "acme/x:${TAG}" },
+        "proxy": { "image": "nginx:1", "ports": ["80:80"], "depends_on": { "web": {} } } } }"#,
+    );
+    assert_eq!(project.names(), ["web"]);
+    assert_eq!(project.services[0].with, ["queue"]);
+}
+
+#[test]
+fn services_of_profiles_that_exclude_each_other_are_releases_of_their_own() {
+    let place = Place::new();
+    let project = place.project(
+        br#"{ "services": { "a": { "image": "acme/x:${TAG}", "profiles": ["blue"] },
+        "b": { "image": "acme/x:${TAG}", "profiles": ["green"] } } }"#,
+    );
+    assert_eq!(project.names(), ["a", "b"]);
 }
 
 #[test]

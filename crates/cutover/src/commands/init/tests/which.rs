@@ -52,8 +52,8 @@ fn a_service_that_check_refuses_is_left_out_with_its_reason() {
       "odd": { "image": "x:${A}", "restart": "sometimes" },
       "scaled": { "image": "x:${A}", "scale": 3 },
       "start": { "image": "x:${A}", "deploy": { "update_config": { "order": "start-first" } } },
-      "tunnel": { "image": "x", "network_mode": "service:vpn" },
-      "vpn": { "image": "x:${A}" }
+      "tunnel": { "image": "x", "network_mode": "container:vpn" },
+      "vpn": { "image": "x:${A}", "container_name": "vpn" }
     } }"#;
     let project = place.project(refused);
     assert_eq!(project.names(), ["fine"]);
