@@ -1,14 +1,17 @@
 //! `cargo xtask test`: everything that must hold, in one command. Continuous integration runs this and
 //! nothing else.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Seek as _};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::Args;
 
 use crate::{lint, schemathesis, world};
@@ -21,6 +24,9 @@ const DATABASE_SECONDS_MAX: &str = "120";
 
 /// Tests that run beside each other on each core: most of them wait for Docker most of the time.
 const TESTS_PER_CORE: usize = 2;
+
+/// The test program of the whole deployments.
+const LIVE: &str = "live";
 
 /// What `cargo xtask test` takes.
 #[derive(Debug, Args)]
@@ -55,27 +61,94 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             )
         })?;
         step("dependency rules", dependency_rules)?;
-        step("scripts and workflows", lint::lint)?;
     }
-    step("building the tests", || {
-        cargo(&["test", "--workspace", "--no-run"], &[])
-    })?;
-    step("schemathesis", schemathesis::fetch)?;
+    // The linters wait for downloads most of their time.
+    let (linted, built) = thread::scope(|threads| {
+        let linted = threads.spawn(|| match arguments.only_tests {
+            true => Ok(()),
+            false => step("scripts and workflows", lint::lint),
+        });
+        let built = step("building the tests", || {
+            cargo(&["test", "--workspace", "--no-run"], &[])
+        })
+        .and_then(|()| step("schemathesis", schemathesis::fetch));
+        (linted.join(), built)
+    });
+    built?;
+    linted.map_err(|_| anyhow!("the step `scripts and workflows` panicked"))??;
     println!("\n== tests");
+    let code = run_tests()?;
+    println!("\ncargo xtask test took {} s", started.elapsed().as_secs());
+    Ok(code)
+}
+
+/// The whole deployments take longest and wait for Docker much of it: all other tests run beside them, in a world of
+/// their own, and are printed behind.
+fn run_tests() -> Result<ExitCode> {
+    let live = cargo_test(&["--test", LIVE]);
+    let targets = test_targets()?;
+    let mut rest = vec!["--lib", "--bins"];
+    rest.extend(targets.iter().flat_map(|target| ["--test", target]));
+    let others = [cargo_test(&rest), cargo_test(&["--doc"])];
+    let mut printed = tempfile::tempfile()?;
+    let (live, others) = thread::scope(|threads| {
+        let to = &printed;
+        let others = threads.spawn(move || -> Result<bool> {
+            let mut are_well = true;
+            for command in &others {
+                are_well &= world::run_into(command, to)?;
+            }
+            Ok(are_well)
+        });
+        (world::run(&live), others.join())
+    });
+    printed.rewind()?;
+    io::copy(&mut printed, &mut io::stdout())?;
+    let are_well = others.map_err(|_| anyhow!("the other tests panicked"))??;
+    Ok(match are_well {
+        true => live?,
+        false => ExitCode::FAILURE,
+    })
+}
+
+/// The names of all test programs of the workspace but the one of the whole deployments.
+fn test_targets() -> Result<BTreeSet<String>> {
+    let mut targets = BTreeSet::new();
+    for package in fs::read_dir(root().join("crates"))? {
+        let tests = package?.path().join("tests");
+        let entries = match fs::read_dir(&tests) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let path = entry?.path();
+            let is_program = path.extension().is_some_and(|end| end == "rs");
+            if is_program || path.join("main.rs").exists() {
+                let name = path.file_stem().unwrap_or_default();
+                targets.insert(name.to_string_lossy().into_owned());
+            }
+        }
+    }
+    ensure!(targets.remove(LIVE), "there is no test program `{LIVE}`");
+    Ok(targets)
+}
+
+fn cargo_test(of: &[&str]) -> Vec<OsString> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get) * TESTS_PER_CORE;
+    let threads = threads.to_string();
     // Inside a world there is no network but its own.
-    let tests = [
+    let command = [
         "cargo",
         "test",
         "--offline",
         "--workspace",
         "--no-fail-fast",
-    ];
-    let threads = ["--", "--test-threads", &threads.to_string()].map(OsString::from);
-    let command: Vec<OsString> = tests.map(Into::into).into_iter().chain(threads).collect();
-    let code = world::run(&command)?;
-    println!("\ncargo xtask test took {} s", started.elapsed().as_secs());
-    Ok(code)
+    ]
+    .iter();
+    let command = command.chain(of).copied();
+    // Each package of the workspace, because which features a dependency has depends on what is asked for.
+    let all = command.chain(["--", "--test-threads", &threads]);
+    all.map(OsString::from).collect()
 }
 
 fn step(name: &str, run: impl FnOnce() -> Result<()>) -> Result<()> {

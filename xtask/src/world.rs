@@ -51,14 +51,32 @@ pub(crate) struct Arguments {
 
 /// Runs a command in a fresh world and returns its exit code.
 pub(crate) fn run(command: &[OsString]) -> Result<ExitCode> {
+    in_world(command, |_| Ok(())).map(exit_code)
+}
+
+/// Runs a command in a fresh world and returns whether it ended well. What it prints goes into the file.
+pub(crate) fn run_into(command: &[OsString], printed: &File) -> Result<bool> {
+    let status = in_world(command, |command| {
+        command.stdout(printed.try_clone()?);
+        command.stderr(printed.try_clone()?);
+        Ok(())
+    });
+    Ok(status?.success())
+}
+
+fn in_world(
+    command: &[OsString],
+    prepare: impl FnOnce(&mut Command) -> Result<()>,
+) -> Result<ExitStatus> {
     remove_deserted_worlds();
     let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(WORLDS)?;
     let world = World::prepare(dir.path())?;
     let mut command = world.command(command)?;
+    prepare(&mut command)?;
     let status = command.status().context("unshare could not be started")?;
     drop(world);
     remove_leftovers(dir.path())?;
-    Ok(exit_code(status))
+    Ok(status)
 }
 
 /// Everything that is needed to make a world, on the machine's disk.
