@@ -17,6 +17,7 @@ mod recovery;
 mod report;
 pub(crate) mod resources;
 mod rollback;
+mod several;
 mod size;
 mod stage;
 pub(crate) mod statistics;
@@ -69,6 +70,8 @@ pub(crate) struct Arguments {
 enum Part {
     /// Switching the release: cutover, Compose and the floor
     Switch,
+    /// A release of three services: cutover beside itself with one, and Compose
+    Several,
     /// A release that exits at once, and is rolled back
     Rollback,
     /// The daemon is killed in the switch and started again, beside Docker's own start
@@ -80,8 +83,9 @@ enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Switch,
+        Self::Several,
         Self::Rollback,
         Self::Recovery,
         Self::Endpoint,
@@ -129,6 +133,7 @@ fn measure(arguments: &Arguments, cutover: &Path, webhook: &Path, wrk: &Path) ->
     for part in parts {
         match part {
             Part::Switch => switch::run(cutover, arguments.rounds, &mut report)?,
+            Part::Several => several::run(cutover, arguments.rounds, &mut report)?,
             Part::Rollback => rollback::run(cutover, arguments.rounds, &mut report)?,
             Part::Recovery => recovery::run(cutover, arguments.rounds, &mut report)?,
             Part::Endpoint => {

@@ -20,6 +20,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use cutover_testkit::torture::fault::Fault;
+use cutover_testkit::torture::release::Shape;
 
 use crate::world;
 use table::Table;
@@ -42,6 +43,9 @@ pub(crate) struct Arguments {
     /// Kill the daemon at each call of a deployment, and it or Docker again at each call of the recovery; or what --fault says
     #[arg(long)]
     pairs: bool,
+    /// Sweep over releases of a job and two services, in place of one service
+    #[arg(long)]
+    several: bool,
     /// Sweep over so many calls for each fault, evenly spread; over all of them unless given
     #[arg(long)]
     points: Option<usize>,
@@ -89,6 +93,13 @@ impl Arguments {
             return Ok(Fault::ALL.to_vec());
         }
         self.fault.iter().map(|name| name.parse()).collect()
+    }
+
+    fn shape(&self) -> Shape {
+        match self.several {
+            true => Shape::SEVERAL,
+            false => Shape::USUAL,
+        }
     }
 
     fn patience(&self) -> Duration {

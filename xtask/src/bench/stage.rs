@@ -27,19 +27,37 @@ use super::http;
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// Signs the requests.
 pub(super) const SECRET: &str = "the secret of the benchmark, longer than thirty-two bytes";
-/// The Compose project and the name of the image.
-const PROJECT: &str = "bench";
+/// What is deployed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Project {
+    /// The Compose project.
+    pub(super) name: &'static str,
+    /// Its services beside `app`, of the same image.
+    pub(super) others: &'static [&'static str],
+    /// More lines for `[services.app]`.
+    pub(super) settings: &'static str,
+}
 
-/// The service: one published port, stopped by the signal that every container gets.
-const COMPOSE: &str = "\
-name: {project}
-services:
-  app:
-    image: {image}
-    restart: unless-stopped
-    stop_grace_period: 5s
-    ports: [\"127.0.0.1:{port}:8080\"]
-";
+impl Project {
+    /// One service.
+    pub(super) const USUAL: Self = Self {
+        name: "bench",
+        others: &[],
+        settings: "",
+    };
+
+    /// The Compose file. The service: one published port, stopped by the signal that every container gets.
+    fn compose(self) -> String {
+        let service = |name: &str| {
+            format!(
+                "  {name}:\n    image: {{image}}\n    restart: unless-stopped\n    stop_grace_period: 5s\n"
+            )
+        };
+        let others: String = self.others.iter().map(|name| service(name)).collect();
+        let (name, app) = (self.name, service("app"));
+        format!("name: {name}\nservices:\n{app}    ports: [\"127.0.0.1:{{port}}:8080\"]\n{others}")
+    }
+}
 
 /// The project, the registry and the daemon. Dropping it ends the daemon; the rest ends with the world.
 #[derive(Debug)]
@@ -57,6 +75,11 @@ pub(super) struct Stage {
 impl Stage {
     /// Sets the stage; nothing runs yet.
     pub(super) fn set(cutover: &Path) -> Result<Self> {
+        Self::with(cutover, Project::USUAL)
+    }
+
+    /// Sets the stage for this project.
+    pub(super) fn with(cutover: &Path, project: Project) -> Result<Self> {
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let stage = Self {
             dir: tempfile::Builder::new().prefix("cut").tempdir_in("/tmp")?,
@@ -68,8 +91,8 @@ impl Stage {
             pushed: 0,
             deliveries: 0,
         };
-        let compose = COMPOSE
-            .replace("{project}", PROJECT)
+        let compose = project
+            .compose()
             .replace(
                 "{image}",
                 &format!("{}/shop:${{APP_IMAGE_TAG}}", stage.registry.addr()),
@@ -90,7 +113,8 @@ impl Stage {
                  [docker]\nsocket = {docker:?}\ncompose = {compose:?}\nconfig_directory = {config:?}\n\n\
                  [auth.hmac.ci]\nsecret_file = {secret:?}\nservices = [\"app\"]\n\n\
                  [services.app]\ncompose_files = [{file:?}]\nmonitor = \"0s\"\nhealthy_deadline = \"5s\"\n\
-                 health.http = {{ path = \"/healthz\", port = 8080, interval = \"10ms\" }}\n",
+                 health.http = {{ path = \"/healthz\", port = 8080, interval = \"10ms\" }}\n{settings}",
+                settings = project.settings,
                 listen = stage.endpoint,
                 socket = at("cutover.sock"),
                 state = at("state"),

@@ -8,7 +8,6 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use cutover_testkit::torture::fault::Fault;
 use cutover_testkit::torture::ground::Ground;
-use cutover_testkit::torture::release::Shape;
 use cutover_testkit::torture::sweep::{Blow, Point, Scenario, Swept, recoveries};
 
 use super::table::Table;
@@ -29,7 +28,9 @@ struct Shared<'a> {
 /// Sweeps; returns whether no point ended in a third state.
 pub(super) fn play(arguments: &Arguments, cutover: &str) -> Result<ExitCode> {
     let began = Instant::now();
-    let points = Ground::with(cutover, Shape::USUAL, |ground| points(arguments, ground))??;
+    let points = Ground::with(cutover, arguments.shape(), |ground| {
+        points(arguments, ground)
+    })??;
     println!("{} points", points.len());
     let shared = Shared {
         arguments,
@@ -133,7 +134,7 @@ impl Shared<'_> {
         let mut lost = 0;
         loop {
             let mut played = 0;
-            let worked = Ground::with(self.cutover, Shape::USUAL, |ground| {
+            let worked = Ground::with(self.cutover, self.arguments.shape(), |ground| {
                 self.play_on(ground, &mut at_hand, &mut played)
             });
             let Err(error) = worked.and_then(|worked| worked) else {

@@ -19,7 +19,11 @@ const POINTS: usize = 12;
 
 /// Sweeps over a deployment, a rollback and two recoveries, one after the other.
 fn sweep(names: &[&str]) {
-    let third = Ground::with(CUTOVER, Shape::USUAL, |ground| {
+    sweep_over(Shape::USUAL, names);
+}
+
+fn sweep_over(shape: Shape, names: &[&str]) {
+    let third = Ground::with(CUTOVER, shape, |ground| {
         let scenarios = scenarios(ground);
         let all = scenarios.iter();
         all.flat_map(|scenario| sweep_one(*scenario, names, scenarios.len(), ground))
@@ -92,6 +96,12 @@ fn play(point: Point, ground: &mut Ground) -> Option<String> {
 #[test]
 fn a_call_that_fails_or_is_answered_twice_or_not_at_all_loses_nothing() {
     sweep(&["error", "lost-answer", "twice"]);
+}
+
+#[test]
+fn every_service_of_a_release_is_of_one_release_whatever_happens_at_a_call() {
+    let faults = [Fault::KillCutover, Fault::KillDocker, Fault::PowerCut];
+    sweep_over(Shape::SEVERAL, &faults.map(Fault::as_str));
 }
 
 #[test]

@@ -12,10 +12,8 @@ pub struct Case {
     pub fault: Option<Fault>,
     /// The service.
     pub shape: Shape,
-    /// The name of its container.
-    pub name: String,
-    /// The id of the container that ran before.
-    pub container: String,
+    /// The containers of its services, in their order.
+    pub members: Vec<Member>,
     /// The release that ran before.
     pub old: Release,
     /// The release that is asked for.
@@ -26,6 +24,25 @@ pub struct Case {
     pub known: String,
     /// When it happened.
     pub span: Span,
+}
+
+/// The container of one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The service.
+    pub service: &'static str,
+    /// The name of its container.
+    pub name: String,
+    /// The id of the container that ran before.
+    pub container: String,
+}
+
+impl Case {
+    /// The first service: the one that clients ask.
+    #[must_use]
+    pub fn lead(&self) -> &Member {
+        &self.members[0]
+    }
 }
 
 /// From the beginning of a strike to its end, in milliseconds since the Unix epoch.

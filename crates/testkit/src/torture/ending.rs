@@ -111,13 +111,13 @@ impl Watch {
             lines.push(format!("the hand: {said}"));
         }
         if sight.running().next().is_none() {
-            let path = format!("/containers/{}/start", case.container);
+            let path = format!("/containers/{}/start", case.lead().container);
             let started = ground.scene.call_docker("POST", &path);
             lines.push(format!("`docker start` by hand, now: {started:?}"));
         }
         lines.extend(sight.containers.iter().flatten().map(|one| {
             let id = one.id.get(..12).unwrap_or_default();
-            let is_old = one.id == case.container;
+            let is_old = case.members.iter().any(|old| old.container == one.id);
             format!(
                 "container {id} ({}) {} policy {} running {} restarting {}",
                 if is_old { "old" } else { "new" },

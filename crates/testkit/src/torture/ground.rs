@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::case::{Case, Span};
+use super::case::{Case, Member, Span};
 use super::fault::Fault;
 use super::release::{Behavior, Releases, Shape};
 use super::sight::{self, Sight};
@@ -94,7 +94,7 @@ impl Ground {
                 ..Wishes::default()
             };
             let mut scene = Scene::new(cutover, &wishes);
-            let releases = Releases::push(&mut scene);
+            let releases = Releases::push(&mut scene, shape.members);
             let mut ground = Self {
                 scene,
                 engine: Arc::new(Mutex::new(engine)),
@@ -106,6 +106,12 @@ impl Ground {
             };
             Ok(work(&mut ground))
         })?
+    }
+
+    /// The service as it is deployed now.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        self.shape
     }
 
     /// The engine.
@@ -167,14 +173,22 @@ impl Ground {
             return None;
         }
         let containers = sight::containers(scene)?;
-        let [only] = containers.as_slice() else {
-            return None;
+        let member = |service: &'static str| {
+            let mut of = containers.iter().filter(|one| one.service == service);
+            let only = of.next().filter(|_| of.next().is_none())?;
+            Some(Member {
+                service,
+                name: format!("{}-{service}-1", scene.project()),
+                container: only.id.clone(),
+            })
         };
+        let services = self.shape.members.services().iter();
+        let members = services.map(|service| member(service));
+        let members = members.collect::<Option<Vec<_>>>()?;
         let case = Case {
             fault: None,
             shape: self.shape,
-            name: format!("{}-app-1", scene.project()),
-            container: only.id.clone(),
+            members,
             old: release.clone(),
             new: release.clone(),
             behavior: Behavior::Good,
@@ -317,12 +331,20 @@ impl Ground {
     /// What `docker compose up -d` by hand would change, where one of both releases runs.
     #[must_use]
     pub fn up_complaint(&self) -> Option<String> {
-        let before = sight::containers(&self.scene)?;
+        // A job runs again with every `up`: that is Compose's own way.
+        let services = || {
+            let all = sight::containers(&self.scene)?.into_iter();
+            Some(
+                all.filter(|one| one.service != sight::JOB)
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let before = services()?;
         if !before.iter().any(|one| one.running) {
             return None;
         }
         let printed = self.scene.try_compose(&["up", "--detach"]);
-        let after = sight::containers(&self.scene)?;
+        let after = services()?;
         if printed.is_ok() && before == after {
             return None;
         }

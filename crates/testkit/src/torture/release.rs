@@ -38,8 +38,12 @@ pub struct Releases {
 }
 
 impl Releases {
-    /// Pushes the image of each.
-    pub fn push(scene: &mut Scene) -> Self {
+    /// Pushes the image of each. Of several services, the last is the one that exits at once.
+    pub fn push(scene: &mut Scene, members: Members) -> Self {
+        let exits = match members {
+            Members::One => "EXIT_AT_ONCE",
+            Members::Several => "WORKER_EXIT_AT_ONCE",
+        };
         let mut push = |version: &'static str, spec: ImageSpec| Release {
             tag: scene.push(&spec),
             version,
@@ -47,7 +51,7 @@ impl Releases {
         Self {
             one: push("one", ImageSpec::new("one")),
             two: push("two", ImageSpec::new("two")),
-            exits: push("exits", ImageSpec::new("exits").env("EXIT_AT_ONCE", "1")),
+            exits: push("exits", ImageSpec::new("exits").env(exits, "1")),
             never_healthy: push("sick", ImageSpec::new("sick").env("NEVER_HEALTHY", "1")),
         }
     }
@@ -77,6 +81,11 @@ impl Releases {
             .find(|release| release.tag == tag)
     }
 }
+
+/// What a release of several services has besides.
+const WAITS: &str = "    depends_on: {migrate: {condition: service_completed_successfully}}\n    environment: {ROLE: app}\n";
+const WORKS: &str = "    depends_on: [app]\n    environment: {ROLE: worker}\n";
+const JOB: &str = "  migrate:\n    image: {image}\n    environment: {ROLE: migrate, MIGRATE_EXIT_AT_ONCE: \"0\"}\n";
 
 /// A restart policy, as a Compose file has it and as Docker calls it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,9 +132,31 @@ pub enum Door {
     Inside,
 }
 
+/// How many services a release has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Members {
+    /// One.
+    One,
+    /// A job, and two services that wait for it, of which the second is switched when the first is proven.
+    Several,
+}
+
+impl Members {
+    /// The names of the services that are switched, in their order.
+    #[must_use]
+    pub fn services(self) -> &'static [&'static str] {
+        match self {
+            Self::One => &["app"],
+            Self::Several => &["app", "worker"],
+        }
+    }
+}
+
 /// The service as it is deployed. A sweep keeps to one, random rounds change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
+    /// How many services there are.
+    pub members: Members,
     /// Its restart policy.
     pub policy: Policy,
     /// How it is reached.
@@ -135,8 +166,15 @@ pub struct Shape {
 impl Shape {
     /// What most services look like.
     pub const USUAL: Self = Self {
+        members: Members::One,
         policy: Policy::UnlessStopped,
         door: Door::Published,
+    };
+
+    /// A release of several services.
+    pub const SEVERAL: Self = Self {
+        members: Members::Several,
+        ..Self::USUAL
     };
 
     /// The Compose file, for [`Scene::write_compose`].
@@ -146,9 +184,14 @@ impl Shape {
             Door::Published => "    ports: [\"127.0.0.1:{port}:8080\"]\n",
             Door::Inside => "",
         };
-        format!(
-            "name: {{project}}\nservices:\n  app:\n    image: {{image}}\n    restart: \"{}\"\n    stop_grace_period: 1s\n{ports}",
+        let service = format!(
+            "    image: {{image}}\n    restart: \"{}\"\n    stop_grace_period: 1s\n",
             self.policy.as_str()
-        )
+        );
+        let app = format!("name: {{project}}\nservices:\n  app:\n{service}{ports}");
+        match self.members {
+            Members::One => app,
+            Members::Several => format!("{app}{WAITS}  worker:\n{service}{WORKS}{JOB}"),
+        }
     }
 }

@@ -12,6 +12,9 @@ use crate::scene::{Scene, ask};
 /// Where the example service listens in its container.
 const PORT: u16 = 8080;
 
+/// The service that is a job where there are several.
+pub(super) const JOB: &str = "migrate";
+
 /// What can be seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sight {
@@ -38,6 +41,8 @@ pub struct Sight {
 pub struct Container {
     /// Its id.
     pub id: String,
+    /// Its service.
+    pub service: String,
     /// Its name, without Docker's slash.
     pub name: String,
     /// The image reference that it was created from.
@@ -66,6 +71,7 @@ impl Container {
         let first = networks.and_then(|networks| networks.values().next());
         Self {
             id: word(&container["Id"]),
+            service: word(&container["Config"]["Labels"]["com.docker.compose.service"]),
             name: word(&container["Name"]).trim_start_matches('/').to_owned(),
             image: word(&container["Config"]["Image"]),
             running: container["State"]["Running"] == true,
@@ -92,7 +98,11 @@ impl Sight {
         let service = service.map(|(_, service)| service);
         Self {
             serves: serves(scene, case.shape.door, containers.as_deref()),
-            containers,
+            // What a job has run in stays.
+            containers: containers.map(|mut all| {
+                all.retain(|one| one.service != JOB || one.running);
+                all
+            }),
             tag: env_tag(scene),
             record,
             records,

@@ -13,7 +13,7 @@ use super::case::{Case, now_ms};
 use super::ending::{Ending, Watch};
 use super::fault::Fault;
 use super::ground::Ground;
-use super::release::{Behavior, Shape};
+use super::release::Behavior;
 use super::rendezvous::Rendezvous;
 use super::sight;
 use crate::engine::wait::wait_for;
@@ -134,7 +134,7 @@ impl Scenario {
     /// # Errors
     /// If the ground cannot be brought in order.
     pub fn calls(self, ground: &mut Ground) -> Result<(Vec<String>, usize)> {
-        let case = ground.prepare(Shape::USUAL, None, self.behavior())?;
+        let case = ground.prepare(ground.shape(), None, self.behavior())?;
         let counted = self.counted();
         let mut client = self.set_off(ground, &case, |docker| docker.count(counted))?;
         let reached = self.wait(ground, &case, &mut client, &Rendezvous::new(), CLEAN);
@@ -250,7 +250,7 @@ impl Point {
     /// If the ground cannot be brought in order, or what shall happen cannot be brought about.
     pub fn play(self, ground: &mut Ground, patience: Duration, details: &Path) -> Result<Swept> {
         let fault = self.blow.fault();
-        let mut case = ground.prepare(Shape::USUAL, fault, self.scenario.behavior())?;
+        let mut case = ground.prepare(ground.shape(), fault, self.scenario.behavior())?;
         let watch = Watch::begin(ground, details, patience + HANG);
         let call = Rendezvous::new();
         let mut client = self

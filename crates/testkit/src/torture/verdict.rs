@@ -1,6 +1,6 @@
 //! The verdict: a pure function from a case and what can be seen; its rules are in the parent module.
 
-use super::case::Case;
+use super::case::{Case, Member};
 use super::chain;
 use super::fault::Fault;
 use super::record::Record;
@@ -69,10 +69,10 @@ pub fn judge(case: &Case, sight: &Sight) -> Verdict {
                 complaints.push("a release that cannot serve is recorded as good".to_owned());
             }
             if is_replaced_by_hand(case, sight) {
-                complaints.extend(release_complaints(case, sight, &case.old, None));
+                complaints.extend(release_complaints(case, sight, &case.old, false));
                 Verdict::Old
             } else {
-                complaints.extend(release_complaints(case, sight, &case.new, None));
+                complaints.extend(release_complaints(case, sight, &case.new, false));
                 Verdict::New
             }
         }
@@ -83,8 +83,7 @@ pub fn judge(case: &Case, sight: &Sight) -> Verdict {
         // Without a record nothing was begun.
         None | Some(Some(_)) => {
             let same = case.fault.is_none_or(|fault| !fault.is_hand());
-            let container = same.then_some(case.container.as_str());
-            complaints.extend(release_complaints(case, sight, &case.old, container));
+            complaints.extend(release_complaints(case, sight, &case.old, same));
             Verdict::Old
         }
     };
@@ -115,13 +114,45 @@ fn client_complaint(sight: &Sight) -> Option<String> {
     (!agrees).then(|| format!("the client ended with {exit} and the record says {outcome:?}"))
 }
 
-/// What is not as it shall be where this release runs; `container` is the one that it must be.
-fn release_complaints(
-    case: &Case,
-    sight: &Sight,
-    release: &Release,
-    container: Option<&str>,
-) -> Vec<String> {
+/// What is not as it shall be where this release runs; `same` says whether in the very containers as before.
+fn release_complaints(case: &Case, sight: &Sight, release: &Release, same: bool) -> Vec<String> {
+    let each = each_member(case, sight).into_iter();
+    let mut found: Vec<String> = each
+        .flat_map(|(case, sight)| {
+            let name = case.lead().service;
+            let found = member_complaints(&case, &sight, release, same).into_iter();
+            found.map(move |what| format!("{name}: {what}"))
+        })
+        .collect();
+    let stranger = |one: &&Container| !case.members.iter().any(|own| own.service == one.service);
+    let strangers = sight.containers.iter().flatten().filter(stranger);
+    found.extend(strangers.map(|one| format!("{} runs still", one.name)));
+    found
+}
+
+/// The case and what can be seen for each service by itself.
+fn each_member(case: &Case, sight: &Sight) -> Vec<(Case, Sight)> {
+    let of = |member: &Member| {
+        let containers = sight.containers.clone().map(|mut all| {
+            all.retain(|one| one.service == member.service);
+            all
+        });
+        let case = Case {
+            members: vec![member.clone()],
+            ..case.clone()
+        };
+        let sight = Sight {
+            containers,
+            ..sight.clone()
+        };
+        (case, sight)
+    };
+    case.members.iter().map(of).collect()
+}
+
+/// The same of one service.
+fn member_complaints(case: &Case, sight: &Sight, release: &Release, same: bool) -> Vec<String> {
+    let container = same.then_some(case.lead().container.as_str());
     let Some(containers) = &sight.containers else {
         return vec!["Docker does not answer".to_owned()];
     };
@@ -153,7 +184,7 @@ fn release_complaints(
         if !may_be_down {
             found.push("nothing runs".to_owned());
         }
-    } else if sight.serves != release.version {
+    } else if case.lead().service == "app" && sight.serves != release.version {
         found.push(format!(
             "`{}` answers and not `{}`",
             sight.serves, release.version
@@ -165,7 +196,7 @@ fn release_complaints(
     if container.is_some_and(|container| container != only.id) {
         found.push("another container than the one before".to_owned());
     }
-    if only.name != case.name {
+    if only.name != case.lead().name {
         found.push(format!("the container is called {}", only.name));
     }
     if only.policy != case.shape.policy.as_str() {
@@ -180,20 +211,22 @@ fn attention_complaints(case: &Case, sight: &Sight) -> Vec<String> {
     if !sight.needs_operator {
         found.push("the record asks for an operator and the service does not".to_owned());
     }
-    let running: Vec<_> = sight.running().collect();
-    match running.as_slice() {
-        [] if may_be_down(case, sight.record.as_ref()) => {}
-        [] => found.push("nothing runs".to_owned()),
-        [only] => {
-            let record = sight.record.as_ref();
-            let said = record.map_or("", |record| record.last_message("rollback_failed"));
-            if !said.contains(&only.name) {
+    let record = sight.record.as_ref();
+    let said = record.map_or("", |record| record.last_message("rollback_failed"));
+    for (case, of_one) in each_member(case, sight) {
+        let name = case.lead().service;
+        let running: Vec<_> = of_one.running().collect();
+        match running.as_slice() {
+            [] if may_be_down(&case, record) => {}
+            [] => found.push(format!("{name}: nothing runs")),
+            [only] if !said.contains(&only.name) => {
                 found.push(format!("{} runs, and the record says: {said}", only.name));
             }
-        }
-        several => {
-            let names: Vec<_> = several.iter().map(|one| one.name.as_str()).collect();
-            found.push(format!("several run: {}", names.join(", ")));
+            [_] => {}
+            several => {
+                let names: Vec<_> = several.iter().map(|one| one.name.as_str()).collect();
+                found.push(format!("{name}: several run: {}", names.join(", ")));
+            }
         }
     }
     found
@@ -218,7 +251,7 @@ fn may_be_down(case: &Case, record: Option<&Record>) -> bool {
 #[must_use]
 pub fn is_left_by_hand(case: &Case, container: &Container) -> bool {
     let (id, name) = container.name.split_once('_').unwrap_or_default();
-    let is_temporary = id.len() == 12 && name == case.name;
+    let is_temporary = id.len() == 12 && name == case.lead().name;
     case.fault == Some(Fault::HandRecreate) && is_temporary && !container.was_started()
 }
 
@@ -234,7 +267,10 @@ pub fn is_replaced_by_hand(case: &Case, sight: &Sight) -> bool {
     let [only] = sight.containers.as_deref().unwrap_or_default() else {
         return false;
     };
-    brings_back && is_amid && only.id != case.container && only.image.ends_with(&case.old.tag)
+    brings_back
+        && is_amid
+        && only.id != case.lead().container
+        && only.image.ends_with(&case.old.tag)
 }
 
 fn names(containers: &[Container]) -> String {
