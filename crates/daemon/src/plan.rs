@@ -100,7 +100,9 @@ pub async fn plan(
     };
     let dependents = release.dependents().map(|one| one.service.clone());
     let warnings = lead_model.warnings().chain(stale_jobs(&release));
-    let warnings = warnings.chain(found.unchecked);
+    let neighbours = driver.neighbours(service, &release).await?;
+    let neighbours = neighbours.iter().map(ToString::to_string);
+    let warnings = warnings.chain(found.unchecked).chain(neighbours);
     Ok(Plan {
         service: service.name.to_string(),
         project: lead_model.project.clone(),

@@ -54,7 +54,7 @@ pub struct ServiceModel {
     pub tag_variable: TagVariable,
     /// The services that it is to be restarted with, where it is not switched itself.
     pub restarts_with: Vec<String>,
-    /// The services whose containers' namespaces it runs in: it is switched with them.
+    /// The services whose containers' namespaces it runs in, or whose volumes it takes: it is switched with them.
     pub shares_with: Vec<String>,
     /// The image reference with the requested tag in its place.
     pub image: String,
@@ -212,7 +212,8 @@ impl Rendered<'_> {
             )));
         }
         let shares_with = file.shares_with(name);
-        if !carries_tag && role == Role::Switched && shares_with.is_empty() {
+        let goes_with_another = !shares_with.is_empty() && name != service.compose_service;
+        if !carries_tag && role == Role::Switched && !goes_with_another {
             return Err(invalid(format!(
                 "with {}={} Compose renders the image `{image}` of service `{name}`, which does not end in that tag; \
                  `environment` in the configuration of cutover, or an earlier definition of {}, overrides it",

@@ -75,15 +75,22 @@ impl File {
             .collect()
     }
 
-    /// The services whose containers' namespaces `name` runs in: Compose makes its container again with theirs.
+    /// The services whose containers' namespaces `name` runs in, or whose volumes it takes: Compose makes its container again
+    /// with theirs.
     pub(super) fn shares_with(&self, name: &str) -> Vec<String> {
-        let described = self.services.get(name).into_iter();
-        let modes = described.flat_map(Service::shared_namespaces);
+        let Some(described) = self.services.get(name) else {
+            return Vec::new();
+        };
+        let modes = described.shared_namespaces();
         let services = modes.filter_map(|mode| mode.strip_prefix("service:"));
-        services.map(str::to_owned).collect()
+        // `NAME` or `NAME:ro`; another's container is `container:NAME`.
+        let from = described.volumes_from.iter();
+        let from = from.filter(|one| !one.starts_with("container:"));
+        let from = from.filter_map(|one| one.split(':').next());
+        services.chain(from).map(str::to_owned).collect()
     }
 
-    /// The services outside `names` that run in a namespace of one of them, or of one of those.
+    /// The services outside `names` that share with one of them so, or with one of those.
     pub(super) fn sharers_of(&self, names: &BTreeSet<String>) -> BTreeSet<String> {
         let mut sharers = BTreeSet::new();
         loop {
@@ -223,6 +230,7 @@ mod tests {
                     "by_service":{{"network_mode":"service:app"}},
                     "by_name":{{"pid":"container:shop-app-1"}},
                     "by_fixed_name":{{"ipc":"container:fixed"}},
+                    "backup":{{"volumes_from":["db:ro","container:other"]}},
                     "vpn":{{"ipc":"shareable","network_mode":"host","pid":"service:application"}}
                 }}}}"#
             );
@@ -240,6 +248,8 @@ mod tests {
             BTreeSet::from(both),
             "one that shares with one that shares"
         );
+        assert_eq!(sharers("db"), BTreeSet::from(["backup".to_owned()]));
+        assert_eq!(sharers("other"), BTreeSet::new());
     }
 
     #[test]

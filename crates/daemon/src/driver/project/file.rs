@@ -89,6 +89,8 @@ pub(super) struct Service {
     pub(super) network_mode: Option<String>,
     pub(super) ipc: Option<String>,
     pub(super) pid: Option<String>,
+    #[serde(default)]
+    pub(super) volumes_from: Vec<String>,
     pub(super) restart: Option<String>,
     #[serde(default)]
     pub(super) secrets: Vec<Granted>,
