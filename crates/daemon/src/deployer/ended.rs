@@ -75,6 +75,8 @@ pub(super) struct Part {
     pub(super) born: Option<Timestamp>,
     /// So much later it was healthy for the first time.
     pub(super) answered_after: Duration,
+    /// Whether it has still to be watched: it was proven when the next service was switched.
+    pub(super) is_to_be_watched: bool,
     /// Whether it did not pass.
     pub(super) failed: bool,
 }

@@ -38,6 +38,7 @@ pub(super) async fn switch(run: &mut Run, staged: Staged) -> Result<Trial, Ended
                 output: None,
                 born: None,
                 answered_after: Duration::ZERO,
+                is_to_be_watched: false,
                 failed: false,
             });
         }
@@ -83,7 +84,7 @@ async fn switch_all(run: &mut Run, trial: &mut Trial) -> Result<(), Cause> {
     let at_once = !trial.model.services().iter().any(shares);
     for (place, (moves, size)) in batches.iter().zip(sizes).enumerate() {
         if place > 0 {
-            prove_switched(run, trial).await?;
+            prove_switched(run, trial, Until::TheNext).await?;
         }
         let to = (trial.switched + size).min(trial.parts.len());
         trial.told_to_stop.extend(moves.iter().filter_map(stopped));
@@ -204,7 +205,7 @@ fn look_at_switched(deployment: &Deployment, look: &Look, part: &mut Part) -> Re
 pub(super) async fn verify(run: &mut Run, mut trial: Trial) -> Result<Trial, Ended> {
     let began = Instant::now();
     let verified = async {
-        prove_switched(run, &mut trial).await?;
+        prove_switched(run, &mut trial, Until::TheEnd).await?;
         let deadline = trial.parts.iter().map(|part| part.checks.deadline()).max();
         let deadline = deadline.unwrap_or_default();
         if let Some(staging) = trial.staging.take() {
@@ -225,10 +226,21 @@ pub(super) async fn verify(run: &mut Run, mut trial: Trial) -> Result<Trial, End
     }
 }
 
-/// Proves those that were switched and are not proven yet.
-async fn prove_switched(run: &mut Run, trial: &mut Trial) -> Result<(), Cause> {
+/// How much is asked of the new containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Enough to switch the next service.
+    TheNext,
+    /// Everything: from here on, all are watched.
+    TheEnd,
+}
+
+/// Proves those that were switched and are not proven yet; in the end, all of them are watched together.
+async fn prove_switched(run: &mut Run, trial: &mut Trial, until: Until) -> Result<(), Cause> {
+    let is_due =
+        |part: &Part| part.events.is_some() || (until == Until::TheEnd && part.is_to_be_watched);
     let unproven = trial.parts[..trial.switched].iter();
-    let unproven = unproven.filter(|part| part.events.is_some());
+    let unproven = unproven.filter(|part| is_due(part));
     let checks: Vec<String> = unproven
         .map(|part| match trial.parts.len() {
             1 => part.checks.to_string(),
@@ -240,13 +252,28 @@ async fn prove_switched(run: &mut Run, trial: &mut Trial) -> Result<(), Cause> {
         .await?;
     let run: &Run = run;
     let (docker, output) = (run.driver.docker(), run.service.output);
-    let proofs = trial.parts[..trial.switched].iter_mut().filter_map(|part| {
-        let events = part.events.take()?;
-        Some(async move {
+    let due = trial.parts[..trial.switched].iter_mut();
+    let proofs = due.filter(|part| is_due(part)).map(|part| {
+        let events = part.events.take();
+        let first = part.checks.without_watching();
+        let first = first.filter(|_| until == Until::TheNext);
+        async move {
             let id = &part.new.container;
-            match verify::verify(docker, events, id, &part.checks, part.born).await {
+            let is_first = events.is_some();
+            let events = match events {
+                Some(events) => events,
+                None => {
+                    let events = watch(&run.driver, id).await;
+                    events.map_err(|error| docker_cause(Step::Verify, &error))?
+                }
+            };
+            let checks = first.as_ref().unwrap_or(&part.checks);
+            match verify::verify(docker, events, id, checks, part.born).await {
                 Ok(proven) => {
-                    part.answered_after = proven.answered_after;
+                    if is_first {
+                        part.answered_after = proven.answered_after;
+                    }
+                    part.is_to_be_watched = first.is_some();
                     Ok(())
                 }
                 Err(failure) => {
@@ -255,7 +282,7 @@ async fn prove_switched(run: &mut Run, trial: &mut Trial) -> Result<(), Cause> {
                     Err(of_service(run, cause, &part.new))
                 }
             }
-        })
+        }
     });
     // One that failed is enough.
     try_join_all(proofs).await.map(drop)

@@ -32,6 +32,8 @@ pub struct Checks {
     pub(super) tcp: Option<TcpProbe>,
     pub(super) command: Option<CommandProbe>,
     pub(super) rules: HealthRules,
+    /// How much of the time for which it must be healthy it is only watched.
+    pub(super) monitor: Duration,
     pub(super) purpose: Purpose,
 }
 
@@ -109,8 +111,27 @@ impl Checks {
                 min_healthy_time,
                 healthy_deadline: deadline.saturating_add(added),
             },
+            monitor: min_healthy_time.saturating_sub(service.min_healthy_time),
             purpose: Purpose::NewRelease,
         }
+    }
+
+    /// The same checks without the time for which it is only watched: so much is asked before the next service of a release
+    /// is switched, and all of them are watched in the end. None where nothing but that time speaks for it.
+    #[must_use]
+    pub fn without_watching(&self) -> Option<Self> {
+        let HealthRules {
+            min_healthy_time,
+            healthy_deadline,
+        } = self.rules;
+        let rules = HealthRules {
+            min_healthy_time: min_healthy_time.saturating_sub(self.monitor),
+            healthy_deadline: healthy_deadline.saturating_sub(self.monitor),
+        };
+        (!self.sources().is_empty()).then(|| Self {
+            rules,
+            ..self.clone()
+        })
     }
 
     /// The same checks for a container that was proven before and runs again: it is watched by the same rule, and may
@@ -328,6 +349,12 @@ mod tests {
         assert_eq!(seen(&with, compose), "healthy for 30 s");
         let checks = Checks::new(&service, None, &with);
         assert!(checks.without_any().is_none());
+        let proven = checks.without_watching().expect("it has a health check");
+        assert_eq!(proven.proof(Duration::ZERO).to_string(), "healthy");
+        let rest = checks.deadline().saturating_sub(proven.deadline());
+        assert_eq!(rest, Duration::from_secs(5));
+        let unchecked = Checks::new(&service, None, &without).without_watching();
+        assert_eq!(unchecked, None);
         let glance = checks.for_one_that_runs().proof(Duration::ZERO);
         assert_eq!(glance.to_string(), "healthy");
         let advice = Checks::new(&service, None, &without).without_any();

@@ -113,6 +113,7 @@ fn checks(health_check: HealthCheckUse, min_healthy: u64, deadline: u64) -> Chec
             min_healthy_time: Duration::from_millis(min_healthy),
             healthy_deadline: Duration::from_millis(deadline),
         },
+        monitor: Duration::ZERO,
         purpose: Purpose::NewRelease,
     }
 }
