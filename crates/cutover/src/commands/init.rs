@@ -94,6 +94,8 @@ struct Report {
     files: Vec<Written>,
     /// The services that can be deployed from now on.
     services: Vec<String>,
+    /// What a release of them is besides themselves, a sentence each.
+    releases: Vec<String>,
     /// Those of them without a job in the workflow, because their image is not the project's own.
     not_built: Vec<String>,
     /// The services that cannot, and why.
@@ -134,9 +136,14 @@ pub(crate) fn run(args: InitArgs) -> anyhow::Result<ExitCode> {
         );
         return Ok(Exit::Usage.into());
     }
+    let releases = project
+        .services
+        .iter()
+        .filter_map(|one| Some(format!("{} {}", one.name, one.besides()?)));
     let report = Report {
         files,
         services: project.names(),
+        releases: releases.collect(),
         not_built: not_built(&project),
         warnings: project.warnings(),
         next: next_steps(&args, &places, &project),
@@ -302,6 +309,8 @@ fn text(report: &Report) -> String {
     }
     lines.push(String::new());
     lines.push(format!("Can be deployed: {}", report.services.join(", ")));
+    let releases = report.releases.iter();
+    lines.extend(releases.map(|release| format!("  {release}")));
     if !report.not_built.is_empty() {
         lines.push(format!(
             "Without a job in the workflow: {} (named without a registry and an owner, an image is an official one of Docker Hub, built there; if it is yours, write both before its name in the Compose file)",

@@ -19,14 +19,15 @@ const POINTS: usize = 12;
 
 /// Sweeps over a deployment, a rollback and two recoveries, one after the other.
 fn sweep(names: &[&str]) {
-    sweep_over(Shape::USUAL, names);
+    sweep_over(Shape::USUAL, names, POINTS);
 }
 
-fn sweep_over(shape: Shape, names: &[&str]) {
+fn sweep_over(shape: Shape, names: &[&str], points: usize) {
     let third = Ground::with(CUTOVER, shape, |ground| {
         let scenarios = scenarios(ground);
+        let points = points.div_ceil(scenarios.len());
         let all = scenarios.iter();
-        all.flat_map(|scenario| sweep_one(*scenario, names, scenarios.len(), ground))
+        all.flat_map(|scenario| sweep_one(*scenario, names, points, ground))
             .collect()
     });
     judge(third.expect("a ground"));
@@ -37,12 +38,12 @@ fn sweep_over(shape: Shape, names: &[&str]) {
 fn sweep_beside_each_other(names: &[&str]) {
     let scenarios = Ground::with(CUTOVER, Shape::USUAL, scenarios);
     let scenarios = scenarios.expect("a ground");
-    let count = scenarios.len();
+    let points = POINTS.div_ceil(scenarios.len());
     let third = std::thread::scope(|threads| {
         let play = |scenario| {
             threads.spawn(move || {
                 let third = Ground::with(CUTOVER, Shape::USUAL, |ground| {
-                    sweep_one(scenario, names, count, ground)
+                    sweep_one(scenario, names, points, ground)
                 });
                 third.expect("a ground")
             })
@@ -61,11 +62,11 @@ fn scenarios(ground: &mut Ground) -> Vec<Scenario> {
     scenarios
 }
 
-/// The part of one of `scenarios` in the points of each kind. Returns what is wrong with how they ended.
+/// So many points of each kind. Returns what is wrong with how they ended.
 fn sweep_one(
     scenario: Scenario,
     names: &[&str],
-    scenarios: usize,
+    points: usize,
     ground: &mut Ground,
 ) -> Vec<String> {
     let (calls, first) = scenario.calls(ground).expect("a clean run");
@@ -73,7 +74,7 @@ fn sweep_one(
     let mut third = Vec::new();
     for blow in names.iter().flat_map(|name| named(name)) {
         let kinds = if matches!(blow, Blow::Call(_)) { 1 } else { 2 };
-        let limit = POINTS.div_ceil(scenarios * kinds);
+        let limit = points.div_ceil(kinds);
         for point in Point::spread(scenario, blow, first..calls.len(), Some(limit)) {
             third.extend(play(point, ground));
         }
@@ -101,7 +102,7 @@ fn a_call_that_fails_or_is_answered_twice_or_not_at_all_loses_nothing() {
 #[test]
 fn every_service_of_a_release_is_of_one_release_whatever_happens_at_a_call() {
     let faults = [Fault::KillCutover, Fault::KillDocker, Fault::PowerCut];
-    sweep_over(Shape::SEVERAL, &faults.map(Fault::as_str));
+    sweep_over(Shape::SEVERAL, &faults.map(Fault::as_str), POINTS / 2);
 }
 
 #[test]

@@ -8,17 +8,22 @@ fn next(status: &str, kind: &str) -> Option<&'static str> {
         ("", "requested") => "queued",
         ("queued" | "pulling", "pull_started") | ("pulling", "image_pinned") => "pulling",
         ("pulling", "found_unchanged") => "unchanged",
-        ("pulling", "stage_started") | ("staging", "staged") => "staging",
-        ("staging", "switch_started") | ("switching", "switched") => "switching",
+        ("pulling", "stage_started") | ("staging", "staged" | "job_started" | "job_ended") => {
+            "staging"
+        }
+        // Several services are switched one after another, each proven before the next.
+        ("staging", "switch_started") | ("switching" | "verifying", "switched") => "switching",
         ("switching", "verify_started") => "verifying",
         ("verifying", "committed") => "committed",
         // What ran before comes back in the place of a committed container that somebody removed.
-        ("committed", "recreated") => "committed",
+        ("committed", "recreated" | "dependents_restarted" | "job_started" | "job_ended") => {
+            "committed"
+        }
         ("committed", "succeeded") => "succeeded",
         ("queued" | "pulling" | "staging", "failed") => "failed",
         ("queued" | "pulling" | "staging", "cancelled") => "cancelled",
         ("switching" | "verifying", "rollback_started")
-        | ("rolling_back", "restored" | "recreated") => "rolling_back",
+        | ("rolling_back", "restored" | "recreated" | "dependents_restarted") => "rolling_back",
         ("rolling_back" | "rollback_failed", "rolled_back") => "rolled_back",
         ("rolling_back" | "committed", "rollback_failed") => "rollback_failed",
         // It is tried on after the answer was given.

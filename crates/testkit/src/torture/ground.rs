@@ -6,11 +6,11 @@ use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::case::{Case, Member, Span};
 use super::fault::Fault;
-use super::release::{Behavior, Releases, Shape};
+use super::release::{Behavior, Members, Releases, Shape};
 use super::sight::{self, Sight};
 use super::verdict::{Verdict, judge};
 use crate::engine::disk::SmallDisk;
@@ -25,6 +25,9 @@ healthy_deadline = \"5s\"
 min_healthy_time = \"300ms\"
 keep_releases = 10
 ";
+
+/// Where nobody can be asked, running for a while is what proves a service.
+const WATCHED: &str = "monitor = \"1s\"\n";
 
 /// How long a disk is full.
 const FULL: Duration = Duration::from_secs(10);
@@ -87,10 +90,14 @@ impl Ground {
             let engine = Engine::start(&world.packages, &inside, &directory)?;
             let socket = engine.socket();
             let compose = shape.compose();
+            let settings = match shape.members {
+                Members::One => SETTINGS.to_owned(),
+                Members::Several => format!("{SETTINGS}{WATCHED}"),
+            };
             let wishes = Wishes {
                 docker: Some(&socket),
                 compose: &compose,
-                service: SETTINGS,
+                service: &settings,
                 ..Wishes::default()
             };
             let mut scene = Scene::new(cutover, &wishes);
@@ -143,11 +150,11 @@ impl Ground {
         }
         let calm = self.calm(behavior);
         match calm {
-            Some(mut case) => {
+            Ok(mut case) => {
                 case.fault = fault;
                 Ok(case)
             }
-            None => {
+            Err(_) => {
                 self.begin_anew()?;
                 let mut case = self
                     .calm(behavior)
@@ -159,20 +166,22 @@ impl Ground {
     }
 
     /// What a deployment begins from, if a good release can be deployed in this shape and nothing is amiss then.
-    fn calm(&self, behavior: Behavior) -> Option<Case> {
+    fn calm(&self, behavior: Behavior) -> Result<Case> {
         let scene = &self.scene;
-        if !scene.daemon_runs() || !scene.is_ready() {
-            return None;
-        }
+        ensure!(
+            scene.daemon_runs() && scene.is_ready(),
+            "the daemon is not ready"
+        );
         let present = sight::env_tag(scene);
         let release = self.releases.good(&present);
         let release = release.unwrap_or_else(|| self.releases.first());
         let known = sight::newest_id(scene);
         let ended = scene.deploy(&release.tag);
-        if !["succeeded", "unchanged"].contains(&ended.outcome()) {
-            return None;
-        }
-        let containers = sight::containers(scene)?;
+        ensure!(
+            ["succeeded", "unchanged"].contains(&ended.outcome()),
+            "a good release does not succeed: {ended:#?}"
+        );
+        let containers = sight::containers(scene).context("Docker is away")?;
         let member = |service: &'static str| {
             let mut of = containers.iter().filter(|one| one.service == service);
             let only = of.next().filter(|_| of.next().is_none())?;
@@ -184,7 +193,8 @@ impl Ground {
         };
         let services = self.shape.members.services().iter();
         let members = services.map(|service| member(service));
-        let members = members.collect::<Option<Vec<_>>>()?;
+        let members = members.collect::<Option<Vec<_>>>();
+        let members = members.with_context(|| format!("not one of each: {containers:#?}"))?;
         let case = Case {
             fault: None,
             shape: self.shape,
@@ -196,10 +206,12 @@ impl Ground {
             span: Span::default(),
         };
         let started = Instant::now();
+        let mut verdict = Verdict::Attention;
         while started.elapsed() < CALM {
             let sight = Sight::of(scene, &case, Some(0));
-            if judge(&case, &sight) == Verdict::New {
-                return Some(Case {
+            verdict = judge(&case, &sight);
+            if verdict == Verdict::New {
+                return Ok(Case {
                     behavior,
                     new: self.releases.other(behavior, release).clone(),
                     known: sight::newest_id(scene),
@@ -208,7 +220,7 @@ impl Ground {
             }
             std::thread::sleep(LOOK_PAUSE);
         }
-        None
+        bail!("it does not come to rest: {verdict:?}")
     }
 
     /// Forgets everything: no container, no journal, no tag.

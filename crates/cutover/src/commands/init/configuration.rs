@@ -99,6 +99,31 @@ fn docker(project: &Project) -> Result<String, Failure> {
     })
 }
 
+/// Comments that say what a release is besides the service.
+fn released_with(service: &Deployable) -> String {
+    let mut text = String::new();
+    if !service.with.is_empty() {
+        text.push_str(&format!(
+            "# Released with it, because their images name {} as well: {}.\n",
+            service.tag_variable,
+            service.with.join(", ")
+        ));
+    }
+    if !service.sharers.is_empty() {
+        text.push_str(&format!(
+            "# Made again with it, because they run in its container's namespaces: {}.\n",
+            service.sharers.join(", ")
+        ));
+    }
+    if !service.jobs.is_empty() {
+        text.push_str(&format!(
+            "# Before each release, before anything is stopped, runs: {}.\n",
+            service.jobs.join(", ")
+        ));
+    }
+    text
+}
+
 fn section(project: &Project, service: &Deployable) -> Result<String, Failure> {
     let files = project
         .files
@@ -112,19 +137,7 @@ fn section(project: &Project, service: &Deployable) -> Result<String, Failure> {
         key(service.name.as_str()),
         files.join(", ")
     );
-    if !service.with.is_empty() {
-        text.push_str(&format!(
-            "# Released with it, because their images name {} as well: {}.\n",
-            service.tag_variable,
-            service.with.join(", ")
-        ));
-    }
-    if !service.jobs.is_empty() {
-        text.push_str(&format!(
-            "# Before each release, before anything is stopped, runs: {}.\n",
-            service.jobs.join(", ")
-        ));
-    }
+    text.push_str(&released_with(service));
     if let Some(directory) = project.directory_of_its_own() {
         text.push_str(&format!(
             "# What relative paths start from, and where `.env` is.\nproject_directory = {}\n",

@@ -56,6 +56,8 @@ pub(super) struct Deployable {
     pub(super) is_needed: bool,
     /// The services that are deployed with it.
     pub(super) with: Vec<String>,
+    /// The services that are made again with it, because they run in a namespace of its container.
+    pub(super) sharers: Vec<String>,
     /// The jobs that run before each of its releases.
     pub(super) jobs: Vec<String>,
     /// How its image is built, where the Compose file says so.
@@ -69,11 +71,24 @@ impl Deployable {
     }
 
     /// Whether one of `services` is of its release, or a job of that.
-    pub(super) fn waits_for(&self, services: &[String]) -> bool {
+    pub(super) fn has_one_of(&self, services: &[String]) -> bool {
         let is_own = |name: &String| {
-            *name == self.name.as_str() || self.with.contains(name) || self.jobs.contains(name)
+            let parts = [&self.with, &self.jobs, &self.sharers];
+            *name == self.name.as_str() || parts.iter().any(|part| part.contains(name))
         };
         services.iter().any(is_own)
+    }
+
+    /// What a release of it is besides itself, as part of a sentence; nothing where it is alone.
+    pub(super) fn besides(&self) -> Option<String> {
+        let with = [&self.with[..], &self.sharers].concat().join(", ");
+        let jobs = self.jobs.join(", ");
+        match (with.is_empty(), jobs.is_empty()) {
+            (true, true) => None,
+            (false, true) => Some(format!("is released with {with}")),
+            (true, false) => Some(format!("waits for the job {jobs}")),
+            (false, false) => Some(format!("is released with {with}, after the job {jobs}")),
+        }
     }
 
     /// The image in full, with its registry, where that is known here.
@@ -105,6 +120,9 @@ pub(super) struct Other {
     /// The services that wait for its end, if it is a job.
     #[serde(skip)]
     pub(super) job_of: Vec<String>,
+    /// The services in whose containers' namespaces it runs.
+    #[serde(skip)]
+    pub(super) shares_with: Vec<String>,
     /// Whether its image may be the project's own.
     #[serde(skip)]
     pub(super) is_own: bool,

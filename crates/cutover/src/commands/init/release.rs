@@ -30,15 +30,19 @@ pub(super) fn releases(
     }
     let (mut releases, mut rest) = without_profiles_of_their_own(releases);
     rest.extend(others);
-    // A job may wait for another one.
+    // A job may wait for another one, and what shares with one that shares goes along.
     while let Some((place, lead)) = rest.iter().enumerate().find_map(|(place, other)| {
-        let lead = releases
-            .iter()
-            .position(|lead| lead.waits_for(&other.job_of))?;
-        Some((place, lead))
+        let of = |lead: &Deployable| {
+            lead.has_one_of(&other.job_of) || lead.has_one_of(&other.shares_with)
+        };
+        Some((place, releases.iter().position(of)?))
     }) {
-        let job = rest.remove(place);
-        releases[lead].jobs.push(job.service);
+        let other = rest.remove(place);
+        let lead = &mut releases[lead];
+        match other.job_of.is_empty() {
+            true => lead.sharers.push(other.service),
+            false => lead.jobs.push(other.service),
+        }
     }
     (releases, rest)
 }
@@ -83,6 +87,7 @@ fn without_profiles_of_their_own(releases: Vec<Deployable>) -> (Vec<Deployable>,
             instead: None,
             fixable: None,
             job_of: Vec::new(),
+            shares_with: Vec::new(),
             is_own: release.is_own(),
         }));
     }

@@ -7,7 +7,7 @@ use cutover_core::image::ImageRef;
 use cutover_core::names::ServiceName;
 use cutover_core::strategy::{Facts, Strategy, strategy};
 use cutover_core::template::{
-    Carries, ImageTemplate, TemplateProblem, image_template, without_tag,
+    Carries, ImageTemplate, TemplateError, TemplateProblem, image_template, without_tag,
 };
 use cutover_daemon::driver::project::facts_as_written;
 use serde::Deserialize;
@@ -16,6 +16,9 @@ use super::build::Build;
 use super::project::{Deployable, Fixable, HealthCheck, OFFICIAL, Other};
 use super::release::releases;
 use crate::client::failure::Failure;
+
+/// Why a service without `image` is not deployed.
+const NO_IMAGE: &str = "it has no `image`: cutover runs images and does not build them";
 
 #[derive(Deserialize)]
 struct File {
@@ -70,6 +73,7 @@ pub(super) fn sort(
             ..facts_as_written(&service.definition)
         };
         let image_now = rendered_image(&name);
+        let shares_with = shares_with(&service);
         match deployable(&name, service, &facts, image_now.as_deref(), directory) {
             Ok(service) => services.push(Deployable {
                 is_needed: needed.contains(service.name.as_str()),
@@ -77,7 +81,8 @@ pub(super) fn sort(
             }),
             Err(other) => others.push(Other {
                 job_of: waiting,
-                ..other
+                shares_with,
+                ..*other
             }),
         }
     }
@@ -116,6 +121,14 @@ fn needs(service: &Service) -> Vec<String> {
     let on = service.definition.get("depends_on");
     let on = on.and_then(|on| on.as_object()).into_iter().flatten();
     on.map(|(name, _)| name.clone()).collect()
+}
+
+/// The services in whose containers' namespaces this one runs.
+fn shares_with(service: &Service) -> Vec<String> {
+    let modes = ["network_mode", "ipc", "pid"].iter();
+    let modes = modes.filter_map(|key| service.definition.get(*key)?.as_str());
+    let services = modes.filter_map(|mode| mode.strip_prefix("service:"));
+    services.map(str::to_owned).collect()
 }
 
 /// The services that run in a namespace of the container of `name`, which they know by its fixed name: Compose does not make
@@ -158,22 +171,40 @@ fn repository(template: &ImageTemplate, image_now: Option<&str>) -> Result<Strin
     })
 }
 
+/// What `--fix` needs to change the image line, if that can be changed.
+fn fixable_line(
+    error: &TemplateError,
+    definition: &serde_json::Map<String, serde_json::Value>,
+) -> Option<Box<Fixable>> {
+    let (repository, tag) = error.fixable()?;
+    Some(Box::new(Fixable {
+        image: error.image.clone(),
+        repository,
+        tag,
+        is_built: definition.contains_key("build"),
+        publishes: definition.contains_key("ports"),
+    }))
+}
+
 fn deployable(
     name: &str,
     service: Service,
     facts: &Facts,
     image_now: Option<&str>,
     directory: &Path,
-) -> Result<Deployable, Other> {
+) -> Result<Deployable, Box<Other>> {
     let image = service.image.unwrap_or_default();
     let is_own = service.definition.contains_key("build") || !is_official(&image);
-    let other = |why: String| Other {
-        service: name.to_owned(),
-        why,
-        instead: None,
-        job_of: Vec::new(),
-        fixable: None,
-        is_own,
+    let other = |why: String| {
+        Box::new(Other {
+            service: name.to_owned(),
+            why,
+            instead: None,
+            job_of: Vec::new(),
+            shares_with: Vec::new(),
+            fixable: None,
+            is_own,
+        })
     };
     if let (false, Strategy::StopFirst { .. }) = (is_own, strategy(facts))
         && image_template(&image).is_err()
@@ -183,31 +214,25 @@ fn deployable(
         )));
     }
     let template = image_template(&image);
-    let fixable = template.as_ref().err().and_then(|error| {
-        let (repository, tag) = error.fixable()?;
-        Some(Box::new(Fixable {
-            image: image.clone(),
-            repository,
-            tag,
-            is_built: service.definition.contains_key("build"),
-            publishes: service.definition.contains_key("ports"),
-        }))
-    });
+    let fixable = template.as_ref().err();
+    let fixable = fixable.and_then(|error| fixable_line(error, &service.definition));
     if let Strategy::Refused { why, hint } = strategy(facts) {
-        return Err(Other {
+        return Err(Box::new(Other {
             // The image of a job goes with the release.
             fixable: fixable.filter(|_| is_own && !facts.waits_for_its_end.is_empty()),
-            ..other(format!("{why}; {hint}"))
-        });
+            ..*other(format!("{why}; {hint}"))
+        }));
     }
-    let template = template.map_err(|error| Other {
-        instead: Some(error.suggestion(name)),
-        fixable,
-        ..other(match error.problem {
-            TemplateProblem::NoImage => {
-                "it has no `image`: cutover runs images and does not build them".to_owned()
-            }
+    let template = template.map_err(|error| {
+        let instead = Some(error.suggestion(name));
+        let why = match error.problem {
+            TemplateProblem::NoImage => NO_IMAGE.to_owned(),
             _ => error.to_string(),
+        };
+        Box::new(Other {
+            instead,
+            fixable,
+            ..*other(why)
         })
     })?;
     let repository = repository(&template, image_now).map_err(other)?;
@@ -221,6 +246,7 @@ fn deployable(
         publishes: service.definition.contains_key("ports"),
         is_needed: false,
         with: Vec::new(),
+        sharers: Vec::new(),
         jobs: Vec::new(),
         build: service
             .definition

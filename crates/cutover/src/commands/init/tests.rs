@@ -379,6 +379,7 @@ fn the_report_says_what_to_do_next() {
     let places = Places::in_directory(&args.output);
     let report = Report {
         files: place.write(&project, &args).expect("written"),
+        releases: Vec::new(),
         services: project.names(),
         warnings: project.warnings(),
         not_built: not_built(&project),

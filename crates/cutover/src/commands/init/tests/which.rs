@@ -142,6 +142,30 @@ fn an_image_that_comes_whole_from_a_variable_is_the_one_that_it_names_now() {
 }
 
 #[test]
+fn what_runs_in_the_network_of_a_service_goes_with_it() {
+    let place = Place::new();
+    let project = place.project(
+        br#"{ "services": {
+            "web": { "image": "ghcr.io/acme/web:${TAG}" },
+            "worker": { "image": "ghcr.io/acme/web:${TAG}" },
+            "tunnel": { "image": "acme/tunnel:1", "network_mode": "service:web" },
+            "probe": { "image": "acme/probe:1", "pid": "service:tunnel" } } }"#,
+    );
+    assert_eq!(project.services[0].sharers, ["tunnel", "probe"]);
+    let besides = project.services[0].besides();
+    assert_eq!(
+        besides.as_deref(),
+        Some("is released with worker, tunnel, probe")
+    );
+    assert!(project.others.is_empty());
+    let text = configuration::text(&project, Path::new("/s"), None).expect("a text");
+    assert!(
+        text.contains("container's namespaces: tunnel, probe.\n"),
+        "{text}"
+    );
+}
+
+#[test]
 fn what_runs_is_what_the_configuration_means() {
     let place = Place::new();
     let project = Project {
