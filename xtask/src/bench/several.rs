@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use cutover_testkit::images::ImageSpec;
@@ -12,7 +12,7 @@ use super::chart::{Bar, Chart, Whose};
 use super::report::{Report, Table};
 use super::stage::{Project, Stage};
 use super::statistics::{Summary, millis};
-use super::steps::deployment_in;
+use super::steps::{Steps, deployment_in, print_steps, steps_between};
 use super::target::Target;
 
 /// Switched together, as Compose does it.
@@ -90,19 +90,19 @@ impl Site {
         self.tags[self.running].clone()
     }
 
-    /// Deploys the other release, and returns how long that took.
-    fn deploy(&mut self, services: usize) -> Result<Duration> {
+    /// Deploys the other release, and returns how long that took, and each step of it.
+    fn deploy(&mut self, services: usize) -> Result<(Duration, Steps)> {
         let tag = self.next();
-        let began = Instant::now();
+        let (asked, began) = (SystemTime::now(), Instant::now());
         let (status, answer) = self.stage.deploy(&tag)?;
-        let took = began.elapsed();
+        let (took, answered) = (began.elapsed(), SystemTime::now());
         let deployment = deployment_in(&answer);
         let switched = deployment["services"].as_array().map(Vec::len);
         ensure!(
             status == 200 && deployment["outcome"] == "succeeded" && switched == Some(services),
             "cutover answers {status}: {answer}"
         );
-        Ok(took)
+        Ok((took, steps_between(asked, deployment, answered)?))
     }
 
     fn up(&mut self) -> Result<Duration> {
@@ -124,12 +124,16 @@ pub(super) fn run(cutover: &Path, rounds: u32, report: &mut Report) -> Result<()
     )?;
     let mut three = Site::prepare(cutover, THREE)?;
     let mut measured: Vec<(u32, Way, Duration)> = Vec::new();
+    let mut steps: Vec<Steps> = Vec::new();
     for round in 0..rounds {
         for turn in 0..Way::ALL.len() {
             let way = Way::ALL[(turn + round as usize) % Way::ALL.len()];
             let took = match way {
-                Way::One => one.deploy(1),
-                Way::Three => three.deploy(THREE.others.len() + 1),
+                Way::One => one.deploy(1).map(|(took, _)| took),
+                Way::Three => three.deploy(THREE.others.len() + 1).map(|(took, of_it)| {
+                    steps.push(of_it);
+                    took
+                }),
                 Way::Up => three.up(),
             };
             let took = took.with_context(|| format!("round {}, {way}", round + 1))?;
@@ -137,12 +141,18 @@ pub(super) fn run(cutover: &Path, rounds: u32, report: &mut Report) -> Result<()
         }
         eprintln!("several: round {} of {rounds}", round + 1);
     }
+    // What is measured next is alone again.
+    for site in [&one, &three] {
+        site.stage.compose(&site.tags[site.running], &["down"])?;
+    }
     let mut csv = "round,way,whole_ms\n".to_owned();
     for (round, way, took) in &measured {
         csv += &format!("{round},{},{:.1}\n", way.name(), millis(*took));
     }
     report.write("several.csv", &csv)?;
-    conclude(&measured, rounds, report)
+    conclude(&measured, rounds, report)?;
+    print_steps(&steps, report);
+    Ok(())
 }
 
 fn conclude(measured: &[(u32, Way, Duration)], rounds: u32, report: &mut Report) -> Result<()> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use cutover_core::deployment::{Deployment, Replica, RestartPolicy};
 use cutover_core::names::DeploymentId;
 use cutover_core::switch::{Grace, Move};
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
 use super::ComposeDriver;
@@ -46,24 +47,27 @@ impl ComposeDriver {
     /// # Errors
     /// Whatever kept Docker from answering.
     pub async fn look(&self, deployment: &Deployment) -> Result<Look, DockerError> {
-        let mut look = Look::default();
-        let mut known = BTreeSet::new();
-        for replica in &deployment.old {
-            known.insert(replica.container.clone());
-            look.old.push(self.found(replica.clone()).await?);
-        }
-        for replica in deployment.new.iter().chain(&deployment.given_up) {
-            if known.insert(replica.container.clone()) {
-                look.new.push(self.found(replica.clone()).await?);
-            }
-        }
+        let old = deployment.old.clone();
+        let mut known: BTreeSet<String> = old.iter().map(|one| one.container.clone()).collect();
+        let new = deployment.new.iter().chain(&deployment.given_up);
+        let new = new.filter(|replica| known.insert(replica.container.clone()));
+        let new: Vec<Replica> = new.cloned().collect();
         // What it created and had no time to record.
         let id = deployment.id.as_str();
         let created = self.docker.containers_labeled(labels::DEPLOYMENT, Some(id));
         let recreated = self
             .docker
             .containers_labeled(labels::RECREATED_BY, Some(id));
-        for container in [created.await?, recreated.await?].concat() {
+        // A look follows each move, so all of it is asked at once.
+        let each = |of: Vec<Replica>| try_join_all(of.into_iter().map(|one| self.found(one)));
+        let (old, new, created, recreated) =
+            tokio::try_join!(each(old), each(new), created, recreated)?;
+        let mut look = Look {
+            old,
+            new,
+            ..Look::default()
+        };
+        for container in [created, recreated].concat() {
             let is_job = container.labels.contains_key(labels::JOB);
             if known.insert(container.id.clone()) {
                 let to = match is_job {
@@ -92,14 +96,14 @@ impl ComposeDriver {
         look: &Look,
         known: &BTreeSet<String>,
     ) -> Result<Vec<Container>, DockerError> {
-        let mut strangers = Vec::new();
-        for (project, service) in services(deployment, look) {
-            let present = self.present(&project, &service).await?;
-            let other = present.all().into_iter();
-            strangers
-                .extend(other.filter(|found| found.state.running && !known.contains(&found.id)));
-        }
-        Ok(strangers)
+        let services: Vec<_> = services(deployment, look).into_iter().collect();
+        let present = services
+            .iter()
+            .map(|(project, service)| self.present(project, service));
+        let all = try_join_all(present).await?.into_iter();
+        let mut all: Vec<Container> = all.flat_map(super::Present::all).collect();
+        all.retain(|found| found.state.running && !known.contains(&found.id));
+        Ok(all)
     }
 
     /// Makes a move of `deployment` that is an effect on one container.
