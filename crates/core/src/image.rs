@@ -109,6 +109,12 @@ pub struct ImageRef {
 }
 
 impl ImageRef {
+    /// Whether both are of one repository of one registry, whatever their tags and digests.
+    #[must_use]
+    pub fn has_repository_of(&self, other: &Self) -> bool {
+        (self.registry(), self.repository()) == (other.registry(), other.repository())
+    }
+
     /// Where the image is pulled from: host and port, `docker.io` for Docker Hub.
     #[must_use]
     pub fn registry(&self) -> &str {

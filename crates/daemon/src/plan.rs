@@ -132,12 +132,12 @@ pub async fn plan(
 
 /// The jobs that run the application in another release than the one that is deployed, a sentence each.
 pub(crate) fn stale_jobs(release: &ReleaseModel) -> impl Iterator<Item = String> {
-    let repository = |model: &ServiceModel| {
-        let image = model.image.parse::<ImageRef>().ok()?;
-        Some((image.registry().to_owned(), image.repository().to_owned()))
+    let image = |model: &ServiceModel| model.image.parse::<ImageRef>().ok();
+    let own = image(release.lead());
+    let is_stale = move |job: &&ServiceModel| {
+        let both = image(job).zip(own.as_ref());
+        !job.carries_tag && both.is_some_and(|(image, own)| image.has_repository_of(own))
     };
-    let own = repository(release.lead());
-    let is_stale = move |job: &&ServiceModel| !job.carries_tag && repository(job) == own;
     let stale = release.all().filter(|one| one.is_job()).filter(is_stale);
     stale.map(|job| {
         format!(

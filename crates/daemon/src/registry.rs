@@ -87,7 +87,7 @@ pub fn allowed_repository(reference: &str, allowed: Option<&str>) -> Result<(), 
         return Ok(());
     };
     let (wanted, allowed) = (parse(reference)?, parse(allowed)?);
-    if allowed.repository() == wanted.repository() && allowed.registry() == wanted.registry() {
+    if allowed.has_repository_of(&wanted) {
         return Ok(());
     }
     Err(pull_cause(

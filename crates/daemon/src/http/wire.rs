@@ -84,13 +84,12 @@ fn switched(service: &str, outage_ms: u64) -> String {
 /// has the image of the deployment.
 fn of_lead<'a>(deployment: &Deployment, of: &'a [Replica]) -> Option<&'a Replica> {
     let name = deployment.request.service.as_str();
+    let parsed = |image: &str| image.parse::<ImageRef>().ok();
+    let pinned = deployment.image.as_ref();
+    let pinned = pinned.and_then(|image| parsed(&image.reference));
     let is_of_the_image = |replica: &&&Replica| {
-        let repository = |image: &str| {
-            let image = image.parse::<ImageRef>().ok()?;
-            Some((image.registry().to_owned(), image.repository().to_owned()))
-        };
-        let pinned = deployment.image.as_ref();
-        pinned.is_some_and(|image| repository(&image.reference) == repository(&replica.image))
+        let both = parsed(&replica.image).zip(pinned.as_ref());
+        both.is_some_and(|(image, pinned)| image.has_repository_of(pinned))
     };
     let services: Vec<&Replica> = of.iter().filter(|one| !is_job(deployment, one)).collect();
     let mut named = services.iter().filter(|one| one.service == name);

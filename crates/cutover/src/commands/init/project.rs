@@ -82,12 +82,15 @@ impl Deployable {
     /// What a release of it is besides itself, as part of a sentence; nothing where it is alone.
     pub(super) fn besides(&self) -> Option<String> {
         let with = [&self.with[..], &self.sharers].concat().join(", ");
-        let jobs = self.jobs.join(", ");
-        match (with.is_empty(), jobs.is_empty()) {
+        let jobs = match self.jobs.as_slice() {
+            [one] => format!("job {one}"),
+            several => format!("jobs {}", several.join(", ")),
+        };
+        match (with.is_empty(), self.jobs.is_empty()) {
             (true, true) => None,
             (false, true) => Some(format!("is released with {with}")),
-            (true, false) => Some(format!("waits for the job {jobs}")),
-            (false, false) => Some(format!("is released with {with}, after the job {jobs}")),
+            (true, false) => Some(format!("waits for the {jobs}")),
+            (false, false) => Some(format!("is released with {with}, after the {jobs}")),
         }
     }
 

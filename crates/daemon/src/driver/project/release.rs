@@ -293,10 +293,8 @@ fn carriers(service: &settings::Service, tag: &Tag, file: &File) -> BTreeSet<Str
     let carries = |image: &str| {
         image.ends_with(&end)
             && image.parse::<ImageRef>().is_ok_and(|image| {
-                allowed.as_ref().is_none_or(|allowed| {
-                    (allowed.registry(), allowed.repository())
-                        == (image.registry(), image.repository())
-                })
+                let allowed = allowed.as_ref();
+                allowed.is_none_or(|allowed| allowed.has_repository_of(&image))
             })
     };
     let carriers = file
