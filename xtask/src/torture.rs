@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
+use cutover_testkit::engine::packages::ComposeVersion;
 use cutover_testkit::torture::fault::Fault;
 use cutover_testkit::torture::release::Shape;
 
@@ -46,6 +47,9 @@ pub(crate) struct Arguments {
     /// Sweep over releases of a job and two services, in place of one service
     #[arg(long)]
     several: bool,
+    /// Sweep with the oldest Compose that cutover supports
+    #[arg(long)]
+    oldest_compose: bool,
     /// Sweep over so many calls for each fault, evenly spread; over all of them unless given
     #[arg(long)]
     points: Option<usize>,
@@ -96,10 +100,14 @@ impl Arguments {
     }
 
     fn shape(&self) -> Shape {
-        match self.several {
+        let shape = match self.several {
             true => Shape::SEVERAL,
             false => Shape::USUAL,
-        }
+        };
+        shape.with_compose(match self.oldest_compose {
+            true => ComposeVersion::Oldest,
+            false => ComposeVersion::Newest,
+        })
     }
 
     fn patience(&self) -> Duration {

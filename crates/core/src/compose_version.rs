@@ -13,6 +13,13 @@ pub const MINIMUM: ComposeVersion = ComposeVersion {
     patch: 0,
 };
 
+/// The first Compose that leaves `depends_on` out when it compares a container with its service's definition.
+pub const WITHOUT_DEPENDENCIES: ComposeVersion = ComposeVersion {
+    major: 2,
+    minor: 29,
+    patch: 3,
+};
+
 /// The oldest API of Docker Engine, that of Engine 23.
 pub const API_MINIMUM: ApiVersion = ApiVersion {
     major: 1,

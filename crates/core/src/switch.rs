@@ -2,7 +2,7 @@
 //!
 //! [`plan`] lists the moves from the old release to the new one, up to the commit. Once something has gone
 //! wrong, or a crash has made anything possible, no list is followed any more: [`next`] looks at what is there
-//! and names the one move that leads nearer to one of the two states in which a deployment may end. So neither
+//! and names what leads nearer to one of the two states in which a deployment may end. So neither
 //! a rollback nor a recovery needs to know which move was half done, and doing it twice is doing it once.
 //!
 //! | goal | old replicas | new replicas |
@@ -11,7 +11,7 @@
 //! | [`Goal::New`] | gone | running, proven, under their names and policies |
 //!
 //! Rules that hold for every move, and that the properties in `tests/switch` check:
-//! - Look, act, look again: one move for each look.
+//! - Look, act, look again: for each look one move, or several of one kind that do not depend on each other.
 //! - Nothing that runs is removed. The last thing that runs is not removed before the other one was seen to
 //!   run, by the same Docker that removes: [`Move::Remove`] names those that must run *beside* it.
 //! - At no moment would Docker start both sides at boot: the flag is taken from one before the other gets it.
@@ -225,8 +225,8 @@ pub enum Patience {
 /// What comes next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// This move.
-    Do(Move),
+    /// These moves, at least one: if there are several, they are of one kind and may be made at once.
+    Do(Vec<Move>),
     /// The goal is reached.
     Done,
     /// Nothing more can be done now: what is missing was refused in this round, or somebody else's container
@@ -286,7 +286,7 @@ pub fn plan(old: &[Replica], new: &[Replica], batches: &[usize], id: &Deployment
     moves
 }
 
-/// The next move towards `goal` for the deployment `id`, from what is there now. `refused` are the moves that
+/// What is done next towards `goal` for the deployment `id`, from what is there now. `refused` are the moves that
 /// Docker, or the watch, refused in this round.
 #[must_use]
 pub fn next(
@@ -303,15 +303,29 @@ pub fn next(
         Goal::Old => back::way(now, refused, id),
         Goal::New => on::way(now, refused, id),
     };
-    let open = way.moves.iter().find(|wanted| !refused.contains(*wanted));
-    match open {
-        Some(wanted) => Next::Do(wanted.clone()),
+    let mut open = way.moves.iter().filter(|wanted| !refused.contains(*wanted));
+    match open.next() {
+        Some(first) => {
+            let others = open.take_while(|wanted| is_beside(first, wanted));
+            Next::Do([first].into_iter().chain(others).cloned().collect())
+        }
         None if way.is_done => Next::Done,
         None if goal == Goal::Old && patience == Patience::Exhausted => {
             back::anything(now, refused)
         }
         None => Next::Stuck,
     }
+}
+
+/// Whether two moves of a way may be made at once. Starts are made one after another, in their order.
+fn is_beside(one: &Move, other: &Move) -> bool {
+    matches!(
+        (one, other),
+        (Move::StayDown { .. }, Move::StayDown { .. })
+            | (Move::GivePolicy { .. }, Move::GivePolicy { .. })
+            | (Move::Stop { .. }, Move::Stop { .. })
+            | (Move::Remove { .. }, Move::Remove { .. })
+    )
 }
 
 /// The moves that lead to a goal from where things stand, the most urgent first. Each may be made now.

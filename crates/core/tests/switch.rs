@@ -64,8 +64,8 @@ impl Walk<'_> {
             );
             let epoch = self.world.epoch;
             let seen = self.world.look();
-            let wanted = match next(goal, &seen, &refused, patience, &id()) {
-                Next::Do(wanted) => wanted,
+            let moves = match next(goal, &seen, &refused, patience, &id()) {
+                Next::Do(moves) => moves,
                 end if !self.disturbances.is_empty() => {
                     // The rest of what happens, happens now; then it is looked at again.
                     for disturbed in std::mem::take(&mut self.disturbances) {
@@ -82,28 +82,38 @@ impl Walk<'_> {
                 }
                 end => return Ok(end),
             };
-            let now = self.moves.len();
-            let (due, later) = std::mem::take(&mut self.disturbances)
-                .into_iter()
-                .partition(|disturbed| disturbed.before_move <= now);
-            self.disturbances = later;
-            let due: Vec<Disturbed> = due;
-            for disturbed in &due {
-                disturb(self.world, disturbed);
-            }
-            let before = self.world.clone();
-            self.moves.push(wanted.clone());
-            match self.world.make(&wanted, epoch) {
-                Made::Done => {
-                    check_removal(goal, &wanted, &due, self.world)?;
-                    if due.is_empty() {
-                        check_stop(goal, &wanted, &before)?;
-                        check_move(&wanted, &before, self.world)?;
+            // Since the look.
+            let mut disturbed = Vec::new();
+            for wanted in moves {
+                disturbed.extend(self.disturb());
+                let before = self.world.clone();
+                self.moves.push(wanted.clone());
+                match self.world.make(&wanted, epoch) {
+                    Made::Done => {
+                        check_removal(goal, &wanted, &disturbed, self.world)?;
+                        if disturbed.is_empty() {
+                            check_stop(goal, &wanted, &before)?;
+                            check_move(&wanted, &before, self.world)?;
+                        }
                     }
+                    Made::Refused => drop(refused.insert(wanted)),
                 }
-                Made::Refused => drop(refused.insert(wanted)),
             }
         }
+    }
+
+    /// What somebody else does before the next move happens.
+    fn disturb(&mut self) -> Vec<Disturbed> {
+        let now = self.moves.len();
+        let (due, later) = std::mem::take(&mut self.disturbances)
+            .into_iter()
+            .partition(|disturbed| disturbed.before_move <= now);
+        self.disturbances = later;
+        let due: Vec<Disturbed> = due;
+        for disturbed in &due {
+            disturb(self.world, disturbed);
+        }
+        due
     }
 }
 
@@ -346,9 +356,11 @@ fn somebody_elses_container_is_not_fought() {
     let goes_back = |world: &mut World| {
         let mut made = Vec::new();
         let none = BTreeSet::new();
-        while let Next::Do(wanted) = next(Goal::Old, &world.look(), &none, Patience::Left, &id()) {
-            assert_eq!(world.make(&wanted, 0), Made::Done);
-            made.push(word(&wanted));
+        while let Next::Do(moves) = next(Goal::Old, &world.look(), &none, Patience::Left, &id()) {
+            for wanted in moves {
+                assert_eq!(world.make(&wanted, 0), Made::Done);
+                made.push(word(&wanted));
+            }
         }
         made
     };
@@ -398,15 +410,21 @@ fn only_when_going_back_was_refused_often_enough_is_the_new_release_better_than_
         let refused = BTreeSet::from([start(container)]);
         loop {
             match next(goal, &world.look(), &refused, patience, &id()) {
-                Next::Do(Move::Start { container }) => return Next::Do(start(&container)),
-                Next::Do(wanted) => assert_eq!(world.make(&wanted, 0), Made::Done),
+                Next::Do(moves) if matches!(moves[0], Move::Start { .. }) => {
+                    return Next::Do(moves);
+                }
+                Next::Do(moves) => {
+                    for wanted in moves {
+                        assert_eq!(world.make(&wanted, 0), Made::Done);
+                    }
+                }
                 end => return end,
             }
         }
     };
     assert_eq!(after(Goal::Old, "old1", Patience::Left), Next::Stuck);
     let better = after(Goal::Old, "old1", Patience::Exhausted);
-    assert_eq!(better, Next::Do(start("new1")));
+    assert_eq!(better, Next::Do(vec![start("new1")]));
     for patience in [Patience::Left, Patience::Exhausted] {
         assert_eq!(after(Goal::New, "new1", patience), Next::Stuck);
     }

@@ -90,7 +90,7 @@ pub(super) fn anything(now: &Situation, refused: &BTreeSet<Move>) -> Next {
             container: slot.id(),
         })
         .find(|start| !refused.contains(start))
-        .map_or(Next::Stuck, Next::Do)
+        .map_or(Next::Stuck, |start| Next::Do(vec![start]))
 }
 
 fn stops_of_new(now: &Situation) -> impl Iterator<Item = Move> {

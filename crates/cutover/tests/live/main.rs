@@ -22,6 +22,7 @@ mod sweep;
 mod systemd;
 mod door;
 mod several;
+mod several_outcomes;
 mod dependents;
 mod whole_images;
 mod jobs;

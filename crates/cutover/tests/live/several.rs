@@ -162,30 +162,6 @@ fn a_service_in_which_the_release_runs_already_is_left_alone() {
 }
 
 #[test]
-fn one_service_that_fails_returns_every_one_to_the_very_same_container() {
-    let (mut scene, one) = scene("monitor = \"2s\"\n");
-    let before = running(&scene);
-    for (role, misfortune) in [
-        ("APP", "EXIT_AT_ONCE"),
-        ("WORKER", "EXIT_AT_ONCE"),
-        ("SCHEDULER", "EXIT_AT_ONCE"),
-        ("SCHEDULER", "EXIT_AFTER_MS"),
-    ] {
-        let bad = ImageSpec::new("bad").env(&format!("{role}_{misfortune}"), "3");
-        let bad = scene.push(&bad);
-        let ended = scene.deploy(&bad).expect("rolled_back");
-        assert_eq!(ended.cause(), "container_exited");
-        let detail = ended.deployment()["cause"]["detail"].to_string();
-        let named = format!("service `{}`", role.to_lowercase());
-        assert!(detail.contains(&named), "{detail}");
-        let log = ended.deployment()["log"].to_string();
-        assert!(log.contains("shopd bad: starting"), "{log}");
-        assert_eq!(running(&scene), before, "{role} {misfortune}");
-        expect_release(&scene, &one);
-    }
-}
-
-#[test]
 fn a_rollback_by_hand_takes_every_service_back() {
     let (mut scene, one) = scene(MONITORED);
     let two = scene.push(&ImageSpec::new("two"));
@@ -300,35 +276,6 @@ fn a_job_runs_to_its_end_before_anything_is_stopped() {
         .run(&["rollback", "app", "--json"])
         .expect("succeeded");
     assert_eq!(back.deployment()["jobs"], serde_json::json!([]));
-}
-
-#[test]
-fn a_job_that_fails_or_hangs_stops_nothing() {
-    let (mut scene, _) = scene_with_job("monitor = \"1s\"\njob_deadline = \"2s\"\n");
-    let before = states(&scene);
-    let hanging = ImageSpec::new("hanging");
-    for (spec, code, words) in [
-        (migrating("bad", "3"), 3.into(), "ended with code 3"),
-        (
-            hanging,
-            Value::Null,
-            "did not end within the `job_deadline` of 2s",
-        ),
-    ] {
-        let bad = scene.push(&spec);
-        let ended = scene.deploy(&bad).expect("failed");
-        assert_eq!(ended.cause(), "job_failed");
-        let deployment = ended.deployment();
-        assert_eq!(deployment["nothing_changed"], true);
-        let detail = deployment["cause"]["detail"].to_string();
-        assert!(detail.contains(words), "{detail}");
-        let ran = "the job `migrate` ran; cutover does not undo what it did";
-        assert!(detail.contains(ran), "{detail}");
-        expect_job(deployment, &code);
-        let log = deployment["log"].to_string();
-        assert!(log.contains("starting"), "{log}");
-        assert_eq!(states(&scene), before);
-    }
 }
 
 #[test]

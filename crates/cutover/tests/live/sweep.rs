@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use cutover_testkit::engine::packages::ComposeVersion;
 use cutover_testkit::torture::fault::Fault;
 use cutover_testkit::torture::ground::Ground;
 use cutover_testkit::torture::release::Shape;
@@ -19,18 +20,31 @@ const POINTS: usize = 8;
 
 /// Sweeps over a deployment, a rollback and two recoveries, one after the other.
 fn sweep(names: &[&str]) {
-    sweep_over(Shape::USUAL, names, POINTS);
-}
-
-fn sweep_over(shape: Shape, names: &[&str], points: usize) {
-    let third = Ground::with(CUTOVER, shape, |ground| {
+    let third = Ground::with(CUTOVER, Shape::USUAL, |ground| {
         let scenarios = scenarios(ground);
-        let points = points.div_ceil(scenarios.len());
+        let points = POINTS.div_ceil(scenarios.len());
         let all = scenarios.iter();
         all.flat_map(|scenario| sweep_one(*scenario, names, points, ground))
             .collect()
     });
     judge(third.expect("a ground"));
+}
+
+/// Sweeps over releases of several services: some scenarios with the newest Compose, and the others with the oldest.
+fn sweep_several(names: &[&str]) {
+    let both = [ComposeVersion::Newest, ComposeVersion::Oldest];
+    let third = both.into_iter().enumerate().flat_map(|(first, version)| {
+        let shape = Shape::SEVERAL.with_compose(version);
+        let third = Ground::with(CUTOVER, shape, |ground| {
+            let scenarios = scenarios(ground);
+            let points = POINTS.div_ceil(scenarios.len());
+            let some = scenarios.iter().skip(first).step_by(both.len());
+            some.flat_map(|scenario| sweep_one(*scenario, names, points, ground))
+                .collect::<Vec<_>>()
+        });
+        third.expect("a ground")
+    });
+    judge(third.collect());
 }
 
 /// The kinds that take long by themselves and wait most of it, as when a call hangs for its bound: the scenarios beside
@@ -102,7 +116,7 @@ fn a_call_that_fails_or_is_answered_twice_or_not_at_all_loses_nothing() {
 #[test]
 fn every_service_of_a_release_is_of_one_release_whatever_happens_at_a_call() {
     let faults = [Fault::KillCutover, Fault::KillDocker, Fault::PowerCut];
-    sweep_over(Shape::SEVERAL, &faults.map(Fault::as_str), POINTS);
+    sweep_several(&faults.map(Fault::as_str));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Reaching one of the two states in which a deployment may end: look, make one move, look again.
+//! Reaching one of the two states in which a deployment may end: look, make a move, look again.
 //!
 //! What comes next is decided in `cutover_core::switch`, from what is there. A round ends at the goal, or where
 //! nothing more can be done now; then it is tried again, with pauses that grow to a minute, for as long as the
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::switch::{Goal, Move, Next, Patience, Situation, next};
+use futures_util::future::join_all;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -182,18 +183,26 @@ async fn round(run: &mut Run, journey: &mut Journey, patience: Patience) -> Roun
             Err(error) => return Round::Away(docker_cause(step(journey), &error)),
         };
         let refused: BTreeSet<Move> = made.refused.keys().cloned().collect();
-        let wanted = match next(journey.goal, &now.situation, &refused, patience, &id) {
+        let moves = match next(journey.goal, &now.situation, &refused, patience, &id) {
             Next::Done => return Round::Done,
             Next::Stuck => return Round::Stuck(made.why(&now.situation, journey), now.situation),
-            Next::Do(wanted) => wanted,
+            Next::Do(moves) => moves,
         };
-        tracing::debug!(deployment.id = %id, ?wanted, "a move");
-        if let Err(cause) = make(run, journey, &mut made, &now.look, &wanted).await {
-            if run.driver.docker().ping().await.is_err() {
-                return Round::Away(cause);
-            }
-            made.refused.insert(wanted, cause);
+        tracing::debug!(deployment.id = %id, ?moves, "what comes next");
+        let ended = match &moves[..] {
+            [wanted] => vec![make(run, journey, &mut made, &now.look, wanted).await],
+            // Effects on one container each.
+            several => join_all(several.iter().map(|wanted| effect(run, wanted))).await,
+        };
+        let failed = moves.into_iter().zip(ended);
+        let failed = failed.filter_map(|(wanted, ended)| Some((wanted, ended.err()?)));
+        let failed: Vec<(Move, Cause)> = failed.collect();
+        if let Some((_, cause)) = failed.first()
+            && run.driver.docker().ping().await.is_err()
+        {
+            return Round::Away(cause.clone());
         }
+        made.refused.extend(failed);
     }
     let detail = "the containers of the service are changed by somebody else all the time";
     let cause = Cause::new(Code::Interfered, step(journey), detail);
@@ -243,7 +252,6 @@ async fn make(
     look: &Look,
     wanted: &Move,
 ) -> Result<(), Cause> {
-    let failed = |error| docker_cause(step_of(wanted), &error);
     let of_move = |found: &&Found| found.replica.container == wanted.container();
     let found = look.old.iter().chain(&look.new).find(of_move);
     let Some(found) = found else {
@@ -262,19 +270,18 @@ async fn make(
             if *starts > STARTS_MAX {
                 return Err(ended_again(journey, found));
             }
-            run.driver
-                .make(wanted, &run.deployment().id)
-                .await
-                .map_err(failed)?;
+            effect(run, wanted).await?;
             journey.started(container);
             note_start(run, journey, found).await;
             Ok(())
         }
-        _ => {
-            let id = run.deployment().id.clone();
-            run.driver.make(wanted, &id).await.map_err(failed)
-        }
+        _ => effect(run, wanted).await,
     }
+}
+
+async fn effect(run: &Run, wanted: &Move) -> Result<(), Cause> {
+    let made = run.driver.make(wanted, &run.deployment().id).await;
+    made.map_err(|error| docker_cause(step_of(wanted), &error))
 }
 
 fn ended_again(journey: &Journey, found: &Found) -> Cause {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{Deployment, Event, Proof, Replica};
-use cutover_core::switch::{Move, plan};
+use cutover_core::switch::{Move, is_put_aside, plan};
 use futures_util::future::{join_all, try_join_all};
 use tokio::time::Instant;
 
@@ -106,7 +106,7 @@ fn is_proof(wanted: &Move) -> bool {
     matches!(wanted, Move::Prove { .. })
 }
 
-/// Makes the moves of one batch up to its proof: several stops at once, and several starts, if they can be.
+/// Makes the moves of one batch up to its proof, several of one kind at once where they do not depend on each other.
 async fn make_moves(
     run: &Run,
     deployment: &Deployment,
@@ -115,11 +115,16 @@ async fn make_moves(
 ) -> Result<(), Cause> {
     let effects = moves.iter().filter(|wanted| !is_proof(wanted));
     let effects: Vec<&Move> = effects.collect();
-    let together = |one: &&Move, other: &&Move| {
-        matches!(
-            (one, other),
-            (Move::Stop { .. }, Move::Stop { .. }) | (Move::Start { .. }, Move::Start { .. })
-        ) && at_once
+    let together = |one: &&Move, other: &&Move| match (one, other) {
+        (Move::KeepAtBoot { .. }, Move::KeepAtBoot { .. }) => true,
+        // A name is given up before it is taken.
+        (Move::Rename { name: one, .. }, Move::Rename { name: other, .. }) => {
+            is_put_aside(one) == is_put_aside(other)
+        }
+        (Move::Stop { .. }, Move::Stop { .. }) | (Move::Start { .. }, Move::Start { .. }) => {
+            at_once
+        }
+        _ => false,
     };
     for moves in effects.chunk_by(together) {
         let made = moves

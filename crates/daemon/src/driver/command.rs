@@ -10,11 +10,13 @@ use std::fs::File;
 use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
+use cutover_core::compose_version::{ComposeVersion, WITHOUT_DEPENDENCIES};
 use rustix::fs::{MemfdFlags, memfd_create};
-
 use tokio::process::Command;
+use tokio::sync::OnceCell;
 
 use crate::program::{Printed, ProgramError, Running, find_executable};
 use crate::settings;
@@ -38,6 +40,8 @@ const NO_COMPOSE: &str = "no `docker-compose` in PATH and no `docker-compose` pl
 pub struct Compose {
     program: PathBuf,
     docker_config: PathBuf,
+    /// Asked for once.
+    counts_dependencies: Arc<OnceCell<bool>>,
 }
 
 impl Compose {
@@ -54,6 +58,7 @@ impl Compose {
         Ok(Self {
             program,
             docker_config: docker.config_directory.clone(),
+            counts_dependencies: Arc::default(),
         })
     }
 
@@ -77,6 +82,19 @@ impl Compose {
             .output(READ_TIMEOUT)
             .await?;
         Ok(output.trim().to_owned())
+    }
+
+    /// Whether it counts what a service depends on when it compares a container with the service's definition.
+    pub(super) async fn counts_dependencies(&self) -> bool {
+        let ask = async || {
+            let version = self.version().await.ok()?;
+            let version: ComposeVersion = version.parse().ok()?;
+            Some(version < WITHOUT_DEPENDENCIES)
+        };
+        let known = self
+            .counts_dependencies
+            .get_or_init(async || ask().await.unwrap_or(false));
+        *known.await
     }
 
     /// Runs a subcommand that only reads, for `project`, and returns what it printed.

@@ -10,9 +10,10 @@ use std::time::Duration;
 use cutover_core::cause::{Cause, Step};
 use cutover_core::deployment::PinnedImage;
 
+use super::project::config_hash;
 use super::staging::rewrite::Purpose;
 use super::staging::view::View;
-use super::{ComposeDriver, Target, docker_cause, project};
+use super::{ComposeDriver, Target, docker_cause};
 use crate::docker::Container;
 use crate::labels;
 
@@ -39,8 +40,7 @@ impl ComposeDriver {
         if contents.is_some_and(|made_with| target.model.contents.as_ref() != Some(made_with)) {
             return Ok(false);
         }
-        let hash =
-            project::config_hash(&self.compose, target.service, target.model, target.tag).await?;
+        let hash = config_hash(&self.compose, target.service, target.model, target.tag).await?;
         if container.labels.get(labels::CONFIG_HASH) == Some(&hash) {
             return Ok(true);
         }
@@ -57,7 +57,8 @@ impl ComposeDriver {
         let view = View::only_looking(hidden.map(|one| one.id.clone()).collect());
         // Compose compares in whose container's namespaces it runs; older ones only if they are told of that service.
         let with: Vec<&str> = model.shares_with.iter().map(String::as_str).collect();
-        let (mut socket, mut compose) = self.up(&[target], view, &with, Purpose::NewRelease)?;
+        let (mut socket, mut compose) =
+            self.up(&[target], view, &with, Purpose::NewRelease).await?;
         let bound = COMPARE_TIMEOUT.min(target.service.progress_deadline);
         let changes_nothing = async {
             tokio::select! {

@@ -1,4 +1,4 @@
-//! Looking at what a deployment is about, and the effects on it: one look, one move.
+//! Looking at what a deployment is about, and the effects on it.
 //!
 //! What comes next is decided in `cutover_core::switch`. Every move is an ensure: doing it twice, or finding it
 //! done, is doing it once.

@@ -6,6 +6,7 @@
 mod contents;
 mod facts;
 mod file;
+mod hashes;
 mod neighbours;
 mod read;
 mod release;
@@ -26,9 +27,10 @@ use cutover_core::strategy::Facts;
 use cutover_core::template::{Carries, TagVariable};
 
 use self::file::{File, WrittenFile};
+pub(super) use self::hashes::{HashByHand, config_hash, hashes_by_hand};
 pub use self::neighbours::Neighbour;
 use self::neighbours::WholeFile;
-use self::read::{as_written, compose_cause, config, config_and_warnings};
+use self::read::{as_written, config, config_and_warnings};
 pub use self::release::{Dependent, ReleaseModel, Role};
 use self::tag_variable::tag_variable;
 use super::command::{Compose, Project};
@@ -54,6 +56,8 @@ pub struct ServiceModel {
     pub tag_variable: TagVariable,
     /// The services that it is to be restarted with, where it is not switched itself.
     pub restarts_with: Vec<String>,
+    /// What it depends on, with Compose's own words for each.
+    pub depends_on: BTreeMap<String, serde_json::Value>,
     /// The services whose containers' namespaces it runs in, or whose volumes it takes: it is switched with them.
     pub shares_with: Vec<String>,
     /// The image reference with the requested tag in its place.
@@ -239,6 +243,7 @@ impl Rendered<'_> {
             carries_tag,
             tag_variable: variable.clone(),
             restarts_with: file.restarts_with(name),
+            depends_on: described.depends_on(),
             shares_with,
             image,
             platform: described.platform.clone(),
@@ -365,32 +370,6 @@ pub async fn name(compose: &Compose, service: &settings::Service) -> Result<Stri
 #[must_use]
 pub fn facts_as_written(definition: &serde_json::Map<String, serde_json::Value>) -> Facts {
     facts::facts_as_written(definition)
-}
-
-/// What Compose would hash for the service with `tag`: equal to a container's label when Compose would
-/// not recreate it.
-///
-/// # Errors
-/// [`Code::InvalidCompose`] with Compose's own words.
-pub async fn config_hash(
-    compose: &Compose,
-    service: &settings::Service,
-    model: &ServiceModel,
-    tag: &Tag,
-) -> Result<String, Cause> {
-    let TagVariable { name, .. } = &model.tag_variable;
-    let value = model.tag_variable.value(tag.as_str());
-    let variables = BTreeMap::from([(name.clone(), value)]);
-    let project = Project::new(service, variables);
-    let printed = compose
-        .read(&project, &["config", "--hash", &model.compose_service])
-        .await
-        .map_err(|error| compose_cause(service, &error))?;
-    Ok(printed
-        .split_whitespace()
-        .last()
-        .unwrap_or_default()
-        .to_owned())
 }
 
 fn invalid(detail: impl Into<String>) -> Cause {

@@ -11,7 +11,7 @@ use cutover_core::duration::format;
 
 use super::command::Project;
 use super::present::as_replica;
-use super::project::{Role, ServiceModel};
+use super::project::{HashByHand, Role, ServiceModel, hashes_by_hand};
 use super::staging::rewrite::{Mark, MarkedService, Purpose};
 use super::staging::view::{NewContainer, OldContainer, View};
 use super::staging::{Arrival, StagingSocket};
@@ -85,7 +85,9 @@ impl ComposeDriver {
         let hidden = hidden.iter().map(|one| one.id.clone());
         let view = View::new(old.collect(), hidden.collect());
         let all: Vec<Target<'_>> = targets.iter().map(|(target, _)| *target).collect();
-        let up = self.up(&all, view, &["--force-recreate"], Purpose::NewRelease)?;
+        let up = self
+            .up(&all, view, &["--force-recreate"], Purpose::NewRelease)
+            .await?;
         self.until_start(up, targets).await
     }
 
@@ -107,7 +109,9 @@ impl ComposeDriver {
         let purpose = Purpose::Recreation {
             replaces: replaces.to_owned(),
         };
-        let up = self.up(&[target], view, &["--force-recreate"], purpose)?;
+        let up = self
+            .up(&[target], view, &["--force-recreate"], purpose)
+            .await?;
         let staging = self.until_start(up, &[(target, image)]).await?;
         let replica = staging.new.first().map(|new| new.replica.clone());
         staging.abandon().await;
@@ -157,7 +161,7 @@ impl ComposeDriver {
 
     /// Starts Compose's `up` of the targets, with these `options` more, behind a socket of which it gets to
     /// see this `view`.
-    pub(super) fn up(
+    pub(super) async fn up(
         &self,
         targets: &[Target<'_>],
         view: View,
@@ -169,6 +173,8 @@ impl ComposeDriver {
         };
         let model = target.model;
         let services = targets.iter().map(|target| target.model);
+        let models: Vec<&ServiceModel> = services.clone().collect();
+        let mut hashes = hashes_by_hand(&self.compose, target.service, &models, target.tag).await;
         let mark = Mark {
             deployment: target.deployment.clone(),
             purpose,
@@ -176,7 +182,11 @@ impl ComposeDriver {
             project: model.project.clone(),
             services: services
                 .clone()
-                .map(|model| (model.compose_service.clone(), marked(model)))
+                .map(|model| {
+                    let name = model.compose_service.clone();
+                    let hash = hashes.remove(&name);
+                    (name, marked(model, hash))
+                })
                 .collect(),
             volumes: model.volumes.clone(),
         };
@@ -275,8 +285,9 @@ impl Staging {
     }
 }
 
-fn marked(model: &ServiceModel) -> MarkedService {
+fn marked(model: &ServiceModel, hash: Option<HashByHand>) -> MarkedService {
     MarkedService {
+        hash,
         contents: model.contents.clone(),
         is_job: model.is_job(),
         is_started_later: model.role == Role::JobAfter,

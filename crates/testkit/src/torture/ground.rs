@@ -96,6 +96,7 @@ impl Ground {
             };
             let wishes = Wishes {
                 docker: Some(&socket),
+                version: shape.version,
                 compose: &compose,
                 service: &settings,
                 ..Wishes::default()

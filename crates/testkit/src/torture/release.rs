@@ -1,5 +1,6 @@
 //! The releases that are deployed, and the Compose file that they are deployed with.
 
+use crate::engine::packages::ComposeVersion;
 use crate::images::ImageSpec;
 use crate::scene::Scene;
 
@@ -161,6 +162,8 @@ pub struct Shape {
     pub policy: Policy,
     /// How it is reached.
     pub door: Door,
+    /// The Compose that it is deployed with.
+    pub version: ComposeVersion,
 }
 
 impl Shape {
@@ -169,6 +172,7 @@ impl Shape {
         members: Members::One,
         policy: Policy::UnlessStopped,
         door: Door::Published,
+        version: ComposeVersion::Newest,
     };
 
     /// A release of several services.
@@ -176,6 +180,12 @@ impl Shape {
         members: Members::Several,
         ..Self::USUAL
     };
+
+    /// The same with this Compose.
+    #[must_use]
+    pub fn with_compose(self, version: ComposeVersion) -> Self {
+        Self { version, ..self }
+    }
 
     /// The Compose file, for [`Scene::write_compose`].
     #[must_use]

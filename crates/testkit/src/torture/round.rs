@@ -10,7 +10,7 @@ use super::ending::{Ending, Watch};
 use super::fault::Fault;
 use super::ground::Ground;
 use super::random::Random;
-use super::release::{Behavior, Door, Members, Policy, Shape};
+use super::release::{Behavior, Door, Policy, Shape};
 use super::verdict::Verdict;
 
 /// Rounds of one fault and one shape follow each other: changing the shape takes a deployment.
@@ -109,9 +109,9 @@ impl Round {
             number,
             fault: faults[usize::try_from(block % count).unwrap_or_default()],
             shape: Shape {
-                members: Members::One,
                 policy: shared.one_of(&Policy::USUAL),
                 door: shared.one_of(&[Door::Published, Door::Inside]),
+                ..Shape::USUAL
             },
             behavior,
             moment: thousandths(own.below(1000)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cutover_core::cause::Cause;
 use cutover_core::duration;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::contents::MountAccess;
 use super::invalid;
@@ -102,12 +102,16 @@ pub(super) struct Service {
 }
 
 /// What a service waits for before it starts.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Dependency {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) condition: Option<String>,
     /// Whether the service is restarted when that one is.
     #[serde(default)]
     pub(super) restart: bool,
+    /// Whether the service can do without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    required: Option<bool>,
 }
 
 /// A secret or a config that a service gets.
@@ -194,6 +198,13 @@ impl File {
 }
 
 impl Service {
+    /// What it depends on, as a Compose file has it.
+    pub(super) fn depends_on(&self) -> BTreeMap<String, serde_json::Value> {
+        let all = self.depends_on.iter();
+        let all = all.filter_map(|(on, how)| Some((on.clone(), serde_json::to_value(how).ok()?)));
+        all.collect()
+    }
+
     pub(super) fn monitor(&self) -> Result<Option<Duration>, Cause> {
         let config = self
             .deploy

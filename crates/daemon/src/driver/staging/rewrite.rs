@@ -11,6 +11,7 @@ use cutover_core::switch::name_of_recreated;
 
 use super::bodies::DeclaredVolume;
 use super::view::View;
+use crate::driver::project::HashByHand;
 use crate::labels;
 
 /// Whose container may be created, and how it is marked.
@@ -33,6 +34,8 @@ pub(crate) struct MarkedService {
     pub(crate) contents: Option<String>,
     /// Whether it is a job.
     pub(crate) is_job: bool,
+    /// The hash by which Compose recognises the container, where it writes another one.
+    pub(crate) hash: Option<HashByHand>,
     /// Whether Compose is told at once that it runs: it is started when Compose has long ended.
     pub(crate) is_started_later: bool,
 }
@@ -100,6 +103,11 @@ pub(super) fn create_body(
     if marked.is_job {
         body["Labels"][labels::JOB] = json!("true");
     }
+    if let Some(hash) = &marked.hash
+        && body["Labels"][labels::CONFIG_HASH] == hash.written.as_str()
+    {
+        body["Labels"][labels::CONFIG_HASH] = json!(hash.by_hand);
+    }
     if let Some(contents) = &marked.contents {
         body["Labels"][labels::CONTENTS] = json!(contents);
     }
@@ -166,8 +174,11 @@ mod tests {
     fn mark() -> Mark {
         let marked = MarkedService {
             contents: Some("c0ffee".into()),
-            is_job: false,
-            is_started_later: false,
+            hash: Some(HashByHand {
+                written: "written".into(),
+                by_hand: "by hand".into(),
+            }),
+            ..MarkedService::default()
         };
         Mark {
             deployment: DeploymentId::new(ID).expect("a UUID"),
@@ -176,6 +187,16 @@ mod tests {
             project: "shop".into(),
             services: BTreeMap::from([("app".to_owned(), marked)]),
             volumes: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_container_is_recognised_by_the_hash_that_is_compared_by_hand() {
+        for (written, kept) in [("written", "by hand"), ("another", "another")] {
+            let mut body = body("shop", "app");
+            body["Labels"][labels::CONFIG_HASH] = json!(written);
+            create_body(&mut body, &mark()).expect("our service");
+            assert_eq!(body["Labels"][labels::CONFIG_HASH], kept);
         }
     }
 
