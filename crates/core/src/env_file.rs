@@ -125,7 +125,7 @@ pub fn written_value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// The text as it was before [`set_tag`] set `name` to `tag`, or to an image with this tag, with `before` as the value that
-/// was written; none means that nothing set it.
+/// was written; none means that nothing set it. Where the variable is a digest, `tag` is the value of it that was set.
 ///
 /// `None` if the text sets it to another value by now, or to the same one before: then there is nothing to take back.
 #[must_use]

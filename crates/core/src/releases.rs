@@ -66,12 +66,15 @@ fn brought(deployment: &Deployment) -> Release {
     }
 }
 
-/// What ran before it. A release without a tag, or with the tag that the deployment brought, cannot be named.
+/// What ran before it. A release without a tag, or with the tag that the deployment brought, cannot be named. The tag beside
+/// a digest is none of the release's: Docker does not look at it.
 fn found_running(deployment: &Deployment) -> Option<Release> {
     let Replica {
         image, image_id, ..
     } = deployment.old.first()?;
-    let tag = Tag::new(image.parse::<ImageRef>().ok()?.tag()?).ok()?;
+    let reference = image.parse::<ImageRef>().ok()?;
+    let tag = reference.tag().filter(|_| reference.digest().is_none())?;
+    let tag = Tag::new(tag).ok()?;
     let pinned = |image: &str, image_id: &str| PinnedImage {
         reference: image.to_owned(),
         digest: None,
@@ -157,7 +160,12 @@ mod tests {
     fn what_has_no_tag_of_its_own_cannot_be_named() {
         assert_eq!(tags(&[deployment(1, "v1", Some("v1"))]), ["v1"]);
         let mut first = deployment(1, "v1", Some("v0"));
-        first.old[0].image = "shop".to_owned();
-        assert_eq!(tags(&[first]), ["v1"]);
+        for image in [
+            "shop".to_owned(),
+            format!("shop:1.2@sha256:{}", "ab".repeat(32)),
+        ] {
+            first.old[0].image = image;
+            assert_eq!(tags(std::slice::from_ref(&first)), ["v1"]);
+        }
     }
 }

@@ -1,14 +1,23 @@
 //! The image line of a Compose service as written, before variables are replaced.
 //!
-//! cutover deploys by giving Compose another value for one variable: the one that is the tag, or the one that is the
+//! cutover deploys by giving Compose another value for one variable: the one that is the tag, the digest, or the
 //! whole image. So the line must have such a variable, and it must decide nothing else. This module reads
 //! the line in the syntax of Compose's own interpolation (`$NAME`, `${NAME}`, `${NAME:-default}`,
 //! `${NAME:?message}`, `$$` for a dollar sign) and otherwise says which line to write instead.
 
+mod syntax;
+mod variable;
+
 use std::fmt;
+
+use self::syntax::{Borders, Kind, Piece, pieces};
+pub use self::variable::TagVariable;
 
 /// What a suggestion says where the line does not tell the repository.
 const UNKNOWN_REPOSITORY: &str = "REPOSITORY";
+
+/// What a digest begins with: registries use no other algorithm.
+const ALGORITHM: &str = "sha256:";
 
 /// What the variable of an image line stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,63 +26,29 @@ pub enum Carries {
     Tag,
     /// The whole image, its tag included.
     Image,
+    /// The digest, or a part of it: Docker follows it, whatever tag is written beside it.
+    Digest(DigestPart),
+}
+
+/// How much of a digest a variable is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DigestPart {
+    /// All of it, as in `shop@${DIGEST}`.
+    Whole,
+    /// What follows the name of the algorithm, as in `shop@sha256:${HASH}`.
+    Hex,
 }
 
 /// An image line that a deployment can use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageTemplate {
-    /// The variable that carries the tag, for example `APP_IMAGE_TAG`.
+    /// The variable that a deployment sets, for example `APP_IMAGE_TAG`.
     pub tag_variable: String,
-    /// Whether it is the tag, or the whole image.
+    /// Whether it is the tag, the digest, or the whole image.
     pub carries: Carries,
     /// Registry and repository as written, for example `${REGISTRY}/shop`; may contain other variables. The whole line
     /// where the variable is the whole image.
     pub repository_template: String,
-}
-
-/// The variable that a deployment sets, and its value for each tag.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TagVariable {
-    /// Its name, for example `APP_IMAGE_TAG`.
-    pub name: String,
-    /// What stands before the tag: nothing, or the repository and a `:`.
-    prefix: String,
-}
-
-impl TagVariable {
-    /// One that is the tag.
-    #[must_use]
-    pub fn of_tag(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            prefix: String::new(),
-        }
-    }
-
-    /// One that is the whole image, which is `image` now; none where that names no repository.
-    #[must_use]
-    pub fn of_image(name: impl Into<String>, image: &str) -> Option<Self> {
-        let repository = without_tag(image)?;
-        Some(Self {
-            name: name.into(),
-            prefix: format!("{repository}:"),
-        })
-    }
-
-    /// Whether it is the tag, or the whole image.
-    #[must_use]
-    pub fn carries(&self) -> Carries {
-        match self.prefix.is_empty() {
-            true => Carries::Tag,
-            false => Carries::Image,
-        }
-    }
-
-    /// Its value for a tag.
-    #[must_use]
-    pub fn value(&self, tag: &str) -> String {
-        format!("{}{tag}", self.prefix)
-    }
 }
 
 /// The image without its tag and its digest, which may be written with variables; none where nothing is left.
@@ -94,11 +69,15 @@ pub enum TemplateProblem {
     NoTag,
     /// The tag is written out.
     FixedTag(String),
-    /// A digest is written, with or without a tag: Docker would follow it and not the tag.
+    /// A digest is written out, with or without a tag: Docker would follow it and not the tag.
     Digest,
+    /// The digest consists of several parts, for example `sha256:${A}${B}`.
+    DigestOfParts(String),
+    /// Tag and digest have a variable each; these two.
+    TagAndDigest(String, String),
     /// The tag consists of several parts, for example `v${TAG}`.
     TagOfParts(String),
-    /// `${NAME:+text}`: the tag would be the text and not the variable's value.
+    /// `${NAME:+text}`: the tag or digest would be the text and not the variable's value.
     Replaced(String),
     /// The variable stands in the repository as well, so another tag would be another repository.
     InRepository(String),
@@ -147,20 +126,28 @@ impl fmt::Display for TemplateProblem {
             Self::FixedTag(tag) => {
                 write!(f, "has the fixed tag `{tag}`: it needs a variable there")
             }
-            Self::Digest => {
-                f.write_str("is pinned to a digest: it needs a variable as its tag, and no digest")
-            }
+            Self::Digest => f.write_str(
+                "is pinned to a digest that is written out: it needs a variable as its tag, and no digest",
+            ),
+            Self::DigestOfParts(digest) => write!(
+                f,
+                "has the digest `{digest}`, which is more than one variable: one variable must be the whole digest, or all that follows `sha256:`"
+            ),
+            Self::TagAndDigest(tag, digest) => write!(
+                f,
+                "has a variable for its tag, {tag}, and one for its digest, {digest}, which Docker follows: it needs one of the two"
+            ),
             Self::TagOfParts(tag) => write!(
                 f,
                 "has the tag `{tag}`, which is more than one variable: one variable must be the whole tag"
             ),
             Self::Replaced(variable) => write!(
                 f,
-                "replaces the value of {variable} by other text: the value itself must be the tag"
+                "replaces the value of {variable} by other text: the value itself must stand there"
             ),
             Self::InRepository(variable) => write!(
                 f,
-                "uses {variable} in the repository as well: the tag needs a variable of its own"
+                "uses {variable} in the repository as well: tag or digest needs a variable of its own"
             ),
             Self::Syntax(part) => write!(f, "cannot be read by Compose at `{part}`"),
         }
@@ -170,7 +157,7 @@ impl fmt::Display for TemplateProblem {
 /// Reads an image line as written in the Compose file.
 ///
 /// # Errors
-/// Every line of which neither the tag nor the whole is one variable; the error names the problem and the line to write.
+/// Every line of which neither the tag, nor the digest, nor the whole is one variable; the error names the problem and the line to write.
 pub fn image_template(image: &str) -> Result<ImageTemplate, TemplateError> {
     read(image).map_err(|(problem, repository)| TemplateError {
         image: image.to_owned(),
@@ -204,7 +191,9 @@ fn read(image: &str) -> Result<ImageTemplate, (TemplateProblem, Option<&str>)> {
     let known = Some(repository).filter(|repository| !repository.is_empty());
     match (&pieces[..], borders.tag_start) {
         ([], _) => return Err((TemplateProblem::NoImage, None)),
-        _ if borders.has_digest => return Err((TemplateProblem::Digest, known)),
+        _ if borders.digest_start.is_some() => {
+            return read_digest(image, &pieces, &borders).map_err(|problem| (problem, known));
+        }
         (whole @ [_], _) if matches!(whole[0].kind, Kind::Variable { .. }) => {
             return match tag_variable(whole, image) {
                 Ok(name) => Ok(ImageTemplate {
@@ -229,6 +218,43 @@ fn read(image: &str) -> Result<ImageTemplate, (TemplateProblem, Option<&str>)> {
         tag_variable: name.to_owned(),
         carries: Carries::Tag,
         repository_template: repository.to_owned(),
+    })
+}
+
+/// Reads an image line that has a digest.
+fn read_digest(
+    image: &str,
+    pieces: &[Piece<'_>],
+    borders: &Borders,
+) -> Result<ImageTemplate, TemplateProblem> {
+    let start = borders.digest_start.unwrap_or(image.len());
+    let (before, digest) = pieces.split_at(pieces.partition_point(|piece| piece.start < start));
+    let text = &image[start..];
+    let (part, digest, text) = match text.strip_prefix(ALGORITHM) {
+        Some(hex) => (DigestPart::Hex, &digest[ALGORITHM.len()..], hex),
+        None => (DigestPart::Whole, digest, text),
+    };
+    let name = tag_variable(digest, text).map_err(|problem| match problem {
+        TemplateProblem::NoTag | TemplateProblem::FixedTag(_) => TemplateProblem::Digest,
+        TemplateProblem::TagOfParts(_) => TemplateProblem::DigestOfParts(image[start..].to_owned()),
+        other => other,
+    })?;
+    let tag_start = borders.tag_start.unwrap_or(start);
+    let in_tag = before.iter().find_map(|piece| match piece.kind {
+        Kind::Variable { name, .. } if piece.start >= tag_start => Some(name),
+        _ => None,
+    });
+    if let Some(tag) = in_tag {
+        let (tag, digest) = (tag.to_owned(), name.to_owned());
+        return Err(TemplateProblem::TagAndDigest(tag, digest));
+    }
+    if before.iter().any(|piece| piece.mentions(name)) {
+        return Err(TemplateProblem::InRepository(name.to_owned()));
+    }
+    Ok(ImageTemplate {
+        tag_variable: name.to_owned(),
+        carries: Carries::Digest(part),
+        repository_template: image[..borders.repository_end].to_owned(),
     })
 }
 
@@ -278,160 +304,6 @@ pub fn suggested_variable(service: &str) -> String {
     }
     variable.push_str("_IMAGE_TAG");
     variable
-}
-
-/// One character or one variable of an image line.
-#[derive(Debug)]
-struct Piece<'a> {
-    /// Where it begins in the line.
-    start: usize,
-    kind: Kind<'a>,
-}
-
-#[derive(Debug)]
-enum Kind<'a> {
-    /// A character that stands for itself; `$$` is one `$`.
-    Character(char),
-    Variable {
-        name: &'a str,
-        /// `:-`, `-`, `:?`, `?`, `:+`, `+`, or nothing.
-        operator: &'a str,
-        /// What follows the operator; may contain variables again.
-        argument: &'a str,
-    },
-}
-
-impl Piece<'_> {
-    fn mentions(&self, variable: &str) -> bool {
-        match self.kind {
-            Kind::Character(_) => false,
-            // An error message is never part of the value. What cannot be read, Compose refuses.
-            Kind::Variable {
-                name,
-                operator,
-                argument,
-            } => {
-                name == variable
-                    || (!operator.ends_with('?')
-                        && pieces(argument)
-                            .is_ok_and(|inner| inner.iter().any(|piece| piece.mentions(variable))))
-            }
-        }
-    }
-}
-
-/// Where repository, tag and digest begin and end in an image line.
-struct Borders {
-    repository_end: usize,
-    /// Behind the `:` of the tag.
-    tag_start: Option<usize>,
-    has_digest: bool,
-}
-
-impl Borders {
-    /// Finds them as the grammar of references does; what is inside a variable does not count.
-    fn of(pieces: &[Piece<'_>], len: usize) -> Self {
-        let mut borders = Self {
-            repository_end: len,
-            tag_start: None,
-            has_digest: false,
-        };
-        for piece in pieces {
-            match piece.kind {
-                // A `:` before a `/` began a port.
-                Kind::Character('/') => {
-                    borders.tag_start = None;
-                    borders.repository_end = len;
-                }
-                Kind::Character(':') if borders.tag_start.is_none() => {
-                    borders.tag_start = Some(piece.start + 1);
-                    borders.repository_end = piece.start;
-                }
-                Kind::Character('@') => {
-                    borders.has_digest = true;
-                    borders.repository_end = borders.repository_end.min(piece.start);
-                    break;
-                }
-                _ => {}
-            }
-        }
-        borders
-    }
-}
-
-/// Takes a line apart; the error is the part that Compose cannot read.
-fn pieces(text: &str) -> Result<Vec<Piece<'_>>, &str> {
-    let mut pieces = Vec::new();
-    let mut start = 0;
-    while let Some(c) = text[start..].chars().next() {
-        let rest = &text[start..];
-        let (kind, len) = match rest.strip_prefix('$') {
-            None => (Kind::Character(c), c.len_utf8()),
-            Some(after) if after.starts_with('$') => (Kind::Character('$'), 2),
-            Some(after) if after.starts_with('{') => braced(rest)?,
-            Some(after) => match name_len(after) {
-                // Compose leaves such a dollar sign alone.
-                0 => (Kind::Character('$'), 1),
-                len => (
-                    Kind::Variable {
-                        name: &after[..len],
-                        operator: "",
-                        argument: "",
-                    },
-                    1 + len,
-                ),
-            },
-        };
-        pieces.push(Piece { start, kind });
-        start += len;
-    }
-    Ok(pieces)
-}
-
-/// Reads `${…}` at the start of `text`, with how many bytes it takes.
-fn braced(text: &str) -> Result<(Kind<'_>, usize), &str> {
-    let end = closing_brace(text).ok_or(text)?;
-    let inner = &text[2..end];
-    let (name, rest) = inner.split_at(name_len(inner));
-    let operator_len = [":-", ":?", ":+", "-", "?", "+"]
-        .iter()
-        .find(|operator| rest.starts_with(**operator))
-        .map_or(0, |operator| operator.len());
-    let (operator, argument) = rest.split_at(operator_len);
-    if name.is_empty() || (operator.is_empty() && !argument.is_empty()) {
-        return Err(&text[..=end]);
-    }
-    Ok((
-        Kind::Variable {
-            name,
-            operator,
-            argument,
-        },
-        end + 1,
-    ))
-}
-
-/// The brace that closes the first one; braces nest.
-fn closing_brace(text: &str) -> Option<usize> {
-    let mut depth = 0_usize;
-    for (at, c) in text.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth == 1 => return Some(at),
-            '}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    None
-}
-
-/// The length of the variable name at the start of `text`, 0 if there is none.
-fn name_len(text: &str) -> usize {
-    let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    let len = text
-        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-        .unwrap_or(text.len());
-    if begins { len } else { 0 }
 }
 
 #[cfg(test)]

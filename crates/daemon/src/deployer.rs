@@ -18,6 +18,7 @@ mod survey;
 mod tag_line;
 mod journey;
 mod prove;
+mod pull;
 mod recreate;
 mod rest;
 mod keep_trying;

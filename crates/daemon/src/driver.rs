@@ -22,6 +22,7 @@ pub mod env_file;
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{Deployment, PinnedImage, Replica};
+use cutover_core::image::Digest;
 use cutover_core::names::{DeploymentId, Tag};
 use cutover_core::switch::Move;
 
@@ -77,6 +78,18 @@ impl Driver {
     ) -> Result<ReleaseModel, Cause> {
         let Self::Compose(driver) = self;
         driver.read(service, tag).await
+    }
+
+    /// [`ComposeDriver::with_digest`].
+    pub async fn with_digest(
+        &self,
+        service: &settings::Service,
+        tag: &Tag,
+        model: ReleaseModel,
+        digest: &Digest,
+    ) -> Result<ReleaseModel, Cause> {
+        let Self::Compose(driver) = self;
+        driver.with_digest(service, tag, model, digest).await
     }
 
     /// [`ComposeDriver::project_of`].

@@ -222,7 +222,9 @@ impl Found {
         let image = look_for_image(settings, driver.docker(), model).await;
         refused.extend(image.obstacle);
         let runs = match image.digest {
-            Some(digest) => runs_already(driver, service, model, tag, &present, digest).await?,
+            Some(digest) => {
+                runs_already(driver, service, (release, model), tag, &present, digest).await?
+            }
             None => false,
         };
         match runs {
@@ -324,11 +326,19 @@ fn describe(container: &Container) -> String {
 async fn runs_already(
     driver: &Driver,
     service: &Service,
-    model: &ServiceModel,
+    (release, model): (&ReleaseModel, &ServiceModel),
     tag: &Tag,
     present: &Present,
     digest: String,
 ) -> Result<bool, Cause> {
+    let Ok(known) = digest.parse() else {
+        return Ok(false);
+    };
+    let release = driver.with_digest(service, tag, release.clone(), &known);
+    let release = release.await?;
+    let Some(model) = release.service(&model.compose_service) else {
+        return Ok(false);
+    };
     let Ok(reference) = model.image.parse::<ImageRef>() else {
         return Ok(false);
     };

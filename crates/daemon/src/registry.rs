@@ -6,7 +6,7 @@ mod cosign;
 use cutover_api::event::PullProgress;
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::PinnedImage;
-use cutover_core::image::{ImageRef, InvalidImageRef};
+use cutover_core::image::{Digest, ImageRef, InvalidImageRef};
 
 use crate::docker::Docker;
 use crate::docker::credentials;
@@ -133,6 +133,34 @@ pub async fn from_local(
         reference: model.image.clone(),
         ..image
     })
+}
+
+/// The same image with the digest by which Docker finds it on this machine, which Compose is given in place of a tag.
+///
+/// # Errors
+/// [`Code::ImageNotFound`] where no digest of its repository leads to it.
+pub async fn with_digest(docker: &Docker, image: PinnedImage) -> Result<PinnedImage, Cause> {
+    let reference = parse(&image.reference)?;
+    let failed = |error| docker_cause(Step::Pull, &error);
+    let known = docker.image(&image.id).await.map_err(failed)?;
+    let known = known.map(|known| known.digests).unwrap_or_default();
+    let known = known.iter().filter(|one| one.has_repository_of(&reference));
+    let known = known.filter_map(ImageRef::digest).map(Digest::as_str);
+    for digest in image.digest.as_deref().into_iter().chain(known) {
+        let by_digest = format!("{}@{digest}", reference.name());
+        let found = docker.image(&by_digest).await.map_err(failed)?;
+        if found.is_some_and(|found| found.id == image.id) {
+            return Ok(PinnedImage {
+                digest: Some(digest.to_owned()),
+                ..image
+            });
+        }
+    }
+    let detail = format!(
+        "the image line has a digest, and this machine knows none of `{}` (image {}), as of one that was loaded from a file; push the image to its registry and deploy it from there, or write a variable as its tag",
+        image.reference, image.id
+    );
+    Err(pull_cause(Code::ImageNotFound, detail))
 }
 
 /// The image of a job that is not of the release's tag, if this machine has it: as `docker compose up` it is then not

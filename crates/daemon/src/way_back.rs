@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::Replica;
-use cutover_core::image::ImageRef;
+use cutover_core::image::{Digest, ImageRef};
 use cutover_core::names::Tag;
 
 use crate::driver::project::{ReleaseModel, ServiceModel};
@@ -96,25 +96,26 @@ pub async fn previous_release(
     if service.compose_files.is_empty() {
         return Err(cannot("the service is not configured any more".to_owned()));
     }
-    let reference = old.image.parse::<ImageRef>();
-    let tag = reference.ok().and_then(|reference| {
-        let tag = reference.tag()?;
-        Tag::new(tag).ok()
-    });
-    let Some(tag) = tag else {
+    let Some((tag, digest)) = tag_and_digest(&old.image) else {
         return Err(cannot(format!("`{}` has no tag", old.image)));
     };
-    let image = driver.docker().image(&old.image_id).await;
-    if image
-        .map_err(|error| docker_cause(Step::RollBack, &error))?
-        .is_none()
-    {
+    // Nothing can give an image a digest again that does not lead to it any more.
+    let known_as = match digest {
+        Some(_) => &old.image,
+        None => &old.image_id,
+    };
+    let image = driver.docker().image(known_as).await;
+    let image = image.map_err(|error| docker_cause(Step::RollBack, &error))?;
+    if image.is_none_or(|image| image.id != old.image_id) {
         return Err(cannot(format!(
             "{} is not on this machine any more",
             old.image
         )));
     }
-    let read = driver.read(service, &tag).await?;
+    let mut read = driver.read(service, &tag).await?;
+    if let Some(digest) = &digest {
+        read = driver.with_digest(service, &tag, read, digest).await?;
+    }
     // Records of 0.1.0 do not name the service.
     let found = match old.service.as_str() {
         "" => Some(read.lead()),
@@ -127,11 +128,22 @@ pub async fn previous_release(
         )));
     };
     let is_of_same_project = present.is_none_or(|present| present.lead().project == model.project);
-    if model.image != old.image || !is_of_same_project {
+    if model.container_image != old.image || !is_of_same_project {
         return Err(cannot(format!(
             "the Compose file names `{}` now, and the previous container was made from `{}`",
-            model.image, old.image
+            model.container_image, old.image
         )));
     }
     Ok((tag, model))
+}
+
+/// The tag that the project is to be read for, so that it names this image, with the image's digest, if it has one. Then the
+/// tag decides nothing, and it is what an image line is described with that has no digest any more.
+fn tag_and_digest(image: &str) -> Option<(Tag, Option<Digest>)> {
+    let reference = image.parse::<ImageRef>().ok()?;
+    let tag = match reference.digest() {
+        Some(_) => "TAG",
+        None => reference.tag()?,
+    };
+    Some((Tag::new(tag).ok()?, reference.digest().cloned()))
 }

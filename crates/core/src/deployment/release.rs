@@ -165,6 +165,8 @@ pub struct TagLine {
     pub file: String,
     /// The variable that is the tag.
     pub variable: String,
+    /// What takes the place, if that is a digest: then nobody can tell it by the tag.
+    pub digest: Option<String>,
     /// What was there.
     pub before: TagBefore,
 }

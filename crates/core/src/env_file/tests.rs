@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::template::DigestPart;
 
 #[track_caller]
 fn check(before: &str, after: &str) {
@@ -281,6 +282,41 @@ fn bytes_that_are_no_utf8_stay_where_they_are() {
     let changed = set_variable(&text_of(b"# caf\xe9\nTAG=1 # \xa0\n"), "TAG", "2");
     assert_eq!(bytes_of(&changed), b"# caf\xe9\nTAG=2 # \xa0\n");
     assert_eq!(text_of("caf\u{e9}".as_bytes()), "caf\u{e9}");
+}
+
+#[test]
+fn a_digest_takes_the_place_of_another_one_and_gives_it_back() {
+    let digest: crate::image::Digest = format!("sha256:{}", "ab".repeat(32))
+        .parse()
+        .expect("a digest");
+    for (part, old) in [
+        (DigestPart::Whole, format!("sha256:{}", "cd".repeat(32))),
+        (DigestPart::Hex, "cd".repeat(32)),
+    ] {
+        let variable = TagVariable::of_digest("DIGEST", part).with_digest(&digest);
+        let new = variable.value("new");
+        for text in [
+            "DIGEST=OLD\n",
+            "export DIGEST='OLD' # the shop\r\nB=2\r\n",
+            "A=1\nDIGEST=\"OLD\"",
+            "DIGEST=\n",
+        ] {
+            let (text, expected) = (text.replace("OLD", &old), text.replace("OLD", &new));
+            let expected = expected.replace("DIGEST=\n", &format!("DIGEST={new}\n"));
+            let set = set_tag(&text, &variable, "new");
+            assert_eq!(set.as_deref(), Some(expected.as_str()), "{text}");
+            assert_eq!(set_tag(&expected, &variable, "new"), None, "{expected}");
+            let before = written_value(&text, "DIGEST");
+            let back = take_back(&expected, "DIGEST", &new, before);
+            assert_eq!(back.as_deref(), Some(text.as_str()), "{expected}");
+            assert_eq!(take_back(&expected, "DIGEST", "new", before), None);
+        }
+        let added = set_tag("A=1\n", &variable, "new");
+        let expected = format!("A=1\nDIGEST={new}\n");
+        assert_eq!(added.as_deref(), Some(expected.as_str()));
+        let back = take_back(&expected, "DIGEST", &new, None);
+        assert_eq!(back.as_deref(), Some("A=1\n"));
+    }
 }
 
 #[test]

@@ -97,6 +97,77 @@ fn of_a_whole_image_only_tag_and_digest_are_replaced() {
     );
 }
 
+#[test]
+fn a_variable_that_is_the_digest_is_found() {
+    use DigestPart::{Hex, Whole};
+    for (digest, part) in [
+        ("${APP_DIGEST}", Whole),
+        ("$APP_DIGEST", Whole),
+        ("${APP_DIGEST:-sha256:ab}", Whole),
+        ("${APP_DIGEST:?set it}", Whole),
+        ("sha256:${APP_DIGEST}", Hex),
+        ("sha256:$APP_DIGEST", Hex),
+        ("sha256:${APP_DIGEST:-ab}", Hex),
+    ] {
+        for repository in ["ghcr.io/acme/shop", "${HUB}:5000/shop", "shop"] {
+            for tag in ["", ":1.2"] {
+                let image = format!("{repository}{tag}@{digest}");
+                check(&image, repository, "APP_DIGEST");
+                let template = image_template(&image).expect("read before");
+                assert_eq!(template.carries, Carries::Digest(part), "{image}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_digest_is_given_once_it_is_known() {
+    let hex = "ab".repeat(32);
+    let digest: crate::image::Digest = format!("sha256:{hex}").parse().expect("a digest");
+    let zeros = "0".repeat(64);
+    for (part, unknown, known) in [
+        (
+            DigestPart::Whole,
+            format!("sha256:{zeros}"),
+            format!("sha256:{hex}"),
+        ),
+        (DigestPart::Hex, zeros.clone(), hex.clone()),
+    ] {
+        let before = TagVariable::of_digest("APP_DIGEST", part);
+        assert!(before.needs_digest());
+        assert_eq!(before.value("new"), unknown);
+        let after = before.with_digest(&digest);
+        assert!(!after.needs_digest());
+        assert_eq!(after.value("new"), known);
+        assert_eq!(after.carries(), Carries::Digest(part));
+        assert_eq!(
+            (after.keeps(), after.name.as_str()),
+            ("digest", "APP_DIGEST")
+        );
+        for (variable, hex) in [(&before, &zeros), (&after, &hex)] {
+            for (image, requested) in [
+                (format!("hub:5000/shop@sha256:{hex}"), "hub:5000/shop:new"),
+                (format!("shop:1.2@sha256:{hex}"), "shop:new"),
+                ("shop:1.2".to_owned(), "shop:1.2"),
+                (format!("tool@sha256:{}", "1".repeat(64)), ""),
+            ] {
+                let requested = match requested {
+                    "" => image.as_str(),
+                    requested => requested,
+                };
+                assert_eq!(variable.requested(&image, "new"), requested, "{image}");
+            }
+        }
+    }
+    let tag = TagVariable::of_tag("TAG");
+    assert_eq!(tag.with_digest(&digest), tag);
+    assert_eq!(tag.requested("shop:new", "new"), "shop:new");
+    assert_eq!(
+        (tag.end_of_image("new"), tag.keeps()),
+        (":new".to_owned(), "tag")
+    );
+}
+
 #[track_caller]
 fn check_problem(image: &str, problem: TemplateProblem, suggestion: &str) {
     let error = image_template(image).expect_err(image);
@@ -117,10 +188,6 @@ fn every_other_line_is_refused_with_the_line_to_write() {
         P::FixedTag(text("latest")),
         line,
     );
-    check_problem("ghcr.io/acme/shop@sha256:ab", P::Digest, line);
-    check_problem("ghcr.io/acme/shop:${TAG}@sha256:ab", P::Digest, line);
-    check_problem("ghcr.io/acme/shop:${TAG}@${DIGEST}", P::Digest, line);
-    check_problem("ghcr.io/acme/shop@${DIGEST}", P::Digest, line);
     check_problem(
         "ghcr.io/acme/shop:v${TAG}",
         P::TagOfParts(text("v${TAG}")),
@@ -162,6 +229,47 @@ fn every_other_line_is_refused_with_the_line_to_write() {
 }
 
 #[test]
+fn a_digest_that_is_not_one_variable_is_refused() {
+    use TemplateProblem as P;
+    let text = str::to_owned;
+    let line = "image: ghcr.io/acme/shop:${SHOP_IMAGE_TAG}";
+    check_problem("ghcr.io/acme/shop@sha256:ab", P::Digest, line);
+    check_problem("ghcr.io/acme/shop:${TAG}@sha256:ab", P::Digest, line);
+    check_problem("ghcr.io/acme/shop@", P::Digest, line);
+    check_problem("ghcr.io/acme/shop@sha256:", P::Digest, line);
+    check_problem(
+        "ghcr.io/acme/shop:${TAG}@${DIGEST}",
+        P::TagAndDigest(text("TAG"), text("DIGEST")),
+        line,
+    );
+    check_problem(
+        "ghcr.io/acme/shop:v$TAG@sha256:$HASH",
+        P::TagAndDigest(text("TAG"), text("HASH")),
+        line,
+    );
+    check_problem(
+        "ghcr.io/acme/shop@sha256:${A}${B}",
+        P::DigestOfParts(text("sha256:${A}${B}")),
+        line,
+    );
+    check_problem(
+        "ghcr.io/acme/shop@${ALGORITHM}:${HASH}",
+        P::DigestOfParts(text("${ALGORITHM}:${HASH}")),
+        line,
+    );
+    check_problem(
+        "ghcr.io/acme/shop@sha256:ab${HASH}",
+        P::DigestOfParts(text("sha256:ab${HASH}")),
+        line,
+    );
+    check_problem(
+        "ghcr.io/acme/shop@${DIGEST:+sha256:ab}",
+        P::Replaced(text("DIGEST")),
+        line,
+    );
+}
+
+#[test]
 fn lines_that_tell_no_repository_and_lines_that_use_the_tag_twice_are_refused() {
     use TemplateProblem as P;
     let text = str::to_owned;
@@ -181,6 +289,11 @@ fn lines_that_tell_no_repository_and_lines_that_use_the_tag_twice_are_refused() 
         "${A:-x${TAG}}/shop:${TAG}",
         P::InRepository(text("TAG")),
         "image: ${A:-x${TAG}}/shop:${SHOP_IMAGE_TAG}",
+    );
+    check_problem(
+        "${HASH}/shop@sha256:${HASH}",
+        P::InRepository(text("HASH")),
+        "image: ${HASH}/shop:${SHOP_IMAGE_TAG}",
     );
 }
 

@@ -25,6 +25,7 @@ mod several;
 mod several_outcomes;
 mod dependents;
 mod whole_images;
+mod digests;
 mod jobs;
 mod fix;
 mod site;

@@ -63,7 +63,7 @@ fn after_a_rollback_the_tag_means_the_image_that_runs_again_in_the_image_store_o
     });
 }
 
-fn use_containerds_store(engine: &mut Engine) {
+pub(crate) fn use_containerds_store(engine: &mut Engine) {
     engine.stop().expect("a stop");
     let settings = r#"{"features":{"containerd-snapshotter":true}}"#;
     std::fs::write(engine.dir().join("daemon.json"), settings).expect("settings");

@@ -183,16 +183,16 @@ async fn look_at_credentials(
 }
 
 fn look_at_env_file(subject: &str, service: &Service, model: &ServiceModel) -> Finding {
-    let variable = &model.tag_variable.name;
+    let (variable, keeps) = (&model.tag_variable.name, model.tag_variable.keeps());
     match env_file::rehearse(service, model) {
         Ok((path, Way::Replaced)) => Finding::fine(
             subject,
-            format!("{variable} keeps the tag in {}", path.display()),
+            format!("{variable} keeps the {keeps} in {}", path.display()),
         ),
         Ok((path, Way::InPlace)) => Finding::fine(
             subject,
             format!(
-                "{variable} keeps the tag in {}, which is written in its place (it has other names or is a mount point, or its directory cannot be written): a power cut in that moment can damage it",
+                "{variable} keeps the {keeps} in {}, which is written in its place (it has other names or is a mount point, or its directory cannot be written): a power cut in that moment can damage it",
                 path.display()
             ),
         ),

@@ -1,5 +1,4 @@
-//! Everything before the switch: the project is read, the images pulled, the new containers staged. What runs is
-//! not touched.
+//! Everything before the switch: the project is read, the new containers staged. What runs is not touched.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +6,10 @@ use std::time::Duration;
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{Event, IfUnchanged, PinnedImage, Proof, Replica, Witness};
 use cutover_core::mask::Mask;
-use cutover_core::releases::release_with_tag;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::causes::{journal_cause, masked};
+use super::causes::masked;
 use super::context::Run;
 use super::ended::Ended;
 use super::kept::keep_configurations;
@@ -19,13 +17,11 @@ use super::observe::{found, has_run, runs_release, secret_values, unchanged_sinc
 use super::refuse::{refuse_unset, refuse_unsupported};
 use super::tag_line::{look_at_tag_line, put_tag_in_place};
 use super::way_back::find_way_back;
-use super::words::Live;
 use crate::docker::Container;
 use crate::driver::project::{ReleaseModel, ServiceModel};
 use crate::driver::stage::{StagedContainer, Staging};
 use crate::driver::{Present, Target, docker_cause};
 use crate::probe::verify::Checks;
-use crate::registry::{self, PullOrder};
 use crate::settings;
 
 /// What is to be deployed, and where.
@@ -44,7 +40,7 @@ impl Release {
     }
 
     /// The container that the configured service runs in.
-    fn current(&self) -> Option<&Container> {
+    pub(super) fn current(&self) -> Option<&Container> {
         let lead = &self.model.lead().compose_service;
         let mut lead = self
             .services()
@@ -107,102 +103,6 @@ pub(super) async fn read(run: &mut Run) -> Result<Release, Cause> {
         present: all,
         deadline,
     })
-}
-
-/// The image of each service, on the machine, with no doubt left about which one it is, and accepted by the rules.
-pub(super) async fn pull(run: &mut Run, release: &Release) -> Result<Vec<PinnedImage>, Cause> {
-    let mut pinned: Vec<(&ServiceModel, PinnedImage)> = Vec::new();
-    // The configured service's image is the deployment's.
-    let lead = release.model.lead();
-    let others = release
-        .model
-        .all()
-        .filter(|one| one.compose_service != lead.compose_service);
-    for model in [lead].into_iter().chain(others) {
-        let same = |(other, _): &&(&ServiceModel, PinnedImage)| {
-            other.image == model.image && other.platform == model.platform
-        };
-        let image = match pinned.iter().find(same) {
-            Some((_, image)) => image.clone(),
-            None if model.carries_tag => {
-                let image = bring_image(run, release, model).await?;
-                accept(run, release, &image).await?;
-                image
-            }
-            // A tool of somebody else's, which the Compose file chose and not the request.
-            None => match registry::present(run.driver.docker(), model).await? {
-                Some(image) => image,
-                None => bring_image(run, release, model).await?,
-            },
-        };
-        pinned.push((model, image));
-    }
-    let of = |model: &ServiceModel| {
-        let mut of = pinned
-            .iter()
-            .filter(|(one, _)| one.compose_service == model.compose_service);
-        of.next().map(|(_, image)| image.clone())
-    };
-    Ok(release.model.all().filter_map(of).collect())
-}
-
-/// Records the image, and refuses it where the rules do.
-async fn accept(run: &mut Run, release: &Release, image: &PinnedImage) -> Result<(), Cause> {
-    run.forward(Step::Pull, Event::ImagePinned(image.clone()))
-        .await?;
-    let request = &run.deployment().request;
-    if request.rollback_to.is_some() {
-        // It was accepted when it came, and the way back needs no network.
-        return Ok(());
-    }
-    let (docker, policy) = (run.driver.docker(), &run.service.image);
-    let accepted = registry::accept(docker, image, request.tag.as_str(), policy, &run.cosign);
-    run.unless_given_up(release.deadline, Step::Pull, accepted)
-        .await
-}
-
-async fn bring_image(
-    run: &mut Run,
-    release: &Release,
-    model: &ServiceModel,
-) -> Result<PinnedImage, Cause> {
-    let request = run.deployment().request.clone();
-    let is_lead = model.compose_service == release.model.lead().compose_service;
-    if let Some(earlier) = &request.rollback_to {
-        let earlier = run
-            .journal
-            .deployment(earlier)
-            .await
-            .map_err(|error| journal_cause(Step::Pull, &error))?;
-        let earlier = earlier.and_then(|earlier| release_with_tag(&earlier, &request.tag));
-        let image = earlier.and_then(|earlier| match is_lead {
-            true => earlier.image,
-            false => earlier.image_for(&model.image).cloned(),
-        });
-        return registry::from_local(run.driver.docker(), model, image).await;
-    }
-    let live = run.record.live().clone();
-    let order = PullOrder {
-        reference: &model.image,
-        platform: model.platform.as_deref(),
-        // The digest is that of the image that the request is about.
-        digest: request.digest.as_deref().filter(|_| is_lead),
-        repository: run.service.image_repository.as_deref().filter(|_| is_lead),
-        config_directory: &run.docker_config,
-        present_image: release
-            .current()
-            .map(|container| container.image_id.as_str()),
-        bytes_max: run.service.image.bytes_max,
-    };
-    let driver = run.driver.clone();
-    let pulled = registry::pull(driver.docker(), order, move |progress| {
-        // Before the registry has said how much there is, there is nothing to show.
-        if progress.total_bytes > 0 {
-            drop(live.send(Live::Progress(progress)));
-        }
-    });
-    run.unless_given_up(release.deadline, Step::Pull, pulled)
-        .await
 }
 
 /// Leaves out the services in which this very release runs, and jobs that it has run; where all services are left out,

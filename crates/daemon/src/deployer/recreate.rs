@@ -91,10 +91,11 @@ async fn from_image(
     let failed = |error| docker_cause(Step::RollBack, &error);
     let (tag, model) = previous_release(&run.driver, &run.service, old, model).await?;
     let docker = run.driver.docker();
-    docker
-        .tag_image(&old.image_id, &old.image)
-        .await
-        .map_err(failed)?;
+    // A digest leads to the image already.
+    if !old.image.contains('@') {
+        let tagged = docker.tag_image(&old.image_id, &old.image);
+        tagged.await.map_err(failed)?;
+    }
     let hidden = run.driver.all_of(&model.project, &model.compose_service);
     let hidden = hidden.await.map_err(failed)?;
     let image = PinnedImage {

@@ -6,12 +6,13 @@
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{Event, Failure};
 
-use super::bring_in::{leave_alone, pull, read, stage};
+use super::bring_in::{leave_alone, read, stage};
 use super::context::Run;
 use super::ended::Ended;
 use super::give_up::give_up;
 use super::jobs::run_jobs;
 use super::journey::Doubt;
+use super::pull::pull;
 use super::rest::Rest;
 use super::roll_back::roll_back;
 use super::roll_forward::{Known, roll_forward};
@@ -22,7 +23,7 @@ use super::trial::{commit, switch, verify};
 pub(super) async fn run_deployment(run: &mut Run) -> Option<Rest> {
     let deployed = async {
         let release = read(run).await?;
-        let images = pull(run, &release).await?;
+        let (release, images) = pull(run, release).await?;
         let release = leave_alone(run, release, &images).await?;
         let staged = stage(run, release, &images).await?;
         let staged = run_jobs(run, staged).await?;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use cutover_core::deployment::TagLine;
 
 use super::context::Run;
+use super::pull::digest_of;
 use crate::driver::env_file::{self, EnvFileError};
 use crate::driver::project::{ReleaseModel, ServiceModel};
 
@@ -64,7 +65,17 @@ pub(super) async fn take_tag_back(run: &mut Run) {
 }
 
 async fn write_tag(run: &Run, model: &ReleaseModel) -> Result<(), String> {
-    let (service, model) = (Arc::clone(&run.service), model.lead().clone());
+    let (service, mut model) = (Arc::clone(&run.service), model.lead().clone());
+    if let Some(digest) = digest_of(run.deployment()) {
+        // After a restart, the project is read for the tag alone.
+        model.tag_variable = model.tag_variable.with_digest(&digest);
+    }
+    if model.tag_variable.needs_digest() {
+        let name = &model.tag_variable.name;
+        return Err(format!(
+            "{name} was not set in the env file, because the digest of the image is not recorded"
+        ));
+    }
     let tag = run.deployment().request.tag.clone();
     flattened(
         tokio::task::spawn_blocking(move || env_file::remember_tag(&service, &model, &tag)).await,

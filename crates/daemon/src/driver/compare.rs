@@ -32,7 +32,7 @@ impl ComposeDriver {
         container: &Container,
         image: &PinnedImage,
     ) -> Result<bool, Cause> {
-        if container.image_ref != image.reference || container.image_id != image.id {
+        if container.image_ref != target.model.container_image || container.image_id != image.id {
             return Ok(false);
         }
         // A container that Compose made by hand says nothing about it.

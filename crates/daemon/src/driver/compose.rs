@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cutover_core::cause::{Cause, Code, Step};
+use cutover_core::image::Digest;
 use cutover_core::names::{DeploymentId, ServiceName, Tag};
 
 use super::command::Compose;
@@ -90,6 +91,20 @@ impl ComposeDriver {
         self.projects()
             .insert(service.name.clone(), lead.project.clone());
         Ok(model)
+    }
+
+    /// The release of `model` where its image has this digest, which Compose is given where the variable is one.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn with_digest(
+        &self,
+        service: &settings::Service,
+        tag: &Tag,
+        model: ReleaseModel,
+        digest: &Digest,
+    ) -> Result<ReleaseModel, Cause> {
+        project::with_digest(&self.compose, service, tag, model, digest).await
     }
 
     /// Why the project may not be deployed as long as a variable of it is set nowhere, a sentence each; `current` is the

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use cutover_core::deployment::{TagBefore, TagLine};
 use cutover_core::env_file::{bytes_of, set_tag, take_back, text_of, written_value};
 use cutover_core::names::Tag;
+use cutover_core::template::Carries;
 
 use super::project::ServiceModel;
 use crate::files::outside::{self, Way};
@@ -24,7 +25,7 @@ pub struct EnvFileError {
     pub source: std::io::Error,
 }
 
-/// Sets the service's tag variable to `tag` in the env file that Compose reads last.
+/// Sets the service's tag variable to its value for `tag` in the env file that Compose reads last.
 ///
 /// One line is changed or added, every other byte stays, and so does what belongs to the file (`files::outside`).
 /// Nothing is written if the variable has this value already.
@@ -56,9 +57,12 @@ pub fn tag_line(service: &settings::Service, model: &ServiceModel) -> Option<Tag
             Some(value) => TagBefore::Value(value.to_owned()),
         },
     };
+    let variable = &model.tag_variable;
+    let is_digest = matches!(variable.carries(), Carries::Digest(_));
     Some(TagLine {
         file: path.to_str()?.to_owned(),
-        variable: model.tag_variable.name.clone(),
+        variable: variable.name.clone(),
+        digest: is_digest.then(|| variable.value("")),
         before,
     })
 }
@@ -75,7 +79,8 @@ pub fn take_tag_back(line: &TagLine, tag: &Tag) -> Result<(), EnvFileError> {
     };
     let mut is_left_empty = false;
     let taken = replace(&path, |text| {
-        let taken = take_back(text, &line.variable, tag.as_str(), before)?;
+        let set = line.digest.as_deref().unwrap_or(tag.as_str());
+        let taken = take_back(text, &line.variable, set, before)?;
         is_left_empty = taken.is_empty();
         Some(taken)
     });

@@ -1,7 +1,8 @@
 //! What a Compose project says about the services of a release.
 //!
 //! Compose reads its own files: we ask it for the project as JSON, once without interpolation, to learn
-//! which variable is the image's tag, and once with that variable set to the requested tag.
+//! which variable is the image's tag, and once with that variable set to the requested tag. Where the variable is a digest,
+//! a third time, when the image is pulled and its digest is known.
 
 mod contents;
 mod facts;
@@ -10,6 +11,7 @@ mod hashes;
 mod neighbours;
 mod read;
 mod release;
+mod render;
 mod secrets;
 mod tag_variable;
 mod unset;
@@ -21,17 +23,18 @@ use std::time::Duration;
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::compose_warnings::unset_variable;
 use cutover_core::env_file::written_value;
-use cutover_core::image::ImageRef;
+use cutover_core::image::Digest;
 use cutover_core::names::Tag;
 use cutover_core::strategy::Facts;
 use cutover_core::template::{Carries, TagVariable};
 
-use self::file::{File, WrittenFile};
+use self::file::WrittenFile;
 pub(super) use self::hashes::{HashByHand, config_hash, hashes_by_hand};
 pub use self::neighbours::Neighbour;
 use self::neighbours::WholeFile;
-use self::read::{as_written, config, config_and_warnings};
+use self::read::{as_written, config};
 pub use self::release::{Dependent, ReleaseModel, Role};
+use self::render::render;
 use self::tag_variable::tag_variable;
 use super::command::{Compose, Project};
 use super::staging::bodies::DeclaredVolume;
@@ -60,8 +63,10 @@ pub struct ServiceModel {
     pub depends_on: BTreeMap<String, serde_json::Value>,
     /// The services whose containers' namespaces it runs in, or whose volumes it takes: it is switched with them.
     pub shares_with: Vec<String>,
-    /// The image reference with the requested tag in its place.
+    /// What is pulled: the image reference with the requested tag in its place.
     pub image: String,
+    /// What Compose creates the container of: the same, or the digest in the tag's place.
+    pub container_image: String,
     /// `platform`, where the service is not to run on the machine's own.
     pub platform: Option<String>,
     /// What decides about how the service is switched.
@@ -151,112 +156,33 @@ pub async fn read(
     render(compose, service, tag, variable, &[]).await
 }
 
-async fn render(
+/// The release of `model` where its image has this digest: if the variable is a digest, the project is read once more.
+///
+/// # Errors
+/// [`Code::InvalidCompose`], also where the project has lost a service of the release meanwhile.
+pub async fn with_digest(
     compose: &Compose,
     service: &settings::Service,
     tag: &Tag,
-    variable: TagVariable,
-    known: &[String],
+    model: ReleaseModel,
+    digest: &Digest,
 ) -> Result<ReleaseModel, Cause> {
-    let variables = BTreeMap::from([(variable.name.clone(), variable.value(tag.as_str()))]);
-    let project = Project::new(service, variables);
-    let (file, warnings): (File, _) = config_and_warnings(compose, &project).await?;
-    let directory: PathBuf = project.directory().map(PathBuf::from).unwrap_or_default();
-    let names = release::services(compose, service, tag, &variable.name, &file, known).await?;
-    let rendered = Rendered {
-        service,
-        file: &file,
-        tag,
-        variable: &variable,
-        directory: &directory,
-        warnings: &warnings,
-    };
-    let services = names.iter().map(|(name, role)| rendered.model(name, *role));
-    let services: Vec<ServiceModel> = services.collect::<Result<_, _>>()?;
-    let others = file
-        .services
-        .keys()
-        .filter(|name| !names.iter().any(|(own, _)| own == *name));
-    let dependents = others.map(|name| Dependent {
-        service: name.clone(),
-        with: file.restarts_with(name),
-    });
-    ReleaseModel::new(services, dependents.collect(), &service.compose_service)
-        .ok_or_else(|| missing_service(service, &service.compose_service, file.services.keys()))
-}
-
-/// A project as Compose renders it for one tag.
-struct Rendered<'a> {
-    service: &'a settings::Service,
-    file: &'a File,
-    tag: &'a Tag,
-    variable: &'a TagVariable,
-    directory: &'a Path,
-    warnings: &'a [String],
-}
-
-impl Rendered<'_> {
-    /// What it says of the service `name`.
-    fn model(&self, name: &str, role: Role) -> Result<ServiceModel, Cause> {
-        let Self {
-            service,
-            file,
-            tag,
-            variable,
-            ..
-        } = *self;
-        let Some(described) = file.services.get(name) else {
-            return Err(missing_service(service, name, file.services.keys()));
-        };
-        let image = described.image.clone().unwrap_or_default();
-        let carries_tag = image.ends_with(&format!(":{tag}"));
-        if image.is_empty() && role != Role::Switched {
-            return Err(invalid(format!(
-                "the job `{name}` of the release has no `image`: cutover runs images and does not build them"
-            )));
-        }
-        let shares_with = file.shares_with(name);
-        let goes_with_another = !shares_with.is_empty() && name != service.compose_service;
-        if !carries_tag && role == Role::Switched && !goes_with_another {
-            return Err(invalid(format!(
-                "with {}={} Compose renders the image `{image}` of service `{name}`, which does not end in that tag; \
-                 `environment` in the configuration of cutover, or an earlier definition of {}, overrides it",
-                variable.name,
-                variable.value(tag.as_str()),
-                variable.name
-            )));
-        }
-        if image.parse::<ImageRef>().is_err() {
-            return Err(invalid(format!(
-                "Compose renders the image `{image}`, which is no image reference; a variable in its line is set nowhere, or to something else than it should be"
-            )));
-        }
-        let default = self.directory.join(".env");
-        let changing = service.env_files.iter().chain([&default]);
-        let changing: Vec<&Path> = changing.map(PathBuf::as_path).collect();
-        Ok(ServiceModel {
-            warnings: self.warnings.to_vec(),
-            contents: contents::hash(service, file, described, &changing),
-            directory: self.directory.to_owned(),
-            compose_service: name.to_owned(),
-            role,
-            carries_tag,
-            tag_variable: variable.clone(),
-            restarts_with: file.restarts_with(name),
-            depends_on: described.depends_on(),
-            shares_with,
-            image,
-            platform: described.platform.clone(),
-            facts: file.facts(name, service.order, described),
-            monitor: described.monitor()?,
-            not_passed: File::not_passed(described),
-            volumes: file.declared_volumes(),
-            settings: unset::rendered_settings(file, described),
-            has_written_files: file.has_written_files(described),
-            secrets: secrets::values(service, file, described, &variable.name),
-            project: file.name.clone(),
-        })
+    let variable = &model.lead().tag_variable;
+    if !variable.needs_digest() {
+        return Ok(model);
     }
+    let names: Vec<String> = model.names().into_iter().map(str::to_owned).collect();
+    let read = render(compose, service, tag, variable.with_digest(digest), &names).await?;
+    // A rollback by hand goes without the jobs.
+    let left_out = read.names().into_iter().map(str::to_owned);
+    let left_out: Vec<String> = left_out.filter(|name| !names.contains(name)).collect();
+    let read = read.without(&left_out);
+    if read.names() != names {
+        return Err(invalid(
+            "the services of the release are others than before its image was pulled: the Compose file was changed meanwhile; nothing was changed, so deploy again",
+        ));
+    }
+    Ok(read)
 }
 
 /// What the service would lose that `container` has, because a variable is set nowhere; a sentence each. `of_image` is
@@ -322,9 +248,12 @@ pub async fn neighbours(
     env_file: &Path,
 ) -> Result<Vec<Neighbour>, Cause> {
     let rendered = async |digit: &str| {
-        let variable = &model.lead().tag_variable;
+        let mut variable = model.lead().tag_variable.clone();
+        if let Ok(digest) = format!("sha256:{}", digit.repeat(64)).parse() {
+            variable = variable.with_digest(&digest);
+        }
         let value = variable.value(&digit.repeat(40));
-        let variables = BTreeMap::from([(variable.name.clone(), value)]);
+        let variables = BTreeMap::from([(variable.name, value)]);
         config::<WholeFile>(compose, &Project::new(service, variables)).await
     };
     let (one, other) = (rendered("0").await?, rendered("1").await?);

@@ -129,6 +129,8 @@ pub(in crate::journal) struct StageStartedRow {
 pub(in crate::journal) struct TagLineRow {
     pub(in crate::journal) file: String,
     pub(in crate::journal) variable: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::journal) digest: Option<String>,
     pub(in crate::journal) before: TagBeforeRow,
 }
 

@@ -106,11 +106,12 @@ fn since_0_1_0() -> Vec<(Request, Vec<Event>)> {
             request(),
             vec![Event::Failed(failure(Code::UnsetVariable, Step::Prepare))],
         ),
-        (request(), stages(TagBefore::Value("'v1'".to_owned()))),
-        (request(), stages(TagBefore::NoLine)),
-        (request(), stages(TagBefore::NoFile)),
+        (request(), stages(TagBefore::Value("'v1'".to_owned()), None)),
+        (request(), stages(TagBefore::NoLine, None)),
+        (request(), stages(TagBefore::NoFile, None)),
         (request(), runs_a_job(1)),
         (request(), runs_a_job(0)),
+        (request(), stages(TagBefore::NoLine, Some(digest()))),
     ]
 }
 
@@ -161,11 +162,16 @@ fn runs_a_job(code: i64) -> Vec<Event> {
     events
 }
 
-/// A deployment that has put its tag in the place of `before`.
-fn stages(before: TagBefore) -> Vec<Event> {
+fn digest() -> String {
+    format!("sha256:{}", "d1".repeat(32))
+}
+
+/// A deployment that has put its tag, or this digest, in the place of `before`.
+fn stages(before: TagBefore, digest: Option<String>) -> Vec<Event> {
     let tag_line = Some(TagLine {
         file: "/srv/shop/.env".to_owned(),
         variable: "TAG".to_owned(),
+        digest,
         before,
     });
     let old = Vec::new();
@@ -235,7 +241,7 @@ fn steps() -> [Step; 8] {
 
 fn rollback_by_hand() -> Request {
     Request {
-        digest: Some(format!("sha256:{}", "d1".repeat(32))),
+        digest: Some(digest()),
         actor: "operator:alice".to_owned(),
         rollback_to: Some(id(0)),
         ..request()
@@ -245,7 +251,7 @@ fn rollback_by_hand() -> Request {
 fn image_pinned() -> Event {
     Event::ImagePinned(PinnedImage {
         reference: "ghcr.io/acme/shop:a1".to_owned(),
-        digest: Some(format!("sha256:{}", "d1".repeat(32))),
+        digest: Some(digest()),
         id: format!("sha256:{}", "1d".repeat(32)),
     })
 }

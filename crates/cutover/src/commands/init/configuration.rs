@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use cutover_core::template::Carries;
 use cutover_daemon::settings::DockerSettings;
 
 use super::project::{Deployable, HealthCheck, Project};
@@ -131,8 +132,12 @@ fn section(project: &Project, service: &Deployable) -> Result<String, Failure> {
         .map(|file| quoted_path(file))
         .collect::<Result<Vec<_>, _>>()?;
     let mut text = format!(
-        "# Runs {}:SHA, whose tag Compose takes from {}.\n[services.{}]\ncompose_files = [{}]\n",
+        "# Runs {}:SHA, whose {} Compose takes from {}.\n[services.{}]\ncompose_files = [{}]\n",
         service.repository,
+        match service.carries {
+            Carries::Digest(_) => "digest",
+            Carries::Tag | Carries::Image => "tag",
+        },
         service.tag_variable,
         key(service.name.as_str()),
         files.join(", ")

@@ -11,12 +11,12 @@ use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use cutover_core::template::suggested_variable;
+use cutover_core::template::{Carries, suggested_variable};
 use serde_json::Value;
 
 use self::edit::{Change, edit, named_files};
 use super::InitArgs;
-use super::project::{Fixable, Other, Project, render_project};
+use super::project::{Deployable, Fixable, Other, Project, render_project};
 use crate::client::failure::Failure;
 use crate::render;
 
@@ -127,11 +127,12 @@ fn choose<'a>(
         .collect())
 }
 
-/// The variable of another service with the same image, or one that is named after the service that users reach.
+/// The tag variable of another service with the same image, or one that is named after the service that users reach.
 fn variable(project: &Project, chosen: &[(&Other, &Fixable)]) -> String {
     let has_same = |repository: &str| chosen.iter().any(|(_, one)| one.repository == repository);
     let mut known = project.services.iter();
-    if let Some(known) = known.find(|one| has_same(&one.repository)) {
+    let is_tag = |one: &Deployable| one.carries == Carries::Tag;
+    if let Some(known) = known.find(|one| is_tag(one) && has_same(&one.repository)) {
         return known.tag_variable.clone();
     }
     let lead = chosen.iter().find(|(_, one)| one.publishes);

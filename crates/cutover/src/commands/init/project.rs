@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use cutover_core::compose_version::ComposeVersion;
 use cutover_core::image::ImageRef;
 use cutover_core::names::ServiceName;
+use cutover_core::template::Carries;
 use cutover_daemon::driver::command::Compose;
 use cutover_daemon::settings::{DockerSettings, find_compose_files};
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,8 @@ pub(super) struct Deployable {
     pub(super) name: ServiceName,
     pub(super) repository: String,
     pub(super) tag_variable: String,
+    /// What that variable stands for.
+    pub(super) carries: Carries,
     pub(super) profiles: Vec<String>,
     pub(super) health: HealthCheck,
     /// Whether it publishes a port.

@@ -159,7 +159,7 @@ fn is_official(image: &str) -> bool {
 
 /// The image without its tag, as written; where it comes whole from a variable, as that names it now.
 fn repository(template: &ImageTemplate, image_now: Option<&str>) -> Result<String, String> {
-    if template.carries == Carries::Tag {
+    if template.carries != Carries::Image {
         return Ok(template.repository_template.clone());
     }
     let named = image_now.and_then(without_tag);
@@ -242,6 +242,7 @@ fn deployable(
         name,
         repository,
         tag_variable: template.tag_variable,
+        carries: template.carries,
         profiles: service.profiles,
         publishes: service.definition.contains_key("ports"),
         is_needed: false,

@@ -6,7 +6,7 @@ use cutover_core::cause::Cause;
 use cutover_core::dependency_order::dependency_order;
 use cutover_core::image::ImageRef;
 use cutover_core::names::Tag;
-use cutover_core::template::image_template;
+use cutover_core::template::{TagVariable, image_template};
 
 use super::file::File;
 use super::read::as_written;
@@ -188,7 +188,7 @@ pub(super) async fn services(
     compose: &Compose,
     service: &settings::Service,
     tag: &Tag,
-    variable: &str,
+    variable: &TagVariable,
     file: &File,
     known: &[String],
 ) -> Result<Vec<(String, Role)>, Cause> {
@@ -200,13 +200,14 @@ pub(super) async fn services(
         are_there(service, file, key, configured)?;
     }
     let mut names: BTreeSet<String> = if service.compose_services.is_empty() {
-        let found = carriers(service, tag, file);
+        let end = variable.end_of_image(tag.as_str());
+        let found = carriers(service, &end, file);
         match found
             .iter()
             .all(|name| name == lead || known.contains(name))
         {
             true => found,
-            false => written_with(compose, service, variable, found).await?,
+            false => written_with(compose, service, &variable.name, found).await?,
         }
     } else {
         service.compose_services.iter().cloned().collect()
@@ -285,13 +286,12 @@ fn are_there(
     }
 }
 
-/// The services whose rendered image ends in the tag and is one that may be deployed.
-fn carriers(service: &settings::Service, tag: &Tag, file: &File) -> BTreeSet<String> {
-    let end = format!(":{tag}");
+/// The services whose rendered image has this end, the tag or the digest, and is one that may be deployed.
+fn carriers(service: &settings::Service, end: &str, file: &File) -> BTreeSet<String> {
     let allowed = service.image_repository.as_deref();
     let allowed = allowed.and_then(|allowed| allowed.parse::<ImageRef>().ok());
     let carries = |image: &str| {
-        image.ends_with(&end)
+        image.ends_with(end)
             && image.parse::<ImageRef>().is_ok_and(|image| {
                 let allowed = allowed.as_ref();
                 allowed.is_none_or(|allowed| allowed.has_repository_of(&image))

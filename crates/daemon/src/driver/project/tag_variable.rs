@@ -1,4 +1,4 @@
-//! Which variable carries the image's tag: one that is the tag, or one that is the whole image.
+//! Which variable carries the image's tag: one that is the tag, one that is the digest, or one that is the whole image.
 
 use std::collections::BTreeMap;
 
@@ -27,6 +27,7 @@ pub(super) async fn tag_variable(
     };
     match template.carries {
         Carries::Tag => Ok(TagVariable::of_tag(template.tag_variable)),
+        Carries::Digest(part) => Ok(TagVariable::of_digest(template.tag_variable, part)),
         Carries::Image => image_variable(compose, service, template.tag_variable).await,
     }
 }

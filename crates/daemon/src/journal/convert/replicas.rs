@@ -14,11 +14,13 @@ impl From<&TagLine> for TagLineRow {
         let TagLine {
             file,
             variable,
+            digest,
             before,
         } = line;
         Self {
             file: file.clone(),
             variable: variable.clone(),
+            digest: digest.clone(),
             before: match before {
                 TagBefore::Value(value) => TagBeforeRow::Value(value.clone()),
                 TagBefore::NoLine => TagBeforeRow::NoLine,
@@ -33,6 +35,7 @@ impl From<TagLineRow> for TagLine {
         Self {
             file: row.file,
             variable: row.variable,
+            digest: row.digest,
             before: match row.before {
                 TagBeforeRow::Value(value) => TagBefore::Value(value),
                 TagBeforeRow::NoLine => TagBefore::NoLine,

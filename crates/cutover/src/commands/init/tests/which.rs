@@ -142,6 +142,32 @@ fn an_image_that_comes_whole_from_a_variable_is_the_one_that_it_names_now() {
 }
 
 #[test]
+fn an_image_that_is_named_by_a_digest_in_a_variable_is_taken() {
+    let place = Place::new();
+    let project = place.project(
+        br#"{ "services": {
+            "web": { "image": "ghcr.io/acme/web:1.2@${WEB_DIGEST:?set it}" },
+            "api": { "image": "ghcr.io/acme/api@sha256:${API_HASH}" },
+            "fixed": { "image": "ghcr.io/acme/web@sha256:abc" }
+        } }"#,
+    );
+    let lines = project.services.iter();
+    let lines: Vec<_> = lines
+        .map(|one| (one.repository.as_str(), one.tag_variable.as_str()))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            ("ghcr.io/acme/api", "API_HASH"),
+            ("ghcr.io/acme/web", "WEB_DIGEST")
+        ]
+    );
+    let sentences: Vec<String> = project.others.iter().map(Other::sentence).collect();
+    let words = "fixed: the image `ghcr.io/acme/web@sha256:abc` is pinned to a digest that is written out: it needs a variable as its tag, and no digest";
+    assert!(sentences[0].starts_with(words), "{sentences:?}");
+}
+
+#[test]
 fn what_runs_in_the_network_of_a_service_goes_with_it() {
     let place = Place::new();
     let project = place.project(
