@@ -112,8 +112,16 @@ fn expect_release(scene: &Scene, release: &Pushed, expected: &str) {
 fn expect_unchanged(scene: &Scene, release: &Pushed) {
     let before = running(scene);
     let configuration = scene.configuration().display().to_string();
-    let plan = scene.run(&["plan", "app", &release.tag, "--config", &configuration]);
-    assert!(plan.stdout.contains("unchanged"), "{plan:#?}");
+    let plan = [
+        "plan",
+        "app",
+        &release.tag,
+        "--config",
+        &configuration,
+        "--json",
+    ];
+    let plan: Value = serde_json::from_str(&scene.run(&plan).stdout).expect("a plan");
+    assert_eq!(plan["strategy"], "unchanged", "{plan:#}");
     drop(scene.deploy(&release.tag).expect("unchanged"));
     assert_eq!(running(scene), before);
 }
@@ -339,4 +347,33 @@ fn the_previous_image_comes_back_by_its_digest_where_its_container_cannot_be_sta
     assert_eq!((now.len(), &now[0].2), (1, &one.digest));
     scene.compose(&["up", "-d", "--pull", "never"]);
     assert_eq!(running(&scene), now, "by hand, nothing changes");
+}
+
+#[test]
+fn a_job_of_the_release_runs_in_the_image_of_the_digest() {
+    let mut scene = Scene::new(CUTOVER, &wishes());
+    let line = filled_in(&scene, "IMAGE@${APP_DIGEST}", "");
+    let job = "  migrate:\n    image: LINE\n    environment: {ROLE: migrate, MIGRATE_EXIT_AT_ONCE: \"0\"}\n";
+    let waits = "    depends_on: {migrate: {condition: service_completed_successfully}}\n";
+    let compose = format!("{ALONE}{waits}{job}");
+    scene.write_compose(&compose.replace("LINE", &line));
+    scene.write("project/page.txt", "a page");
+    let (one, two) = (
+        push(&mut scene, &ImageSpec::new("one")),
+        push(&mut scene, &ImageSpec::new("two")),
+    );
+    for release in [&one, &two] {
+        let ended = scene.deploy(&release.tag).expect("succeeded");
+        let jobs = &ended.deployment()["jobs"];
+        assert_eq!(jobs[0]["service"], "migrate", "{jobs:#}");
+        let expected = format!("APP_DIGEST={}\n", release.digest);
+        expect_release(&scene, release, &expected);
+    }
+    drop(scene.deploy(&two.tag).expect("unchanged"));
+    let back = scene
+        .run(&["rollback", "app", "--json"])
+        .expect("succeeded");
+    assert_eq!(back.deployment()["jobs"], serde_json::json!([]));
+    assert_eq!(scene.serves(), "one");
+    assert_eq!(env_file(&scene), format!("APP_DIGEST={}\n", one.digest));
 }
