@@ -222,3 +222,61 @@ fn parse(text: &str) -> Result<ImageRef, Cause> {
 fn pull_cause(code: Code, detail: String) -> Cause {
     Cause::new(code, Step::Pull, detail)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::docker::fake::{FakeDocker, Reply};
+
+    fn digest(letter: &str) -> String {
+        format!("sha256:{}", letter.repeat(64))
+    }
+
+    /// What is known of the image with the id `1…` by these digests, of which only `b…` leads to it.
+    async fn known(recorded: Option<&str>, digests: &[&str]) -> Result<Option<String>, Cause> {
+        let names = digests.iter().map(|letter| match *letter {
+            "c" => format!("hub.example.com/other@{}", digest("c")),
+            letter => format!("hub.example.com/shop@{}", digest(letter)),
+        });
+        let names: Vec<String> = names.collect();
+        let fake = FakeDocker::start(move |asked| {
+            let leads = [digest("1"), format!("hub.example.com/shop@{}", digest("b"))];
+            let path = asked.line.strip_prefix("GET /images/");
+            match path.and_then(|path| path.strip_suffix("/json")) {
+                Some(name) if leads.iter().any(|one| name.ends_with(one)) => {
+                    Reply::Json(200, json!({ "Id": digest("1"), "RepoDigests": names }))
+                }
+                _ => Reply::error(404, "No such image"),
+            }
+        });
+        let image = PinnedImage {
+            reference: "hub.example.com/shop:v1".to_owned(),
+            digest: recorded.map(digest),
+            id: digest("1"),
+        };
+        let found = with_digest(&Docker::new(&fake.socket()), image).await;
+        found.map(|image| image.digest)
+    }
+
+    #[tokio::test]
+    async fn the_digest_is_one_that_leads_to_the_image() {
+        let right = Some(digest("b"));
+        for (recorded, digests) in [
+            (Some("b"), &["b"][..]),
+            (Some("b"), &[]),
+            (None, &["b"]),
+            (Some("a"), &["c", "a", "b"]),
+        ] {
+            let found = known(recorded, digests).await.expect("a digest");
+            assert_eq!(found, right, "{recorded:?} {digests:?}");
+        }
+        for (recorded, digests) in [(None, &[][..]), (None, &["c"]), (Some("a"), &["a"])] {
+            let cause = known(recorded, digests)
+                .await
+                .expect_err("none leads there");
+            assert_eq!(cause.code, Code::ImageNotFound, "{recorded:?} {digests:?}");
+        }
+    }
+}

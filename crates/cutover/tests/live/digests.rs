@@ -122,6 +122,9 @@ fn expect_unchanged(scene: &Scene, release: &Pushed) {
     ];
     let plan: Value = serde_json::from_str(&scene.run(&plan).stdout).expect("a plan");
     assert_eq!(plan["strategy"], "unchanged", "{plan:#}");
+    let check = scene.run(&["check", "--config", &configuration]);
+    let words = "APP_DIGEST keeps the digest in";
+    assert!(check.stdout.contains(words), "{check:#?}");
     drop(scene.deploy(&release.tag).expect("unchanged"));
     assert_eq!(running(scene), before);
 }
