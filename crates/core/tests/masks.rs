@@ -383,6 +383,13 @@ proptest! {
 }
 
 #[test]
+fn utf8_that_was_read_as_latin1_does_not_show() {
+    let mask = Mask::new(["¡¡¡¡".to_owned()]);
+    let masked = mask.apply("before Â¡Â¡Â¡Â¡ after, or ¡¡¡¡");
+    assert_eq!(masked, "before *** after, or ***");
+}
+
+#[test]
 fn a_secret_of_seven_bytes_does_not_show_in_base64_or_base32_wherever_it_begins() {
     // "hunter2" with 0 to 4 bytes before it, and one behind it.
     let mask = Mask::new(["hunter2".to_owned()]);

@@ -106,15 +106,13 @@ fn of_one(secret: &str) -> Vec<String> {
     forms
 }
 
-/// What programs read in these bytes: UTF-8, with the rest replaced, or Latin-1.
+/// What programs read in these bytes: UTF-8, with the rest replaced, and Latin-1, also where they are UTF-8.
 fn texts(bytes: &[u8]) -> Vec<String> {
-    match str::from_utf8(bytes) {
-        Ok(text) => vec![text.to_owned()],
-        Err(_) => vec![
-            String::from_utf8_lossy(bytes).into_owned(),
-            bytes.iter().copied().map(char::from).collect(),
-        ],
+    let mut texts = vec![String::from_utf8_lossy(bytes).into_owned()];
+    if !bytes.is_ascii() {
+        texts.push(bytes.iter().copied().map(char::from).collect());
     }
+    texts
 }
 
 /// The digits of a base that are decided by `secret` alone when `before` other bytes stand before it, and any number
