@@ -95,6 +95,39 @@ fn a_rollback_that_failed_is_tried_until_it_succeeds_and_takes_back_that_an_oper
     drop(scene.run(&signed).expect("unchanged"));
 }
 
+/// After so many refusals, whatever can be started is better than nothing.
+const REFUSALS: usize = 5;
+
+/// A new container that was started for lack of a better one, and has ended, is no end of the trying.
+#[test]
+fn a_new_container_that_does_not_last_in_the_old_ones_place_does_not_end_the_trying() {
+    let wishes = Wishes {
+        service: "monitor = \"3s\"\n",
+        ..Wishes::default()
+    };
+    let mut scene = Scene::new(CUTOVER, &wishes);
+    let good = scene.push(&ImageSpec::new("old"));
+    let bad = scene.push(&ImageSpec::new("bad").env("EXIT_AFTER_MS", "1000"));
+    drop(scene.deploy(&good).expect("succeeded"));
+    let old = id_of(&scene.container());
+    let start_of_old = format!("/containers/{old}/start");
+    let refused = move |call: &str| call.ends_with(&start_of_old);
+    scene.docker.arm_every(refused, Fault::Error);
+    drop(scene.deploy(&bad).expect("rollback_failed"));
+    let starts_of_bad = || {
+        let calls = scene.docker.calls();
+        let starts = calls.iter().filter(|call| call.ends_with("/start"));
+        starts.filter(|call| !call.contains(&old)).count()
+    };
+    let before = starts_of_bad();
+    scene.wait_until("the new one is started instead", || {
+        starts_of_bad() > before
+    });
+    assert!(scene.docker.struck() >= REFUSALS);
+    scene.docker.disarm();
+    expect_rolled_back_after_all(&scene, &old);
+}
+
 #[test]
 fn a_rollback_that_failed_is_tried_again_by_a_restarted_daemon() {
     let mut scene = Scene::usual(CUTOVER);

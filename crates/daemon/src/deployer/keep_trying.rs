@@ -3,6 +3,7 @@
 //! A release that should run and does not, or a container that should be gone and is not, is tried on until it
 //! succeeds, until the next deployment of the service begins, or until an operator says that it shall be left.
 
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::context::Run;
 use super::journey::{Doubt, Journey};
 use super::kept::{forget_all_but, forget_if_over};
 use super::observe::what_runs;
-use super::reach::{Budget, Reached, Rounds, reach};
+use super::reach::{Budget, Reached, Rounds, nothing_runs, reach};
 use super::rest::Rest;
 use super::roll_back::end_rolled_back;
 use crate::journal::JournalError;
@@ -161,20 +162,30 @@ impl Deployer {
         Ok(page.find(|deployment| deployment.status() == Status::RollbackFailed))
     }
 
-    /// Unless something of the service runs, and goes on running: it may have been told to stop by a call of the
-    /// daemon that died.
+    /// Unless a previous container runs, and goes on running: it may have been told to stop by a call of the daemon
+    /// that died. A new one is left alone for as long as it runs.
     async fn try_again(&self, mut run: Run, called_off: CancellationToken) {
+        let new = run.deployment().new.iter();
+        let stand_ins: BTreeSet<String> = new
+            .filter(|_| !run.deployment().committed)
+            .map(|new| new.container.clone())
+            .collect();
         let looked = async {
             let before = what_runs(&run).await;
             tokio::time::sleep(longest_grace(&run).await).await;
             let after = what_runs(&run).await;
-            before.ids.intersection(&after.ids).next().is_some()
+            let runs: BTreeSet<&String> = before.ids.intersection(&after.ids).collect();
+            if runs.is_empty() || !runs.iter().all(|id| stand_ins.contains(*id)) {
+                return !runs.is_empty();
+            }
+            nothing_runs(&run).await;
+            false
         };
-        let runs = tokio::select! {
-            runs = looked => runs,
+        let is_in_order = tokio::select! {
+            is_in_order = looked => is_in_order,
             () = called_off.cancelled() => return,
         };
-        if runs {
+        if is_in_order {
             return;
         }
         let goal = if run.deployment().ran_before() || !run.deployment().committed {

@@ -44,6 +44,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Between two looks whether Docker is back.
 const DOCKER_PAUSE: Duration = Duration::from_millis(500);
 
+/// Between two looks whether a new container still runs that was started because no old one can be.
+const STAND_IN_PAUSE: Duration = Duration::from_secs(10);
+
 /// How far a journey came.
 #[derive(Debug)]
 pub(super) enum Reached {
@@ -51,7 +54,7 @@ pub(super) enum Reached {
     Goal,
     /// Not the goal, for this reason; it is worth trying on.
     NotYet(Cause),
-    /// Not the goal, for this reason; somebody else's container runs, or a new one because no other can.
+    /// Not the goal, for this reason: somebody else's container runs.
     Rests(Cause),
     /// It was called off.
     CalledOff,
@@ -101,6 +104,7 @@ pub(super) async fn reach(run: &mut Run, journey: &mut Journey, budget: &Budget)
             0..EXHAUSTED_AFTER => Patience::Left,
             EXHAUSTED_AFTER.. => Patience::Exhausted,
         };
+        let mut has_stand_in = false;
         let (cause, pause) = match round(run, journey, patience).await {
             Round::Done => return Reached::Goal,
             Round::Away(cause) => {
@@ -113,10 +117,12 @@ pub(super) async fn reach(run: &mut Run, journey: &mut Journey, budget: &Budget)
             Round::Stuck(cause, now) => {
                 away_since = None;
                 journey.attempts += 1;
-                if rests(&now, journey, patience) {
+                if !now.strangers.is_empty() {
                     return Reached::Rests(cause);
                 }
-                if is_bounded && journey.attempts >= answered_after(&now, journey.goal) {
+                has_stand_in = is_stood_in_for(&now, journey, patience);
+                let answered_after = answered_after(&now, journey.goal);
+                if is_bounded && (has_stand_in || journey.attempts >= answered_after) {
                     return Reached::NotYet(cause);
                 }
                 let doublings = (journey.attempts - 1).min(6);
@@ -124,10 +130,38 @@ pub(super) async fn reach(run: &mut Run, journey: &mut Journey, budget: &Budget)
             }
         };
         tell(run, journey, &cause).await;
+        let again = async {
+            tokio::time::sleep(pause).await;
+            if has_stand_in {
+                nothing_runs(run).await;
+            }
+        };
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = again => {}
             () = budget.called_off.cancelled() => return Reached::CalledOff,
         }
+    }
+}
+
+/// Returns when no container that the deployment is about runs any more.
+///
+/// A new container that was started because no old one could be is left alone while it runs: to try the old ones
+/// again, it would have to be stopped. Docker does not start it again when it ends, so cutover looks after it.
+pub(super) async fn nothing_runs(run: &Run) {
+    let runs = |found: &Found| {
+        found
+            .container
+            .as_ref()
+            .is_some_and(|one| one.state.running)
+    };
+    loop {
+        if let Ok(look) = run.driver.look(run.deployment()).await
+            && !look.old.iter().chain(&look.new).any(runs)
+            && look.strangers.is_empty()
+        {
+            return;
+        }
+        tokio::time::sleep(STAND_IN_PAUSE).await;
     }
 }
 
@@ -149,15 +183,16 @@ fn answered_after(now: &Situation, goal: Goal) -> u32 {
     }
 }
 
-/// Whether there is nothing more to try: somebody else's container runs in the service's place, or, the old ones
-/// having been refused often enough, a new one does.
-fn rests(now: &Situation, journey: &Journey, patience: Patience) -> bool {
+/// Whether a new container runs because the old ones were refused often enough.
+fn is_stood_in_for(now: &Situation, journey: &Journey, patience: Patience) -> bool {
     let old_runs = now
         .old
         .iter()
         .any(|old| old.seen.as_ref().is_some_and(|seen| seen.running));
-    let in_its_place = journey.goal == Goal::Old && patience == Patience::Exhausted && !old_runs;
-    !now.strangers.is_empty() || (in_its_place && now.something_runs())
+    journey.goal == Goal::Old
+        && patience == Patience::Exhausted
+        && !old_runs
+        && now.something_runs()
 }
 
 /// Once for each reason, however long it takes.
