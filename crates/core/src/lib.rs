@@ -27,3 +27,4 @@ pub mod env_file;
 pub mod mask;
 pub mod tail;
 pub mod health;
+pub mod hold;
