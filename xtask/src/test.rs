@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs;
-use std::io::{self, Seek as _};
+use std::fs::{self, File};
+use std::io::{self, Seek as _, Write as _};
 use std::num::NonZero;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::thread;
@@ -36,55 +37,39 @@ pub(crate) struct Arguments {
     only_tests: bool,
 }
 
-/// Runs every check; the first that fails ends it.
+/// Runs every check. Those that only take the processor run beside the tests of whole deployments, which wait for Docker
+/// much of the time.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let started = Instant::now();
+    let screen = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     if !arguments.only_tests {
-        step("formatting", || cargo(&["fmt", "--all", "--check"], &[]))?;
-        step("clippy", || {
-            cargo(
-                &[
-                    "clippy",
-                    "--workspace",
-                    "--all-targets",
-                    "--",
-                    "--deny",
-                    "warnings",
-                ],
-                &[],
-            )
+        step("formatting", &screen, || {
+            cargo(&["fmt", "--all", "--check"], &[], &screen)
         })?;
-        step("documentation", || {
-            cargo(
-                &["doc", "--workspace", "--no-deps"],
-                &[("RUSTDOCFLAGS", "--deny warnings")],
-            )
-        })?;
-        step("dependency rules", dependency_rules)?;
     }
     // The linters wait for downloads most of their time.
     let (linted, built) = thread::scope(|threads| {
         let linted = threads.spawn(|| match arguments.only_tests {
             true => Ok(()),
-            false => step("scripts and workflows", lint::lint),
+            false => step("scripts and workflows", &screen, lint::lint),
         });
-        let built = step("building the tests", || {
-            cargo(&["test", "--workspace", "--no-run"], &[])
+        let built = step("building the tests", &screen, || {
+            cargo(&["test", "--workspace", "--no-run"], &[], &screen)
         })
-        .and_then(|()| step("schemathesis", schemathesis::fetch));
+        .and_then(|()| step("schemathesis", &screen, schemathesis::fetch));
         (linted.join(), built)
     });
     built?;
     linted.map_err(|_| anyhow!("the step `scripts and workflows` panicked"))??;
     println!("\n== tests");
-    let code = run_tests()?;
+    let code = run_tests(arguments)?;
     println!("\ncargo xtask test took {} s", started.elapsed().as_secs());
     Ok(code)
 }
 
-/// The whole deployments take longest and wait for Docker much of it: all other tests run beside them, in a world of
-/// their own, and are printed behind.
-fn run_tests() -> Result<ExitCode> {
+/// The whole deployments take longest and wait for Docker much of it: everything else runs beside them, the other tests in a
+/// world of their own, and is printed behind.
+fn run_tests(arguments: &Arguments) -> Result<ExitCode> {
     let live = cargo_test(&["--test", LIVE]);
     let targets = test_targets()?;
     let mut rest = vec!["--lib", "--bins"];
@@ -98,6 +83,9 @@ fn run_tests() -> Result<ExitCode> {
             for command in &others {
                 are_well &= world::run_into(command, to)?;
             }
+            if !arguments.only_tests {
+                check_source(to)?;
+            }
             Ok(are_well)
         });
         (world::run(&live), others.join())
@@ -109,6 +97,20 @@ fn run_tests() -> Result<ExitCode> {
         true => live?,
         false => ExitCode::FAILURE,
     })
+}
+
+/// What is looked at without being run.
+fn check_source(to: &File) -> Result<()> {
+    step("clippy", to, || {
+        let clippy = ["clippy", "--workspace", "--all-targets"];
+        let denied = ["--", "--deny", "warnings"];
+        cargo(&[&clippy[..], &denied].concat(), &[], to)
+    })?;
+    step("documentation", to, || {
+        let denied = [("RUSTDOCFLAGS", "--deny warnings")];
+        cargo(&["doc", "--workspace", "--no-deps"], &denied, to)
+    })?;
+    step("dependency rules", to, || dependency_rules(to))
 }
 
 /// The names of all test programs of the workspace but the one of the whole deployments.
@@ -151,19 +153,21 @@ fn cargo_test(of: &[&str]) -> Vec<OsString> {
     all.map(OsString::from).collect()
 }
 
-fn step(name: &str, run: impl FnOnce() -> Result<()>) -> Result<()> {
-    println!("\n== {name}");
+fn step(name: &str, mut to: &File, run: impl FnOnce() -> Result<()>) -> Result<()> {
+    writeln!(to, "\n== {name}")?;
     let started = Instant::now();
     run().with_context(|| format!("the step `{name}` failed"))?;
-    println!("   {} s", started.elapsed().as_secs());
+    writeln!(to, "   {} s", started.elapsed().as_secs())?;
     Ok(())
 }
 
-fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+fn cargo(arguments: &[&str], environment: &[(&str, &str)], to: &File) -> Result<()> {
     let status = Command::new(env!("CARGO"))
         .args(arguments)
         .envs(environment.iter().copied())
         .current_dir(root())
+        .stdout(to.try_clone()?)
+        .stderr(to.try_clone()?)
         .status()
         .context("cargo could not be started")?;
     ensure!(
@@ -175,7 +179,7 @@ fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
 }
 
 /// Licences, banned crates, sources and advisories, by cargo-deny; fetched into the target directory if need be.
-fn dependency_rules() -> Result<()> {
+fn dependency_rules(to: &File) -> Result<()> {
     let tools = root().join("target/tools");
     let program = tools.join("bin/cargo-deny");
     if !has_version(&program) {
@@ -196,38 +200,46 @@ fn dependency_rules() -> Result<()> {
                 &target,
             ],
             &[],
+            to,
         )?;
     }
     let status = Command::new(&program)
         .args(["check", "licenses", "bans", "sources"])
         .current_dir(root())
+        .stdout(to.try_clone()?)
+        .stderr(to.try_clone()?)
         .status()
         .with_context(|| format!("{} could not be started", program.display()))?;
     ensure!(status.success(), "cargo-deny found something");
-    advisories(&program)
+    advisories(&program, to)
 }
 
 /// Known vulnerabilities of the dependencies. Their database is on the network: where it is out of reach this says so
 /// and does not fail, for that is no fault of the code.
-fn advisories(program: &Path) -> Result<()> {
+fn advisories(program: &Path, mut to: &File) -> Result<()> {
     // Bounded, because a network that drops packets would be waited for without end.
     let fetched = Command::new("timeout")
         .arg(DATABASE_SECONDS_MAX)
         .arg(program)
         .args(["fetch", "db"])
         .current_dir(root())
+        .stdout(to.try_clone()?)
+        .stderr(to.try_clone()?)
         .status()
         .context("timeout could not be started")?;
     if !fetched.success() {
-        println!(
+        writeln!(
+            to,
             "   NOT CHECKED: advisories. The database of known vulnerabilities cannot be fetched here; \
              run this again where github.com is reachable."
-        );
+        )?;
         return Ok(());
     }
     let status = Command::new(program)
         .args(["check", "--disable-fetch", "advisories"])
         .current_dir(root())
+        .stdout(to.try_clone()?)
+        .stderr(to.try_clone()?)
         .status()?;
     ensure!(
         status.success(),
