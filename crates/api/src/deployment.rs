@@ -185,6 +185,12 @@ pub struct Deployment {
     /// Of it, how long the switch itself left no container running, by Docker's clock.
     #[serde(default)]
     pub switch_ms: Option<u64>,
+    /// How many new connections to a published port waited while the service was switched, or put back.
+    #[serde(default)]
+    pub held: u64,
+    /// How long the one waited that waited longest, in milliseconds; none where none did.
+    #[serde(default)]
+    pub held_max_ms: Option<u64>,
     /// What was seen of what runs now, for a person: `healthy for 5 s`, or `ran for 10 s; it has no health check`. Of
     /// the new container, or of the previous one after a rollback that could prove it.
     #[serde(default)]

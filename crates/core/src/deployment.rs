@@ -103,6 +103,13 @@ pub enum Event {
         /// How long no container of it ran, in milliseconds.
         outage_ms: u64,
     },
+    /// Connections that had waited while the service was switched, or put back, went on.
+    Held {
+        /// How many.
+        connections: u64,
+        /// How long the one waited that waited longest, in milliseconds.
+        longest_ms: u64,
+    },
     /// New containers are being watched.
     VerifyStarted {
         /// By what, for a person.
@@ -176,6 +183,7 @@ impl Event {
             Self::JobEnded { .. } => "job_ended",
             Self::SwitchStarted => "switch_started",
             Self::Switched { .. } => "switched",
+            Self::Held { .. } => "held",
             Self::VerifyStarted { .. } => "verify_started",
             Self::Committed { .. } => "committed",
             Self::DependentsRestarted { .. } => "dependents_restarted",
@@ -237,6 +245,7 @@ pub fn next_status(status: Option<Status>, event: &Event) -> Result<Status, Ille
         (Status::Verifying, Event::Committed { .. }) => Status::Committed,
         (Status::Committed, Event::JobStarted { .. } | Event::JobEnded { .. }) => Status::Committed,
         (Status::Committed | Status::RollingBack, Event::DependentsRestarted { .. }) => now,
+        (Status::Switching | Status::Verifying | Status::RollingBack, Event::Held { .. }) => now,
         (Status::Committed, Event::Succeeded) => Status::Succeeded,
         (Status::Queued | Status::Pulling | Status::Staging, Event::Failed(_)) => Status::Failed,
         (Status::Queued | Status::Pulling | Status::Staging, Event::Cancelled { .. }) => {

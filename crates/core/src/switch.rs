@@ -115,6 +115,8 @@ pub enum Grace {
     Own,
     /// Not long: it failed, and the service is down meanwhile.
     Short,
+    /// None: it does nothing when it is asked to end.
+    None,
 }
 
 /// What Docker holds of one replica.

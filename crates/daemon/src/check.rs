@@ -14,6 +14,7 @@ use crate::docker::Docker;
 use crate::driver::command::Compose;
 use crate::driver::{ComposeDriver, Driver};
 use crate::files;
+use crate::hold;
 use crate::http::{Identity, why_not};
 use crate::registry::Cosign;
 use crate::settings::{Mistake, Mistakes, Settings};
@@ -105,6 +106,7 @@ pub async fn check(settings: &Settings) -> Vec<Finding> {
     findings.extend(look_at_listeners(settings));
     findings.extend(look_at_tls(settings));
     findings.extend(look_at_cosign(settings));
+    findings.extend(look_at_hold(settings).await);
     let (compose, finding) = look_at_compose(settings).await;
     findings.push(finding);
     let Some(compose) = compose else {
@@ -233,6 +235,26 @@ fn look_at_cosign(settings: &Settings) -> Option<Finding> {
             "cosign",
             "there is no `cosign` in PATH, and a service wants its images signed",
             "install cosign 2 or newer, or set `docker.cosign`",
+        ),
+    })
+}
+
+/// Whether new connections can wait, if they are to.
+async fn look_at_hold(settings: &Settings) -> Option<Finding> {
+    const SUBJECT: &str = "hold";
+    let is_wanted = settings.services.values().any(|one| one.hold.is_some());
+    is_wanted.then_some(())?;
+    Some(match hold::possible().await {
+        Ok(()) => Finding::fine(
+            SUBJECT,
+            "new connections to published ports wait while a service is switched",
+        ),
+        Err(why) => Finding::warning(
+            SUBJECT,
+            format!(
+                "new connections are refused while a service is switched, because they cannot be held: {why}"
+            ),
+            "`hold = \"off\"` in the configuration of each service says that this is all right",
         ),
     })
 }

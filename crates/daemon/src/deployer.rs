@@ -7,6 +7,7 @@ mod run;
 mod ended;
 mod bring_in;
 mod trial;
+mod holding;
 mod jobs;
 mod give_up;
 mod roll_back;
@@ -48,6 +49,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::context::Run;
+use self::holding::Served;
 use self::keep_trying::Trying;
 pub(crate) use self::observe::runs_in_order;
 use self::record::Record;
@@ -338,6 +340,8 @@ impl Deployer {
             cosign: self.inner.cosign.clone(),
             service,
             cancelled: underway.cancelled.clone(),
+            hold: None,
+            served: Served::default(),
             stopping: self.inner.stopping.clone(),
         }
     }

@@ -11,6 +11,7 @@ pub mod journal;
 pub mod probe;
 pub mod driver;
 pub mod registry;
+pub mod hold;
 pub mod way_back;
 pub mod deployer;
 pub mod metrics;

@@ -4,6 +4,7 @@
 //! looked up is not kept here: `/metrics` sets those gauges from the journal when it is asked.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use cutover_core::deployment::Deployment;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -80,6 +81,8 @@ struct Counted {
     deployments: Family<OutcomeLabels, Counter>,
     durations: Family<OutcomeLabels, Histogram>,
     outages: Family<ServiceLabels, Histogram>,
+    held: Family<ServiceLabels, Counter>,
+    held_max: Family<ServiceLabels, Gauge<f64, AtomicU64>>,
     unfinished: Family<ServiceLabels, Gauge>,
     needs_operator: Family<ServiceLabels, Gauge>,
     paused: Family<ServiceLabels, Gauge>,
@@ -103,6 +106,8 @@ impl Metrics {
             certificate_usable: Gauge::default(),
             deployments: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(DURATION_BOUNDS)),
+            held: Family::default(),
+            held_max: Family::default(),
             outages: Family::new_with_constructor(|| Histogram::new(OUTAGE_BOUNDS)),
             unfinished: Family::default(),
             needs_operator: Family::default(),
@@ -162,14 +167,24 @@ impl Metrics {
                 .get_or_create(&labels)
                 .observe(seconds);
         }
+        let service = ServiceLabels {
+            service: labels.service.clone(),
+        };
+        self.counted
+            .held
+            .get_or_create(&service)
+            .inc_by(deployment.held);
+        self.counted
+            .held_max
+            .get_or_create(&service)
+            .set(seconds(deployment.held_max_ms.unwrap_or(0)));
         // Where nothing ran before, nothing went out: zeros would hide the outages there were.
         if deployment.ran_before()
             && let Some(outage_ms) = deployment.outage_ms
         {
-            let service = labels.service;
             self.counted
                 .outages
-                .get_or_create(&ServiceLabels { service })
+                .get_or_create(&service)
                 .observe(seconds(outage_ms));
         }
     }
@@ -233,6 +248,11 @@ impl Counted {
             "1 unless the certificate files hold a pair that cannot be used, so that an older one is served",
             self.certificate_usable.clone(),
         );
+        self.register_deployments(&mut registry);
+        registry
+    }
+
+    fn register_deployments(&self, registry: &mut Registry) {
         registry.register(
             "deployments",
             "Deployments that have ended, by outcome",
@@ -251,6 +271,17 @@ impl Counted {
             self.outages.clone(),
         );
         registry.register(
+            "held_connections",
+            "New connections that waited while a service was switched or put back",
+            self.held.clone(),
+        );
+        registry.register_with_unit(
+            "held_max",
+            "How long the connection waited that waited longest, in the last deployment",
+            Unit::Seconds,
+            self.held_max.clone(),
+        );
+        registry.register(
             "deployments_unfinished",
             "Deployments that run or wait",
             self.unfinished.clone(),
@@ -265,7 +296,6 @@ impl Counted {
             "1 if an operator has paused the service",
             self.paused.clone(),
         );
-        registry
     }
 }
 

@@ -2,6 +2,7 @@
 
 use cutover_core::cause::{Cause, Step};
 use cutover_core::deployment::PinnedImage;
+use cutover_core::duration::format;
 use cutover_core::image::ImageRef;
 use cutover_core::names::{DeploymentId, Tag};
 use cutover_core::strategy::{Strategy, strategy};
@@ -37,6 +38,10 @@ pub struct Plan {
     pub jobs_after: Vec<String>,
     /// The services that would be restarted after the commit, because they depend on one that is switched.
     pub dependents: Vec<String>,
+    /// The ports of the host to which new connections would wait while the service is switched.
+    pub held: Vec<String>,
+    /// For how long one waits at most; absent where none does.
+    pub hold: Option<String>,
     /// Those of the services in which this release runs already; they would be left alone. Empty where that is so of all.
     pub left_alone: Vec<String>,
     /// The image that would be pulled.
@@ -103,7 +108,14 @@ pub async fn plan(
     let neighbours = driver.neighbours(service, &release).await?;
     let neighbours = neighbours.iter().map(ToString::to_string);
     let warnings = warnings.chain(found.unchecked).chain(neighbours);
+    let is_held = service.hold.is_some() && !unchanged;
+    let switched = release.services().iter().filter(|_| is_held);
+    let of_host = service.hold_ports.iter().filter(|_| is_held);
+    let held = switched.flat_map(|one| one.published.clone());
+    let held: Vec<String> = held.chain(of_host.map(u16::to_string)).collect();
     Ok(Plan {
+        hold: service.hold.filter(|_| !held.is_empty()).map(format),
+        held,
         service: service.name.to_string(),
         project: lead_model.project.clone(),
         services: owned(release.switched()),

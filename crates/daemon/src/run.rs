@@ -13,6 +13,7 @@ use crate::docker::{Docker, DockerError};
 use crate::driver::command::Compose;
 use crate::driver::{ComposeDriver, Driver};
 use crate::files;
+use crate::hold;
 use crate::http::{self, HttpError};
 use crate::journal::{Journal, JournalError, Opened, Retention};
 use crate::program::ProgramError;
@@ -98,6 +99,9 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     let (journal, opened) = Journal::open(directory).await?;
     if let Opened::Replaced { broken } = &opened {
         ask_for_an_operator(&settings, &journal, broken).await?;
+    }
+    if let Err(error) = hold::remove_left_over().await {
+        tracing::debug!(%error, "whether rules of an earlier hold are left is not known");
     }
     let driver = ComposeDriver::new(docker, compose, directory).map_err(unusable)?;
     let driver = Driver::Compose(driver);

@@ -112,7 +112,7 @@ impl Stage {
                 "[server]\nlisten = \"{listen}\"\nsocket = {socket:?}\nstate_directory = {state:?}\n\n\
                  [docker]\nsocket = {docker:?}\ncompose = {compose:?}\nconfig_directory = {config:?}\n\n\
                  [auth.hmac.ci]\nsecret_file = {secret:?}\nservices = [\"app\"]\n\n\
-                 [services.app]\ncompose_files = [{file:?}]\nmonitor = \"0s\"\nhealthy_deadline = \"5s\"\n\
+                 [services.app]\ncompose_files = [{file:?}]\nmonitor = \"0s\"\nhold = \"off\"\nhealthy_deadline = \"5s\"\n\
                  health.http = {{ path = \"/healthz\", port = 8080, interval = \"10ms\" }}\n{settings}",
                 settings = project.settings,
                 listen = stage.endpoint,

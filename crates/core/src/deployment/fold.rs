@@ -53,7 +53,11 @@ pub struct Deployment {
     /// How long no container of the service ran; after a rollback, how long the previous one did not; in
     /// milliseconds.
     pub outage_ms: Option<u64>,
-    /// The same of each service that was switched, by its name in the Compose file; where there is only one, it has no
+    /// How many connections waited while the service was switched, or put back.
+    pub held: u64,
+    /// How long the one waited that waited longest, in milliseconds; none where none did.
+    pub held_max_ms: Option<u64>,
+    /// The outage of each service that was switched, by its name in the Compose file; where there is only one, it has no
     /// name.
     pub outages_ms: BTreeMap<String, u64>,
     /// Whether a container was stopped or started on behalf of this deployment.
@@ -100,6 +104,8 @@ impl Deployment {
             jobs_run: Vec::new(),
             given_up: Vec::new(),
             outage_ms: None,
+            held: 0,
+            held_max_ms: None,
             outages_ms: BTreeMap::new(),
             switch_started: false,
             committed: false,
@@ -192,6 +198,12 @@ impl Deployment {
         }
     }
 
+    /// The switch and the way back hold, one after the other.
+    fn count_held(&mut self, connections: u64, longest_ms: u64) {
+        self.held = self.held.saturating_add(connections);
+        self.held_max_ms = self.held_max_ms.max(Some(longest_ms));
+    }
+
     /// Folds one more event in.
     ///
     /// # Errors
@@ -245,6 +257,10 @@ impl Deployment {
                 self.switch_ms = self.outage_ms;
             }
             Event::Restored { outage_ms } => self.outage_ms = Some(*outage_ms),
+            Event::Held {
+                connections,
+                longest_ms,
+            } => self.count_held(*connections, *longest_ms),
             Event::Failed(failure) | Event::RollbackStarted(failure) => {
                 self.failure = Some(failure.clone());
             }

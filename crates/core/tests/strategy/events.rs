@@ -64,6 +64,10 @@ pub(crate) fn any_event() -> impl Strategy<Value = Event> {
         text().prop_map(|service| Event::DependentsRestarted {
             services: vec![service]
         }),
+        any_ms().prop_map(|longest_ms| Event::Held {
+            connections: 1,
+            longest_ms
+        }),
         Just(Event::RecoveryStarted),
         text().prop_map(|what| Event::Warned { what }),
         any_request().prop_map(Event::Requested),

@@ -127,6 +127,13 @@ fn text(plan: &Plan, audience: Audience) -> String {
             format!("{alone}, where this release runs already"),
         ));
     }
+    if let Some(hold) = &plan.hold {
+        let ports = plan.held.join(", ");
+        lines.push((
+            "held",
+            format!("new connections to {ports} wait meanwhile, each at most {hold}"),
+        ));
+    }
     lines.push(("strategy", plan.strategy.to_owned()));
     lines.extend(
         plan.because

@@ -27,6 +27,9 @@ pub(crate) fn conclusion(deployment: &Deployment, columns: Option<usize>) -> Str
     if let Some(outage) = deployment.outage_ms.filter(|_| !deployment.nothing_changed) {
         lines.push(("outage", span(outage)));
     }
+    if let Some(held) = words::held(deployment) {
+        lines.push(("held", held));
+    }
     if let Some(duration) = deployment.duration_ms {
         lines.push(("took", span(duration)));
     }

@@ -109,6 +109,7 @@ fn facts<'a>(
         ),
         ("took", deployment.duration_ms.map(span)),
         ("outage", deployment.outage_ms.map(span)),
+        ("held", words::held(deployment)),
         ("by", Some(clean(&deployment.actor))),
         ("delivery", deployment.delivery_id.as_deref().map(clean)),
         ("brings back", deployment.rollback_to.as_deref().map(clean)),

@@ -49,6 +49,7 @@ pub(crate) fn of_deployment(deployment: &Deployment) -> String {
             failure_of(deployment).map(|cause| code(&cause.code)),
         ),
         ("Outage", deployment.outage_ms.map(span)),
+        ("Held", words::held(deployment)),
         ("Took", deployment.duration_ms.map(span)),
         ("Deployment", Some(code(&deployment.id))),
     ];

@@ -4,6 +4,7 @@ use anstyle::Style;
 use cutover_api::deployment::{Deployment, Outcome, Status};
 
 use crate::render::style;
+use crate::render::time::span;
 
 /// An outcome as a person says it.
 pub(crate) fn outcome(outcome: Outcome) -> &'static str {
@@ -15,6 +16,15 @@ pub(crate) fn outcome(outcome: Outcome) -> &'static str {
         Outcome::RollbackFailed => "rollback failed",
         Outcome::Cancelled => "cancelled",
     }
+}
+
+/// How many connections waited while the service was switched, and for how long; none where none did.
+pub(crate) fn held(deployment: &Deployment) -> Option<String> {
+    let longest = span(deployment.held_max_ms?);
+    Some(match deployment.held {
+        1 => format!("1 connection waited, for {longest}"),
+        several => format!("{several} connections waited, none longer than {longest}"),
+    })
 }
 
 /// The step that a status belongs to; for an end, its outcome.

@@ -61,6 +61,8 @@ pub(crate) fn deployment(status: Status) -> Deployment {
         duration_ms: ended.then_some(12_345),
         outage_ms: (ended && touched).then_some(240),
         switch_ms: (ended && touched).then_some(180),
+        held: 0,
+        held_max_ms: None,
         proof: match outcome {
             Some(Outcome::Succeeded | Outcome::Unchanged | Outcome::RolledBack) => {
                 Some("healthy for 5 s".to_owned())

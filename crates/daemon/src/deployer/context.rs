@@ -10,9 +10,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::causes::journal_cause;
+use super::holding::Served;
 use super::record::Record;
 use crate::driver::Driver;
 use crate::driver::kept::Kept;
+use crate::hold::Hold;
 use crate::journal::Journal;
 use crate::registry::Cosign;
 use crate::settings;
@@ -27,6 +29,9 @@ pub(super) struct Run {
     pub(super) docker_config: PathBuf,
     pub(super) cosign: Cosign,
     pub(super) service: Arc<settings::Service>,
+    /// New connections wait while this is there.
+    pub(super) hold: Option<Hold>,
+    pub(super) served: Served,
     /// Cancelled when somebody cancels this deployment.
     pub(super) cancelled: CancellationToken,
     /// Cancelled when the daemon is stopping.

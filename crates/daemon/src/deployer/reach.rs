@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::context::Run;
+use super::holding;
 use super::journey::Journey;
 use super::prove::prove;
 use super::recreate::recreate;
@@ -297,7 +298,12 @@ async fn make(
         ));
     };
     match wanted {
-        Move::Prove { .. } => prove(run, journey, found).await,
+        Move::Prove { .. } => {
+            if journey.goal == Goal::Old {
+                holding::release_when_back(run, &look.old).await;
+            }
+            prove(run, journey, found).await
+        }
         Move::Recreate { from, .. } => recreate(run, journey, found, *from).await,
         Move::Start { container } => {
             let starts = made.starts.entry(container.clone()).or_default();

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use super::context::Run;
 use super::give_up::give_up;
+use super::holding;
 use super::journey::{Doubt, Journey};
 use super::kept::forget_if_over;
 use super::record::now;
@@ -161,6 +162,7 @@ async fn recover_one(deployer: &Deployer, deployment: Deployment) -> Option<Depl
         Recovery::AskOperator => Some(ask_first(&mut run, &deployment).await),
     };
     deployer.finish(&mut run).await;
+    holding::end(&mut run).await;
     match rest {
         Some(rest) => deployer.keep_trying(run, rest),
         None => forget_if_over(&run).await,

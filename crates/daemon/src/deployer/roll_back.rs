@@ -11,6 +11,7 @@ use cutover_core::switch::Goal;
 
 use super::context::Run;
 use super::dependents::restart_dependents;
+use super::holding;
 use super::journey::{Doubt, Journey};
 use super::observe::what_runs;
 use super::reach::{Budget, Reached, reach};
@@ -36,7 +37,10 @@ pub(super) async fn roll_back(
     // A previous container that must be created again is created as the project was.
     take_tag_back(run).await;
     let mut journey = Journey::new(Goal::Old, doubt, model.cloned());
-    let (cause, rest) = match reach(run, &mut journey, &Budget::answer()).await {
+    holding::begin_again(run).await;
+    let reached = reach(run, &mut journey, &Budget::answer()).await;
+    holding::release(run, &[]).await;
+    let (cause, rest) = match reached {
         Reached::Goal => {
             end_rolled_back(run, &journey, &why).await;
             return None;

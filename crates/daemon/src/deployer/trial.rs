@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::{Deployment, Event, Proof, Replica};
-use cutover_core::switch::{Move, is_put_aside, plan};
+use cutover_core::deployment::{Deployment, Event, Proof, Replica, Status};
+use cutover_core::switch::{Grace, Move, is_put_aside, plan};
 use futures_util::future::{join_all, try_join_all};
 use tokio::time::Instant;
 
@@ -17,6 +17,7 @@ use super::bring_in::Staged;
 use super::causes::verify_cause;
 use super::context::Run;
 use super::ended::{Committed, Ended, Part, Trial};
+use super::holding;
 use super::observe::{still_runs, watch};
 use super::output::Output;
 use crate::driver::project::ServiceModel;
@@ -79,6 +80,9 @@ async fn switch_all(run: &mut Run, trial: &mut Trial) -> Result<(), Cause> {
     let mut batches = moves.split_inclusive(is_proof).collect::<Vec<_>>();
     // What comes behind the first proof of a batch are its other proofs.
     batches.retain(|moves| moves.len() > 1);
+    let look = run.driver.look(&deployment).await;
+    let look = look.map_err(|error| docker_cause(Step::Switch, &error))?;
+    holding::begin(run, &look).await;
     let shares = |one: &ServiceModel| !one.shares_with.is_empty();
     // A container cannot be started before the one in whose namespaces it runs.
     let at_once = !trial.model.services().iter().any(shares);
@@ -87,11 +91,26 @@ async fn switch_all(run: &mut Run, trial: &mut Trial) -> Result<(), Cause> {
             prove_switched(run, trial, Until::TheNext).await?;
         }
         let to = (trial.switched + size).min(trial.parts.len());
-        trial.told_to_stop.extend(moves.iter().filter_map(stopped));
-        make_moves(run, &deployment, moves, at_once).await?;
+        let stopped: BTreeSet<String> = moves.iter().filter_map(stopped).collect();
+        let deaf = holding::let_requests_end(run, &look, &stopped).await;
+        trial.told_to_stop.extend(stopped);
+        let graced = moves.iter().map(|wanted| graced(wanted, &deaf));
+        let moves: Vec<Move> = graced.collect();
+        make_moves(run, &deployment, &moves, at_once).await?;
         attend_started(run, &deployment, trial, to).await?;
     }
     Ok(())
+}
+
+/// The same move, without a grace for a container that has no use for it.
+fn graced(wanted: &Move, deaf: &BTreeSet<String>) -> Move {
+    match wanted {
+        Move::Stop { container, .. } if deaf.contains(container) => Move::Stop {
+            container: container.clone(),
+            grace: Grace::None,
+        },
+        other => other.clone(),
+    }
 }
 
 /// The container that a move stops.
@@ -210,6 +229,11 @@ fn look_at_switched(deployment: &Deployment, look: &Look, part: &mut Part) -> Re
 pub(super) async fn verify(run: &mut Run, mut trial: Trial) -> Result<Trial, Ended> {
     let began = Instant::now();
     let verified = async {
+        if holding::is_held(run) {
+            prove_switched(run, &mut trial, Until::TheNext).await?;
+            let new = run.deployment().new.clone();
+            holding::release(run, &new).await;
+        }
         prove_switched(run, &mut trial, Until::TheEnd).await?;
         let deadline = trial.parts.iter().map(|part| part.checks.deadline()).max();
         let deadline = deadline.unwrap_or_default();
@@ -227,14 +251,18 @@ pub(super) async fn verify(run: &mut Run, mut trial: Trial) -> Result<Trial, End
     };
     match verified.await {
         Ok(()) => Ok(trial),
-        Err(cause) => Err(trial.failed(cause)),
+        Err(cause) => {
+            // At once: what is recorded and told next takes its time.
+            holding::begin_again(run).await;
+            Err(trial.failed(cause))
+        }
     }
 }
 
 /// How much is asked of the new containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Until {
-    /// Enough to switch the next service.
+    /// Enough to switch the next service, and to let requests go on.
     TheNext,
     /// Everything: from here on, all are watched.
     TheEnd,
@@ -253,14 +281,20 @@ async fn prove_switched(run: &mut Run, trial: &mut Trial, until: Until) -> Resul
         })
         .collect();
     let checks = checks.join("; ");
-    run.forward(Step::Verify, Event::VerifyStarted { checks })
-        .await?;
+    if run.deployment().status() == Status::Switching {
+        run.forward(Step::Verify, Event::VerifyStarted { checks })
+            .await?;
+    }
     let run: &Run = run;
+    let is_held = holding::is_held(run);
     let (docker, output) = (run.driver.docker(), run.service.output);
     let due = trial.parts[..trial.switched].iter_mut();
     let proofs = due.filter(|part| is_due(part)).map(|part| {
         let events = part.events.take();
-        let first = part.checks.without_watching();
+        let first = match is_held {
+            true => part.checks.while_held(),
+            false => part.checks.without_watching(),
+        };
         let first = first.filter(|_| until == Until::TheNext);
         async move {
             let id = &part.new.container;
@@ -273,6 +307,14 @@ async fn prove_switched(run: &mut Run, trial: &mut Trial, until: Until) -> Resul
                 }
             };
             let checks = first.as_ref().unwrap_or(&part.checks);
+            if is_held && first.is_none() {
+                // Nothing but its running speaks for it yet, and requests wait for it.
+                let bound = checks.deadline();
+                if holding::wait_until_it_answers(run, &part.new, bound).await {
+                    part.is_to_be_watched = true;
+                    return Ok(());
+                }
+            }
             match verify::verify(docker, events, id, checks, part.born).await {
                 Ok(proven) => {
                     if is_first {

@@ -1,6 +1,7 @@
 //! A container as Docker describes it, reduced to what decisions are made by.
 
 mod definition;
+mod published;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,7 @@ use cutover_core::mask::beginning;
 use jiff::Timestamp;
 
 pub use self::definition::Definition;
+pub use self::published::PublishedPort;
 
 /// What is kept of the output of a health check, in characters; Docker keeps 4096 bytes.
 const HEALTH_OUTPUT_LEN_MAX: usize = 1000;
@@ -50,6 +52,8 @@ pub struct Container {
     pub restart_policy: RestartPolicy,
     /// Its own grace period; none means Docker's default of ten seconds.
     pub stop_timeout: Option<Duration>,
+    /// The signal that asks it to end; none means Docker's default, `SIGTERM`.
+    pub stop_signal: Option<String>,
     /// Its addresses, over all its networks; empty while it does not run.
     pub addresses: Vec<IpAddr>,
     /// The names under which each of its networks knows it, by the network's name.
@@ -58,6 +62,8 @@ pub struct Container {
     pub network: NetworkMode,
     /// The TCP ports that its image or its Compose file exposes, in ascending order.
     pub exposed_ports: Vec<u16>,
+    /// Its TCP ports that the host has, in ascending order.
+    pub published: Vec<PublishedPort>,
     /// Its environment, which often holds secrets.
     pub env: Vec<EnvVar>,
     /// What else it was created with.
@@ -71,6 +77,8 @@ pub struct Container {
 pub struct State {
     /// It runs; also true while it is paused or waits for its next start.
     pub running: bool,
+    /// The process id of its first process on this machine, while it runs.
+    pub process: Option<i64>,
     /// It exited and Docker is about to start it again.
     pub restarting: bool,
     /// Its processes are frozen.
@@ -223,6 +231,7 @@ impl Container {
             .map(str::trim)
             .filter(|output| !output.is_empty())
             .map(|output| beginning(output, HEALTH_OUTPUT_LEN_MAX));
+        let published = published::published(&host);
         let definition = Definition::from_docker(&config, &host, answer.mounts.as_deref());
         Some(Self {
             definition,
@@ -243,8 +252,10 @@ impl Container {
                 .stop_timeout
                 .and_then(|seconds| u64::try_from(seconds).ok())
                 .map(Duration::from_secs),
+            stop_signal: config.stop_signal.filter(|signal| !signal.is_empty()),
             addresses: addresses(answer.network_settings.as_ref()),
             aliases: aliases(answer.network_settings.as_ref()),
+            published,
             network,
             exposed_ports: tcp_ports(config.exposed_ports.as_deref().unwrap_or_default()),
             env: env(config.env.unwrap_or_default()),
@@ -258,6 +269,7 @@ impl Container {
 fn state(state: ContainerState, restart_count: i64) -> State {
     State {
         running: state.running.unwrap_or(false),
+        process: state.pid.filter(|process| *process > 0),
         restarting: state.restarting.unwrap_or(false),
         paused: state.paused.unwrap_or(false),
         dead: state.dead.unwrap_or(false),

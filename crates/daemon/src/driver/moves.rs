@@ -126,6 +126,7 @@ impl ComposeDriver {
                 let grace = match grace {
                     Grace::Own => None,
                     Grace::Short => Some(SHORT_GRACE),
+                    Grace::None => Some(Duration::ZERO),
                 };
                 docker.ensure_stopped(container, grace).await
             }

@@ -59,6 +59,8 @@ pub struct ServiceModel {
     pub tag_variable: TagVariable,
     /// The services that it is to be restarted with, where it is not switched itself.
     pub restarts_with: Vec<String>,
+    /// Where the host has its TCP ports.
+    pub published: Vec<String>,
     /// What it depends on, with Compose's own words for each.
     pub depends_on: BTreeMap<String, serde_json::Value>,
     /// The services whose containers' namespaces it runs in, or whose volumes it takes: it is switched with them.

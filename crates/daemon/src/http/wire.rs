@@ -60,6 +60,8 @@ pub(super) fn deployment(deployment: &Deployment, recorded: &[Recorded]) -> wire
         // Where nothing ran before, nothing went out.
         outage_ms: deployment.outage_ms.filter(|_| deployment.ran_before()),
         switch_ms: deployment.switch_ms.filter(|_| deployment.ran_before()),
+        held: deployment.held,
+        held_max_ms: deployment.held_max_ms,
         proof: deployment.proof.map(|proof| proof.to_string()),
         cause: cause_of(deployment).as_ref().map(cause),
         events: recorded.iter().map(event_line).collect(),
@@ -78,6 +80,14 @@ fn switched(service: &str, outage_ms: u64) -> String {
         0 => what,
         _ => format!("{what}; no container of the service ran for {outage_ms} ms"),
     }
+}
+
+fn held(connections: u64, longest_ms: u64) -> String {
+    let what = match connections {
+        1 => "1 connection waited and goes on".to_owned(),
+        several => format!("{several} connections waited and go on"),
+    };
+    format!("{what}; the longest wait was {longest_ms} ms")
 }
 
 /// The container of the configured service among these, as far as the record tells: that of its name, or the first that
@@ -310,6 +320,10 @@ fn message(event: &Event, status: Status) -> String {
             "restarted what is to be restarted with the service (`restart: true`): {}",
             services.join(", ")
         ),
+        Event::Held {
+            connections,
+            longest_ms,
+        } => held(*connections, *longest_ms),
         Event::SwitchStarted => "switching to the new container".to_owned(),
         Event::Switched { service, outage_ms } => switched(service, *outage_ms),
         Event::VerifyStarted { checks } => format!("watching the new container: {checks}"),

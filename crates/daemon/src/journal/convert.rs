@@ -80,6 +80,24 @@ pub(super) fn checksum(deployment: &str, seq: i64, at: UnixMillis, body: &str) -
     i64::from_be_bytes(first)
 }
 
+fn stage_started(old: &[Replica], tag_line: Option<&TagLine>) -> StageStartedRow {
+    StageStartedRow {
+        old: old.iter().map(ReplicaRow::from).collect(),
+        tag_line: tag_line.map(TagLineRow::from),
+        previous: None,
+    }
+}
+
+fn staged(new: &[Replica], jobs: &[Replica]) -> StagedRow {
+    StagedRow {
+        new: new.iter().map(ReplicaRow::from).collect(),
+        jobs: jobs.iter().map(ReplicaRow::from).collect(),
+        container: None,
+        name: None,
+        restart_policy: None,
+    }
+}
+
 impl From<&Event> for EventRow {
     fn from(event: &Event) -> Self {
         match event {
@@ -92,28 +110,27 @@ impl From<&Event> for EventRow {
                 container: container.clone(),
                 proof: proof.map(ProofRow::from),
             },
-            Event::StageStarted { old, tag_line } => Self::StageStarted(StageStartedRow {
-                old: old.iter().map(ReplicaRow::from).collect(),
-                tag_line: tag_line.as_ref().map(TagLineRow::from),
-                previous: None,
-            }),
+            Event::StageStarted { old, tag_line } => {
+                Self::StageStarted(stage_started(old, tag_line.as_ref()))
+            }
             Event::JobStarted { service } => Self::JobStarted {
                 service: service.clone(),
             },
             Event::DependentsRestarted { services } => Self::DependentsRestarted {
                 services: services.clone(),
             },
+            Event::Held {
+                connections,
+                longest_ms,
+            } => Self::Held {
+                connections: *connections,
+                longest_ms: *longest_ms,
+            },
             Event::JobEnded { service, code } => Self::JobEnded {
                 service: service.clone(),
                 code: *code,
             },
-            Event::Staged { new, jobs } => Self::Staged(StagedRow {
-                new: new.iter().map(ReplicaRow::from).collect(),
-                jobs: jobs.iter().map(ReplicaRow::from).collect(),
-                container: None,
-                name: None,
-                restart_policy: None,
-            }),
+            Event::Staged { new, jobs } => Self::Staged(staged(new, jobs)),
             Event::SwitchStarted => Self::SwitchStarted,
             Event::Switched { service, outage_ms } => Self::Switched {
                 service: service.clone(),
@@ -181,6 +198,13 @@ impl TryFrom<EventRow> for Event {
             EventRow::JobStarted { service } => Self::JobStarted { service },
             EventRow::JobEnded { service, code } => Self::JobEnded { service, code },
             EventRow::DependentsRestarted { services } => Self::DependentsRestarted { services },
+            EventRow::Held {
+                connections,
+                longest_ms,
+            } => Self::Held {
+                connections,
+                longest_ms,
+            },
             EventRow::SwitchStarted => Self::SwitchStarted,
             EventRow::Switched { service, outage_ms } => Self::Switched { service, outage_ms },
             EventRow::VerifyStarted { checks } => Self::VerifyStarted { checks },

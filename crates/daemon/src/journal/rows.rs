@@ -38,6 +38,10 @@ pub(in crate::journal) enum EventRow {
     DependentsRestarted {
         services: Vec<String>,
     },
+    Held {
+        connections: u64,
+        longest_ms: u64,
+    },
     SwitchStarted,
     Switched {
         #[serde(default, skip_serializing_if = "String::is_empty")]

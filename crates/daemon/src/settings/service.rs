@@ -1,7 +1,7 @@
 //! `[services.NAME]`: what may be deployed. All but the place of the Compose file can be left out; the
 //! rest comes from that file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,6 +38,9 @@ pub(super) const KEYS: &[&str] = &[
     "healthy_deadline",
     "min_healthy_time",
     "monitor",
+    "hold",
+    "hold_ports",
+    "drain",
     "progress_deadline",
     "job_deadline",
     "job_reruns",
@@ -59,6 +62,12 @@ const DEFAULT_PROGRESS_DEADLINE: Duration = Duration::from_secs(15 * 60);
 
 /// A migration of a large table takes its time; one that hangs must not block a service for longer.
 const DEFAULT_JOB_DEADLINE: Duration = Duration::from_secs(10 * 60);
+
+/// Most clients wait longer for a connection.
+const DEFAULT_HOLD: Duration = Duration::from_secs(30);
+
+/// Most requests are over by then; connections that are kept open for later ones never are.
+const DEFAULT_DRAIN: Duration = Duration::from_secs(2);
 
 /// The one that runs, the previous one and one more, in case the previous one was bad as well.
 const DEFAULT_KEEP_RELEASES: u32 = 3;
@@ -117,6 +126,12 @@ pub struct Service {
     pub min_healthy_time: Duration,
     /// How long it is watched before it is trusted.
     pub monitor: Option<Duration>,
+    /// How long a new connection to a published port waits at most while the service is switched; none for not at all.
+    pub hold: Option<Duration>,
+    /// The ports at which containers on the host's network are reached.
+    pub hold_ports: BTreeSet<u16>,
+    /// How long the requests under way may take to end before the service is stopped.
+    pub drain: Duration,
     /// The time for pulling the image and creating the container.
     pub progress_deadline: Duration,
     /// The time within which each job of a release must have ended.
@@ -165,6 +180,9 @@ impl Service {
             healthy_deadline: None,
             min_healthy_time: Duration::ZERO,
             monitor: None,
+            hold: Some(DEFAULT_HOLD),
+            hold_ports: BTreeSet::new(),
+            drain: DEFAULT_DRAIN,
             progress_deadline: DEFAULT_PROGRESS_DEADLINE,
             job_deadline: DEFAULT_JOB_DEADLINE,
             job_reruns: JobReruns::default(),
@@ -377,6 +395,15 @@ fn read_times(table: &Table<'_>, service: &mut Service) {
     let time = |key, least| table.get(key).and_then(|value| value.duration(least));
     service.healthy_deadline = time("healthy_deadline", DEADLINE_MIN);
     service.monitor = time("monitor", Duration::ZERO);
+    service.drain = time("drain", Duration::ZERO).unwrap_or(DEFAULT_DRAIN);
+    if let Some(value) = table.get("hold") {
+        service.hold = match value.is("off") {
+            true => None,
+            false => value.duration_or("\"off\" or a duration", DEADLINE_MIN),
+        };
+    }
+    let ports = table.get("hold_ports").and_then(|value| value.ports());
+    service.hold_ports = ports.unwrap_or_default();
     service.min_healthy_time = time("min_healthy_time", Duration::ZERO).unwrap_or_default();
     service.progress_deadline =
         time("progress_deadline", DEADLINE_MIN).unwrap_or(DEFAULT_PROGRESS_DEADLINE);

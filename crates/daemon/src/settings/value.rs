@@ -1,5 +1,6 @@
 //! Typed readers: each returns the value, or notes what is wrong with it and returns none.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -113,6 +114,11 @@ impl<'a> Value<'a> {
         )
     }
 
+    /// Whether it is this word.
+    pub(super) fn is(&self, word: &str) -> bool {
+        matches!(self.raw(), DeValue::String(text) if text == word)
+    }
+
     /// `true` or `false`.
     pub(super) fn boolean(&self) -> Option<bool> {
         match self.raw() {
@@ -149,15 +155,27 @@ impl<'a> Value<'a> {
             .and_then(|number| u16::try_from(number).ok())
     }
 
+    /// A list of TCP ports.
+    pub(super) fn ports(&self) -> Option<BTreeSet<u16>> {
+        let elements = self.elements()?;
+        let ports: Vec<Option<u16>> = elements.iter().map(Value::port).collect();
+        ports.into_iter().collect()
+    }
+
     /// A duration of at least `least` and at most a day.
     pub(super) fn duration(&self, least: Duration) -> Option<Duration> {
+        self.duration_or("a duration", least)
+    }
+
+    /// The same; `allowed` is what is said to be allowed.
+    pub(super) fn duration_or(&self, allowed: &str, least: Duration) -> Option<Duration> {
         const HELP: &str = "durations are written as in Compose, in quotes and with units: \"500ms\", \"90s\", \"1m30s\"";
         let DeValue::String(text) = self.raw() else {
-            return self.mistake(format!("`{}` must be a duration", self.path), Some(HELP));
+            return self.mistake(format!("`{}` must be {allowed}", self.path), Some(HELP));
         };
         let Ok(given) = duration::parse(text) else {
             return self.mistake(
-                format!("`{}` must be a duration, not {}", self.path, shown(text)),
+                format!("`{}` must be {allowed}, not {}", self.path, shown(text)),
                 Some(HELP),
             );
         };

@@ -148,6 +148,10 @@ fn runs_a_job(code: i64) -> Vec<Event> {
             verify_started(),
             switched("worker"),
             verify_started(),
+            Event::Held {
+                connections: 12,
+                longest_ms: 340,
+            },
             Event::Committed {
                 proof: Some(proof),
                 proofs: [("app".to_owned(), proof)].into(),
@@ -385,7 +389,7 @@ fn the_sample_has_every_kind_of_event_and_every_status_that_can_be_left() {
         .flat_map(|(_, events)| events.iter().map(Event::kind))
         .collect();
     // All but `requested`, which is the request itself.
-    assert_eq!(kinds.len(), 22);
+    assert_eq!(kinds.len(), 23);
     let ends: HashSet<_> = folds().iter().map(Deployment::status).collect();
     let missing: Vec<_> = Status::ALL
         .iter()

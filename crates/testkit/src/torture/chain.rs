@@ -30,6 +30,9 @@ fn next(status: &str, kind: &str) -> Option<&'static str> {
         ("rollback_failed", "restored" | "recreated" | "warned" | "recovery_started") => {
             "rollback_failed"
         }
+        ("switching", "held") => "switching",
+        ("verifying", "held") => "verifying",
+        ("rolling_back", "held") => "rolling_back",
         _ => return None,
     };
     Some(next)

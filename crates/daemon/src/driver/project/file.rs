@@ -125,6 +125,7 @@ pub(super) struct Port {
     pub(super) target: Option<u32>,
     pub(super) published: Option<String>,
     pub(super) protocol: Option<String>,
+    host_ip: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -237,6 +238,21 @@ impl Port {
         let protocol = self.protocol.as_deref().unwrap_or("tcp");
         let container = format!("{}/{protocol}", self.target?);
         Some((container, self.published.clone().unwrap_or_default()))
+    }
+
+    /// Where the host has it, as a person would write it; none if it is no TCP port, or one that Docker chooses.
+    pub(super) fn on_the_host(&self) -> Option<String> {
+        let is_tcp = self.protocol.as_deref().is_none_or(|it| it == "tcp");
+        let port = self
+            .published
+            .as_deref()
+            .filter(|port| !matches!(*port, "" | "0"));
+        let port = port.filter(|_| is_tcp)?;
+        Some(match self.host_ip.as_deref() {
+            None | Some("") => port.to_owned(),
+            Some(address) if address.contains(':') => format!("[{address}]:{port}"),
+            Some(address) => format!("{address}:{port}"),
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use cutover_core::image::ImageRef;
 use cutover_core::names::Tag;
 use cutover_core::template::{Carries, TagVariable};
 
-use super::file::File;
+use super::file::{File, Port};
 use super::read::config_and_warnings;
 use super::{
     Dependent, ReleaseModel, Role, ServiceModel, contents, invalid, missing_service, release,
@@ -112,6 +112,11 @@ impl Rendered<'_> {
             carries_tag,
             tag_variable: variable.clone(),
             restarts_with: file.restarts_with(name),
+            published: described
+                .ports
+                .iter()
+                .filter_map(Port::on_the_host)
+                .collect(),
             depends_on: described.depends_on(),
             shares_with,
             image: variable.requested(&image, tag.as_str()),

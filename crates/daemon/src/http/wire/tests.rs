@@ -216,6 +216,8 @@ fn a_rolled_back_deployment_says_everything() {
       "duration_ms": 1000,
       "outage_ms": 200,
       "switch_ms": 240,
+      "held": 0,
+      "held_max_ms": null,
       "proof": null,
       "cause": {
         "code": "unhealthy",

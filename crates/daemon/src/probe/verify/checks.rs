@@ -12,6 +12,7 @@ use cutover_core::health::{
 use jiff::Timestamp;
 
 use crate::docker::Container;
+use crate::docker::container::NetworkMode;
 use crate::labels;
 use crate::probe::http::HttpProber;
 use crate::probe::{self, ProbeFailure};
@@ -34,6 +35,8 @@ pub struct Checks {
     pub(super) rules: HealthRules,
     /// How much of the time for which it must be healthy it is only watched.
     pub(super) monitor: Duration,
+    /// Whether all of them would wait where connections to the service do.
+    pub(super) are_held_too: bool,
     pub(super) purpose: Purpose,
 }
 
@@ -112,6 +115,7 @@ impl Checks {
                 healthy_deadline: deadline.saturating_add(added),
             },
             monitor: min_healthy_time.saturating_sub(service.min_healthy_time),
+            are_held_too: container.network == NetworkMode::Host && !service.hold_ports.is_empty(),
             purpose: Purpose::NewRelease,
         }
     }
@@ -132,6 +136,20 @@ impl Checks {
             rules,
             ..self.clone()
         })
+    }
+
+    /// The same as [`Self::without_watching`], without what would be held itself: requests the way that users come in, and
+    /// everything where the container is on the host's network.
+    #[must_use]
+    pub fn while_held(&self) -> Option<Self> {
+        if self.are_held_too {
+            return None;
+        }
+        let inside = Self {
+            url: None,
+            ..self.clone()
+        };
+        inside.without_watching()
     }
 
     /// The same checks for a container that was proven before and runs again: it is watched by the same rule, and may

@@ -114,6 +114,7 @@ fn checks(health_check: HealthCheckUse, min_healthy: u64, deadline: u64) -> Chec
             healthy_deadline: Duration::from_millis(deadline),
         },
         monitor: Duration::ZERO,
+        are_held_too: false,
         purpose: Purpose::NewRelease,
     }
 }

@@ -108,6 +108,8 @@ fn what_the_example_shows_as_a_default_is_one() {
         "#require_freshness = true",
         "#socket = \"/var/run/docker.sock\"",
         "#min_healthy_time = \"0s\"",
+        "#hold = \"30s\"",
+        "#drain = \"2s\"",
         "#progress_deadline = \"15m\"",
         "#keep_releases = 3",
         "#require_revision_label = false",

@@ -236,6 +236,21 @@ const WRONG: &[(&str, &str, &str)] = &[
         "`services.shop.monitor` must be a duration, not \"soon\"",
     ),
     (
+        "services.NAME.hold",
+        r#""on""#,
+        "`services.shop.hold` must be \"off\" or a duration, not \"on\"",
+    ),
+    (
+        "services.NAME.hold_ports",
+        "[8080, 0]",
+        "`services.shop.hold_ports[1]` must be from 1 to 65535, not 0",
+    ),
+    (
+        "services.NAME.drain",
+        r#""soon""#,
+        "`services.shop.drain` must be a duration, not \"soon\"",
+    ),
+    (
         "services.NAME.progress_deadline",
         r#""0s""#,
         "`services.shop.progress_deadline` must be from \"10ms\" to \"24h\", not \"0s\"",

@@ -95,6 +95,9 @@ fn every_value_of_a_service_arrives() {
     assert_eq!(service.healthy_deadline, Some(Duration::from_secs(120)));
     assert_eq!(service.min_healthy_time, Duration::from_secs(5));
     assert_eq!(service.monitor, Some(Duration::from_secs(10)));
+    assert_eq!(service.hold, Some(Duration::from_secs(20)));
+    assert_eq!(service.hold_ports, [8080, 9090].into());
+    assert_eq!(service.drain, Duration::from_secs(1));
     assert_eq!(service.progress_deadline, Duration::from_secs(1200));
     assert_eq!(service.keep_releases, 5);
     assert_eq!(service.order, Some(Order::StartFirst));
