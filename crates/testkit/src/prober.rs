@@ -17,6 +17,8 @@ const PACE: Duration = Duration::from_millis(1);
 /// How long one attempt may take. A request that finds nobody fails at once; this bounds those that
 /// fall into a hole.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(500);
+/// The same of a visitor who waits: longer than any connection is held.
+const PATIENT_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// One request.
 #[derive(Debug, Clone)]
@@ -44,11 +46,21 @@ impl Prober {
     /// Starts asking `http://ADDRESS/version`, in the calling thread's network namespace.
     #[must_use]
     pub fn start(address: SocketAddr) -> Self {
+        Self::start_with(address, ATTEMPT_TIMEOUT)
+    }
+
+    /// The same with the patience of a visitor, who is not lost because an answer takes long.
+    #[must_use]
+    pub fn start_patient(address: SocketAddr) -> Self {
+        Self::start_with(address, PATIENT_TIMEOUT)
+    }
+
+    fn start_with(address: SocketAddr, timeout: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let answered = Answered::default();
         let thread = thread::spawn({
             let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
-            move || probe(address, &stop, &answered)
+            move || probe(address, timeout, &stop, &answered)
         });
         Self {
             stop,
@@ -145,6 +157,14 @@ impl Observations {
             .collect()
     }
 
+    /// How long the request took that took longest.
+    #[must_use]
+    pub fn longest_wait(&self) -> Duration {
+        let all = self.attempts.iter();
+        let waits = all.map(|attempt| attempt.ended - attempt.began);
+        waits.max().unwrap_or_default()
+    }
+
     /// The versions seen, in order, each once for every time that it came.
     #[must_use]
     pub fn versions(&self) -> Vec<&str> {
@@ -187,13 +207,14 @@ enum Between {
 
 fn probe(
     address: SocketAddr,
+    timeout: Duration,
     stop: &AtomicBool,
     answered: &Mutex<Option<Instant>>,
 ) -> Vec<Attempt> {
     let mut attempts = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let began = Instant::now();
-        let outcome = ask(address).map_err(|error| format!("{error:#}"));
+        let outcome = ask(address, timeout).map_err(|error| format!("{error:#}"));
         if outcome.is_ok() {
             *answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
         }
@@ -207,10 +228,10 @@ fn probe(
     attempts
 }
 
-fn ask(address: SocketAddr) -> Result<String> {
-    let stream = TcpStream::connect_timeout(&address, ATTEMPT_TIMEOUT)?;
-    stream.set_read_timeout(Some(ATTEMPT_TIMEOUT))?;
-    stream.set_write_timeout(Some(ATTEMPT_TIMEOUT))?;
+fn ask(address: SocketAddr, timeout: Duration) -> Result<String> {
+    let stream = TcpStream::connect_timeout(&address, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
     let answer = Request::get("/version").send(&address.to_string(), &stream)?;
     ensure!(answer.status == 200, "status {}", answer.status);
     Ok(answer.text())

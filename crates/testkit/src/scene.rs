@@ -88,6 +88,15 @@ pub enum Network {
     Loopback,
 }
 
+/// What the kernel lets the daemon do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Capabilities {
+    /// Everything that root may.
+    All,
+    /// All but to change the network.
+    WithoutNetAdmin,
+}
+
 impl Default for Wishes<'_> {
     fn default() -> Self {
         Self {
@@ -118,6 +127,9 @@ pub struct Scene {
     port: u16,
     network_port: u16,
     version: ComposeVersion,
+    /// Whether its daemon and its client find the programs of the packet filter.
+    pub has_packet_filter: bool,
+    capabilities: Capabilities,
     daemon: Arc<Mutex<Option<Child>>>,
     pushed: u32,
 }
@@ -178,6 +190,9 @@ impl Scene {
             port,
             network_port: free_port(),
             version: wishes.version,
+            has_packet_filter: wishes.service.contains("hold = ")
+                && !wishes.service.contains("hold = \"off\""),
+            capabilities: Capabilities::All,
             daemon,
             pushed: 0,
             project_directory: dir.path().join(directory),
@@ -279,7 +294,7 @@ impl Scene {
             config = at("docker"),
             secret = at("secret"),
             file = at("project/compose.yaml"),
-            service = with_monitor(wishes.service),
+            service = with_defaults(wishes.service),
             listen = match wishes.network {
                 Network::None => String::new(),
                 Network::Loopback => format!("listen = \"127.0.0.1:{}\"", self.network_port),
@@ -329,13 +344,16 @@ impl Scene {
     }
 }
 
-/// A release is watched for seconds once it is healthy; where that is not what a test is about, it is not.
-fn with_monitor(service: &str) -> String {
-    if service.contains("monitor = ") {
-        service.to_owned()
-    } else {
-        format!("monitor = \"0s\"\n{service}")
+/// A release is watched for seconds once it is healthy, and connections are held; where that is not what a test is about,
+/// it is not done.
+fn with_defaults(service: &str) -> String {
+    let mut text = String::new();
+    for (key, value) in [("monitor", "0s"), ("hold", "off")] {
+        if !service.contains(&format!("{key} = ")) {
+            text.push_str(&format!("{key} = \"{value}\"\n"));
+        }
     }
+    text + service
 }
 
 impl Drop for Scene {

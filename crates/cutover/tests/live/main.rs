@@ -37,6 +37,10 @@ mod tags;
 mod way_back;
 mod whose;
 mod way_back_lost;
+mod hold;
+mod hold_paths;
+mod hold_several;
+mod hold_faults;
 mod hooks;
 mod projects;
 

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `VERSION` | the text answered at `/` and `/version`; default `unknown` |
 //! | `LISTEN` | the port; default 8080 |
+//! | `ALSO_LISTEN` | a second port, at which it answers the same |
 //! | `START_DELAY_MS` | waits this long before it listens |
 //! | `EXIT_AT_ONCE` | prints some lines, unless it is 0 the value of `SECRET_TOKEN` among them, and exits with this code |
 //! | `RUNS_ONCE` | if set: a container that was started before exits at once, with code 1 |
@@ -19,6 +20,7 @@
 //! | `FLAP` | `/healthz` alternates between 200 and 503, each for this many milliseconds |
 //! | `STOP_DELAY_MS` | exits this long after SIGTERM instead of at once |
 //! | `IGNORE_SIGTERM` | if set: only SIGKILL ends it |
+//! | `NO_SIGNAL_HANDLER` | if set: it catches no signal, so that as the first process of a container only SIGKILL ends it |
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -31,6 +33,8 @@ pub(crate) struct Behavior {
     pub(crate) version: String,
     /// The port to listen on.
     pub(crate) port: u16,
+    /// A second port to listen on.
+    pub(crate) second_port: Option<u16>,
     /// How long nothing listens after the start.
     pub(crate) start_delay: Duration,
     /// The code to exit with before anything is served.
@@ -91,6 +95,8 @@ pub(crate) enum OnTerminate {
     ExitAfter(Duration),
     /// The service logs the signal and goes on.
     Ignore,
+    /// What the kernel does.
+    Nothing,
 }
 
 impl Behavior {
@@ -117,12 +123,15 @@ impl Behavior {
         Self {
             version: variable("VERSION").unwrap_or_else(|| "unknown".to_owned()),
             port: number("LISTEN").unwrap_or(8080),
+            second_port: number("ALSO_LISTEN"),
             start_delay: millis("START_DELAY_MS").unwrap_or_default(),
             exit_at_once: number("EXIT_AT_ONCE"),
             runs_once: is_set("RUNS_ONCE"),
             after_start,
             health,
-            on_terminate: if is_set("IGNORE_SIGTERM") {
+            on_terminate: if is_set("NO_SIGNAL_HANDLER") {
+                OnTerminate::Nothing
+            } else if is_set("IGNORE_SIGTERM") {
                 OnTerminate::Ignore
             } else {
                 OnTerminate::ExitAfter(millis("STOP_DELAY_MS").unwrap_or_default())

@@ -124,23 +124,27 @@ fn serve(behavior: Behavior) -> ExitCode {
             std::process::exit(i32::from(code));
         });
     }
-    let listener = match TcpListener::bind((Ipv4Addr::UNSPECIFIED, behavior.port)) {
+    let behavior = Arc::new(behavior);
+    if let Some(port) = behavior.second_port {
+        let behavior = Arc::clone(&behavior);
+        thread::spawn(move || listen(port, &behavior, started));
+    }
+    listen(behavior.port, &behavior, started)
+}
+
+/// Answers at this port for as long as the process lives.
+fn listen(port: u16, behavior: &Arc<Behavior>, started: Instant) -> ExitCode {
+    let version = &behavior.version;
+    let listener = match TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)) {
         Ok(listener) => listener,
         Err(error) => {
-            eprintln!(
-                "shopd {}: cannot listen on port {}: {error}",
-                behavior.version, behavior.port
-            );
+            eprintln!("shopd {version}: cannot listen on port {port}: {error}");
             return ExitCode::FAILURE;
         }
     };
-    eprintln!(
-        "shopd {}: listening on port {}",
-        behavior.version, behavior.port
-    );
-    let behavior = Arc::new(behavior);
+    eprintln!("shopd {version}: listening on port {port}");
     for stream in listener.incoming().flatten() {
-        let behavior = Arc::clone(&behavior);
+        let behavior = Arc::clone(behavior);
         thread::spawn(move || answer(stream, &behavior, started));
     }
     ExitCode::FAILURE
@@ -148,6 +152,9 @@ fn serve(behavior: Behavior) -> ExitCode {
 
 /// Ends the process at SIGTERM, as a well-behaved service does, unless told not to.
 fn watch_signals(on_terminate: OnTerminate) {
+    if matches!(on_terminate, OnTerminate::Nothing) {
+        return;
+    }
     let mut signals = match Signals::new([SIGTERM, SIGINT]) {
         Ok(signals) => signals,
         Err(error) => {
@@ -158,6 +165,7 @@ fn watch_signals(on_terminate: OnTerminate) {
     thread::spawn(move || {
         for signal in signals.forever() {
             match on_terminate {
+                OnTerminate::Nothing => {}
                 OnTerminate::Ignore => eprintln!("shopd: ignoring signal {signal}"),
                 OnTerminate::ExitAfter(delay) => {
                     eprintln!("shopd: stopping at signal {signal}");

@@ -77,6 +77,23 @@ impl Namespace {
         })
     }
 
+    /// That of a container that runs. Docker's number of its process is of no use: it has a PID namespace of its own.
+    ///
+    /// # Errors
+    /// If there is no process of it.
+    pub fn of_container(id: &str) -> Result<Self> {
+        let entries = fs::read_dir("/proc")?.flatten();
+        let is_of = |process: &std::path::PathBuf| {
+            fs::read_to_string(process.join("cgroup")).is_ok_and(|groups| groups.contains(id))
+        };
+        let mut processes = entries.map(|entry| entry.path()).filter(is_of);
+        let process = processes.next().context("the container has no process")?;
+        let link = File::open(process.join("ns/net"))?;
+        Ok(Self {
+            link: Arc::new(link),
+        })
+    }
+
     /// Runs a function on a new thread inside the namespace. Threads and processes that it starts
     /// are inside as well.
     ///

@@ -41,6 +41,9 @@ impl Scene {
             .args(arguments)
             .env("CUTOVER_SOCKET", self.socket())
             .env_remove("GITHUB_ACTIONS");
+        if self.has_packet_filter {
+            command.envs(crate::world().packages.environment());
+        }
         command
     }
 

@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::Scene;
+use super::{Capabilities, Ended, Scene};
 
 impl Scene {
     /// Starts the daemon and waits until it answers.
@@ -38,9 +38,8 @@ impl Scene {
             .append(true)
             .open(self.log())
             .expect("a log");
-        let child = Command::new(&self.cutover)
-            .args(["serve", "--config"])
-            .arg(self.configuration())
+        let child = self
+            .as_daemon(&["serve"])
             .env("RUST_LOG", "debug,hyper=info,bollard=info")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -48,6 +47,40 @@ impl Scene {
             .spawn()
             .expect("the daemon starts");
         *self.daemon.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
+    }
+
+    /// Says what the kernel lets the daemon do, from its next start on.
+    pub fn set_capabilities(&mut self, capabilities: Capabilities) {
+        self.capabilities = capabilities;
+    }
+
+    /// What `cutover check` says in the daemon's place.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn check_as_daemon(&self) -> Ended {
+        let output = self.as_daemon(&["check"]).output();
+        Ended::of(&output.expect("it runs"))
+    }
+
+    /// A command with the daemon's configuration, environment and capabilities.
+    fn as_daemon(&self, arguments: &[&str]) -> Command {
+        let mut command = match self.capabilities {
+            Capabilities::All => Command::new(&self.cutover),
+            Capabilities::WithoutNetAdmin => {
+                let mut command = Command::new("setpriv");
+                let dropped = ["--inh-caps=-net_admin", "--bounding-set=-net_admin"];
+                command.args(dropped).arg(&self.cutover);
+                command
+            }
+        };
+        if self.has_packet_filter {
+            command.envs(crate::world().packages.environment());
+        }
+        command.args(arguments).arg("--config");
+        command.arg(self.configuration());
+        command
     }
 
     /// Whether the daemon's process is there.

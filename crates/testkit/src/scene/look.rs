@@ -22,6 +22,25 @@ impl Scene {
         ask(self.address(), path)
     }
 
+    /// The rules of the packet filter that hold what comes to the project's services, in the calling thread's network
+    /// namespace.
+    ///
+    /// # Panics
+    /// If the rules cannot be listed.
+    #[must_use]
+    pub fn rules_of_hold(&self) -> Vec<String> {
+        let owner = format!("cutover:{}/", self.project());
+        let of = |program: &str| {
+            let mut command = crate::world().packages.command(program);
+            let listed = command.args(["-w", "5", "-t", "raw", "-S"]).output();
+            let listed = listed.expect("the packet filter is listed").stdout;
+            let text = String::from_utf8_lossy(&listed).into_owned();
+            let lines = text.lines().filter(|line| line.contains(&owner));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        [of("iptables"), of("ip6tables")].concat()
+    }
+
     /// The containers of the project, as Docker describes each.
     ///
     /// # Panics

@@ -24,6 +24,8 @@ health.http = { path = \"/healthz\", port = 8080, interval = \"50ms\" }
 healthy_deadline = \"5s\"
 min_healthy_time = \"300ms\"
 keep_releases = 10
+hold = \"30s\"
+drain = \"100ms\"
 ";
 
 /// Where nobody can be asked, running for a while is what proves a service.

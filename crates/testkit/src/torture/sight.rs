@@ -32,6 +32,8 @@ pub struct Sight {
     pub needs_operator: bool,
     /// Whether the daemon is ready.
     pub is_ready: bool,
+    /// The rules of the packet filter that are there although the deployment has ended.
+    pub rules: Vec<String>,
     /// The exit code of the client, once it has ended.
     pub client: Option<i32>,
 }
@@ -96,7 +98,13 @@ impl Sight {
         let asks = record.as_ref().is_some_and(is_failed);
         let service = asks.then(|| scene.get("/v1/services/app")).flatten();
         let service = service.map(|(_, service)| service);
+        let has_ended = |record: &Record| record.outcome.is_some();
+        let has_ended = record.as_ref().is_some_and(has_ended);
         Self {
+            rules: match has_ended {
+                true => scene.rules_of_hold(),
+                false => Vec::new(),
+            },
             serves: serves(scene, case.shape.door, containers.as_deref()),
             // What a job has run in stays.
             containers: containers.map(|mut all| {

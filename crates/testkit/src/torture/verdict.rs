@@ -54,6 +54,8 @@ pub fn judge(case: &Case, sight: &Sight) -> Verdict {
         complaints.extend(chain::complaints(record));
     }
     complaints.extend(client_complaint(sight));
+    let left = sight.rules.iter();
+    complaints.extend(left.map(|rule| format!("a rule of the hold is left: {rule}")));
     let outcome = sight
         .record
         .as_ref()

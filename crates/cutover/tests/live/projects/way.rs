@@ -44,6 +44,7 @@ impl Row {
     /// Takes the project the whole way.
     pub(super) fn goes_the_whole_way(&self) {
         let mut scene = Scene::of_project(CUTOVER, self.name, self.project);
+        scene.has_packet_filter = true;
         let port = self.runs_already(&mut scene);
         self.is_found_by_init(&scene);
         self.is_checked_and_planned(&scene);
