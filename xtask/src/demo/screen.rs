@@ -29,8 +29,8 @@ pub(crate) struct Row {
     pub(crate) promised: String,
     /// The one that was observed, in the same words.
     pub(crate) observed: String,
-    /// How long visitors got no answer; none where nothing ran before.
-    pub(crate) outage: Option<Duration>,
+    /// How many requests of visitors failed, and how long the one took that took longest; none where nothing ran before.
+    pub(crate) visitors: Option<(usize, Duration)>,
     /// From typing the command to its end.
     pub(crate) took: Duration,
     /// What differs from the promise.
@@ -132,7 +132,17 @@ impl Screen {
 
     /// All acts.
     pub(crate) fn table(&self, rows: &[Row]) {
-        let mut cells = vec![["act", "promised", "observed", "outage", "took"].map(str::to_owned)];
+        let mut cells = vec![
+            [
+                "act",
+                "promised",
+                "observed",
+                "failed",
+                "longest wait",
+                "took",
+            ]
+            .map(str::to_owned),
+        ];
         for (number, row) in rows.iter().enumerate() {
             let observed = match (row.promised == row.observed, row.broken.is_empty()) {
                 (true, true) => "the same".to_owned(),
@@ -143,11 +153,10 @@ impl Screen {
                 format!("{}. {}", number + 1, row.title),
                 row.promised.clone(),
                 observed,
-                match row.outage {
-                    None => "-".to_owned(),
-                    Some(Duration::ZERO) => "none".to_owned(),
-                    Some(outage) => span(outage),
-                },
+                row.visitors
+                    .map_or("-".to_owned(), |(failed, _)| format!("{failed} failed")),
+                row.visitors
+                    .map_or("-".to_owned(), |(_, longest)| span(longest)),
                 span(row.took),
             ]);
         }
@@ -245,10 +254,10 @@ pub(crate) fn span(duration: Duration) -> String {
 }
 
 /// Lines with the cells of each column below each other.
-fn layout(rows: &[[String; 5]]) -> Vec<String> {
+fn layout<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> Vec<String> {
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2), width(3), width(4)];
-    let line = |row: &[String; 5]| {
+    let widths: [usize; COLUMNS] = std::array::from_fn(width);
+    let line = |row: &[String; COLUMNS]| {
         let cells: Vec<String> = row
             .iter()
             .zip(widths)

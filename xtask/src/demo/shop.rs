@@ -59,6 +59,7 @@ pub(crate) struct Shop {
     published: u16,
     listen: u16,
     secret: String,
+    environment: Vec<(&'static str, OsString)>,
 }
 
 impl Shop {
@@ -79,6 +80,7 @@ impl Shop {
             published: free_port(),
             listen: free_port(),
             secret: random_hex()?,
+            environment: surroundings.environment.clone(),
         };
         let registry_address = shop.registry.borrow().addr();
         screen.welcome(&surroundings.described, registry_address, shop.dir.path());
@@ -187,6 +189,7 @@ impl Shop {
         }
         remove_steering(&mut command, env::vars_os().map(|(name, _)| name));
         command
+            .envs(self.environment.iter().cloned())
             .envs(self.exports())
             .env("NO_PROXY", "localhost")
             .env("no_proxy", "localhost");

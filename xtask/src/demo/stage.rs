@@ -19,7 +19,7 @@ use super::docker::Docker;
 use super::interrupt::Interrupt;
 use super::screen::{Row, Screen};
 use super::shop::{NEIGHBOR, PROJECT, SERVICE, Shop, WORKER};
-use super::verdict::{Answer, Ended, Sight, compare, judge_prober, probed, unanswered};
+use super::verdict::{Answer, Ended, Sight, compare, judge_prober, probed};
 
 /// Lines of a command that wait to be shown; the command waits with the rest.
 const LINES_WAITING_MAX: usize = 256;
@@ -90,7 +90,7 @@ impl<'a> Stage<'a> {
         self.screen
             .act(self.rows.len() + 1, act.title, act.happens, act.promise);
         let before = self.look()?;
-        let prober = Prober::start(self.shop.address());
+        let prober = Prober::start_patient(self.shop.address());
         if before.shop.is_some() {
             prober.wait_for_answer(ANSWER_TIMEOUT)?;
         }
@@ -117,8 +117,8 @@ impl<'a> Stage<'a> {
         let mut row = compare(act, &before, &after, &ended, raw.as_ref(), &serves);
         row.took = took;
         if before.shop.is_some() {
-            row.outage = Some(unanswered(&seen));
-            judge_prober(act, &seen, &mut row);
+            row.visitors = Some((seen.failures().len(), seen.longest_wait()));
+            judge_prober(act, &seen, &ended, &mut row);
             self.screen.prober(&probed(&seen));
         }
         self.screen.promise(&row);

@@ -95,7 +95,7 @@ fn first_half(stage: &mut Stage<'_>) -> Result<()> {
     stage.play(&Act {
         title: "a good release",
         happens: "The next commit, while a prober asks the published port a thousand times a second.",
-        promise: "the new release runs; visitors wait only from the old one's stop to the new one's start.",
+        promise: "the new release runs; no visitor's request fails: those that come between the old one's stop and the new one's health wait.",
         sender: Sender::Ci(Release::Good, "ci-run-102"),
         exit: 0,
         ending: Ending::Deployment("succeeded"),

@@ -2,6 +2,7 @@
 //! otherwise a private engine.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -47,6 +48,8 @@ pub(crate) struct Surroundings {
     pub(crate) cutover: PathBuf,
     /// What is used, for the reader.
     pub(crate) described: String,
+    /// Inside a world: where the programs of the packet filter are.
+    pub(crate) environment: Vec<(&'static str, OsString)>,
     /// Inside a world: the file with the number of its first process, as the machine counts.
     pub(crate) init_pid_file: Option<PathBuf>,
 }
@@ -58,6 +61,7 @@ impl Surroundings {
         let compose = world.compose(ComposeVersion::Newest);
         let versions = versions(&world.socket(), &compose)?;
         Ok(Self {
+            environment: world.packages.environment().into(),
             socket: world.socket(),
             compose,
             registry: world.registry_bin,
@@ -86,6 +90,7 @@ impl Surroundings {
             shopd: world::build_shopd()?,
             cutover,
             described: own.described,
+            environment: Vec::new(),
             init_pid_file: None,
         })
     }

@@ -1,6 +1,6 @@
 //! Compares what happened in an act with what was promised.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cutover_testkit::prober::Observations;
 use serde_json::Value;
@@ -82,7 +82,7 @@ pub(crate) fn compare(
             container.map_or("no container", Container::words),
             serves,
         ),
-        outage: None,
+        visitors: None,
         took: Duration::ZERO,
         broken: Vec::new(),
     };
@@ -123,10 +123,12 @@ pub(crate) fn compare(
     row
 }
 
-/// Where nothing may be stopped, no request may fail; anywhere, the last ones must be answered.
-pub(crate) fn judge_prober(act: &Act, seen: &Observations, row: &mut Row) {
+/// No request may fail, unless cutover said that it cannot hold any and had to stop a container; the last one must be
+/// answered.
+pub(crate) fn judge_prober(act: &Act, seen: &Observations, ended: &Ended, row: &mut Row) {
     let failed = seen.failures().len();
-    if act.container == Container::Untouched && failed > 0 {
+    let is_held = !ended.text.contains("cannot be held");
+    if (is_held || act.container == Container::Untouched) && failed > 0 {
         row.broken
             .push(format!("{failed} requests to the shop failed"));
     }
@@ -142,34 +144,15 @@ pub(crate) fn judge_prober(act: &Act, seen: &Observations, row: &mut Row) {
     }
 }
 
-/// How long visitors got no answer, in all: from each good answer before a failure to the next one.
-pub(crate) fn unanswered(seen: &Observations) -> Duration {
-    let mut sum = Duration::ZERO;
-    let mut last_good: Option<Instant> = None;
-    let mut failed_since = false;
-    for attempt in seen.attempts() {
-        if attempt.outcome.is_err() {
-            failed_since = true;
-            continue;
-        }
-        if let Some(last_good) = last_good.filter(|_| failed_since) {
-            sum += attempt.ended - last_good;
-        }
-        last_good = Some(attempt.ended);
-        failed_since = false;
-    }
-    sum
-}
-
 /// What the prober saw, in one line.
 pub(crate) fn probed(seen: &Observations) -> String {
     let requests = seen.attempts().len();
     let versions = seen.versions().join(" -> ");
+    let longest = span(seen.longest_wait());
     match seen.failures().len() {
-        0 => format!("{requests} requests, all answered: {versions}"),
-        failed => format!(
-            "{requests} requests, {failed} failed, {} without an answer: {versions}",
-            span(unanswered(seen))
-        ),
+        0 => format!("{requests} requests, none failed, the longest took {longest}: {versions}"),
+        failed => {
+            format!("{requests} requests, {failed} failed, the longest took {longest}: {versions}")
+        }
     }
 }
