@@ -15,6 +15,12 @@ pub struct Facts {
     pub replicas: u32,
     /// Whether the file or the configuration asks for `order: start-first`.
     pub start_first_wanted: bool,
+    /// Whether two containers may write to the same volumes and host directories for a while.
+    pub shared_volumes_allowed: bool,
+    /// The lines of the Compose file that give its container a fixed address.
+    pub fixed_addresses: Vec<String>,
+    /// The lines of the Compose file by which it shares namespaces or volumes with another container.
+    pub shared_with: Vec<String>,
     /// Whether it has `pre_start` hooks.
     pub pre_start_hooks: bool,
     /// Whether it has `pre_stop` hooks.
@@ -50,6 +56,11 @@ pub enum Strategy {
         /// Why not the other way round, each a sentence fragment.
         because: Vec<String>,
     },
+    /// Start the new container beside the old one, then stop the old one.
+    StartFirst {
+        /// What to know of that, each a sentence fragment.
+        because: Vec<String>,
+    },
     /// It would be refused with nothing changed.
     Refused {
         /// Why, a sentence fragment.
@@ -79,11 +90,8 @@ fn refusal(facts: &Facts) -> Option<(String, &'static str)> {
             "set `deploy.replicas: 1` (or `scale: 1`) in the Compose file",
         ));
     }
-    if facts.start_first_wanted {
-        return Some((
-            "it asks for `order: start-first`, which cutover does not do yet".to_owned(),
-            "take `deploy.update_config.order: start-first` out of the Compose file, or set `order = \"stop-first\"` for the service in the configuration of cutover",
-        ));
+    if let Some(refused) = refusal_of_start_first(facts) {
+        return Some(refused);
     }
     if facts.pre_start_hooks {
         return Some((
@@ -119,6 +127,66 @@ fn refusal(facts: &Facts) -> Option<(String, &'static str)> {
     None
 }
 
+/// The lines of the Compose file that two containers at a time cannot both have, each with the reason.
+fn forbids_two(facts: &Facts) -> Vec<String> {
+    let mut forbids: Vec<String> = Vec::new();
+    let mut line = |line: &str, why: &str| forbids.push(format!("`{line}`: {why}"));
+    for port in &facts.published_ports {
+        let why = "only one container at a time can publish a port";
+        line(&format!("ports: {port}"), why);
+    }
+    if facts.host_network {
+        let why = "two containers on the host's network would want the same ports";
+        line("network_mode: host", why);
+    }
+    if let Some(name) = &facts.container_name {
+        let why = "only one container at a time can have a name";
+        line(&format!("container_name: {name}"), why);
+    }
+    for address in &facts.fixed_addresses {
+        line(address, "only one container at a time can have an address");
+    }
+    for shared in &facts.shared_with {
+        line(
+            shared,
+            "the two go together, and one of them would be cut off from the other",
+        );
+    }
+    forbids
+}
+
+fn refusal_of_start_first(facts: &Facts) -> Option<(String, &'static str)> {
+    if !facts.start_first_wanted {
+        return None;
+    }
+    let forbids = forbids_two(facts);
+    if !forbids.is_empty() {
+        return Some((
+            format!(
+                "it asks for `order: start-first`, which its definition in the Compose file forbids ({})",
+                forbids.join("; ")
+            ),
+            "take that out of the Compose file, or set `order = \"stop-first\"` for the service in the configuration of cutover",
+        ));
+    }
+    if !facts.writable_mounts.is_empty() && !facts.shared_volumes_allowed {
+        return Some((shared_volumes(&facts.writable_mounts), SHARED_VOLUMES_HINT));
+    }
+    None
+}
+
+/// What to do about volumes that two containers would write to.
+pub const SHARED_VOLUMES_HINT: &str = "where the application allows for a second one beside it, say so with `shared_volumes = \"allowed\"` for the service in the configuration of cutover; otherwise set `order = \"stop-first\"`, or mount it with `:ro`";
+
+/// That two containers would write to these `volumes`, a sentence fragment.
+#[must_use]
+pub fn shared_volumes(volumes: &[String]) -> String {
+    format!(
+        "it asks for `order: start-first`, and for a while two containers would write to {}",
+        volumes.join(", ")
+    )
+}
+
 /// Decides how a service is switched.
 #[must_use]
 pub fn strategy(facts: &Facts) -> Strategy {
@@ -128,29 +196,27 @@ pub fn strategy(facts: &Facts) -> Strategy {
             hint: hint.to_owned(),
         };
     }
-    let mut because = Vec::new();
-    if !facts.published_ports.is_empty() {
-        because.push(format!(
-            "only one container at a time can publish port {}",
-            facts.published_ports.join(", ")
-        ));
+    let written = facts.writable_mounts.join(", ");
+    if facts.start_first_wanted {
+        let mut because = vec![
+            "`order` asks for it: the old container serves until the new one is proven".to_owned(),
+        ];
+        if !written.is_empty() {
+            because.push(format!(
+                "`shared_volumes` allows that both write to {written} meanwhile"
+            ));
+        }
+        return Strategy::StartFirst { because };
     }
-    if facts.host_network {
-        because.push("two containers on the host's network would want the same ports".to_owned());
-    }
-    if let Some(name) = &facts.container_name {
-        because.push(format!(
-            "only one container at a time can be named `{name}`"
-        ));
-    }
-    if !facts.writable_mounts.is_empty() {
-        because.push(format!(
-            "two containers would write to {}",
-            facts.writable_mounts.join(", ")
-        ));
+    let mut because = forbids_two(facts);
+    if !written.is_empty() {
+        because.push(format!("two containers would write to {written}"));
     }
     if because.is_empty() {
-        because.push("it is the only order that cutover knows so far".to_owned());
+        because.push(
+            "`order` asks for nothing else; nothing in the Compose file stands against `start-first`, with which the old container serves until the new one is proven"
+                .to_owned(),
+        );
     }
     Strategy::StopFirst { because }
 }
@@ -180,8 +246,8 @@ mod tests {
         assert_eq!(
             because,
             [
-                "only one container at a time can publish port 8080",
-                "only one container at a time can be named `shop`",
+                "`ports: 8080`: only one container at a time can publish a port",
+                "`container_name: shop`: only one container at a time can have a name",
                 "two containers would write to volume `data`",
             ]
         );
@@ -204,13 +270,6 @@ mod tests {
                     ..one()
                 },
                 "replicas",
-            ),
-            (
-                Facts {
-                    start_first_wanted: true,
-                    ..one()
-                },
-                "start-first",
             ),
             (
                 Facts {
@@ -254,5 +313,74 @@ mod tests {
             assert!(why.contains(word), "{why}");
             assert!(!hint.is_empty());
         }
+    }
+
+    #[test]
+    fn start_first_is_refused_with_the_line_that_forbids_it() {
+        let wanted = || Facts {
+            start_first_wanted: true,
+            ..one()
+        };
+        for (facts, line) in [
+            (
+                Facts {
+                    published_ports: vec!["8080".into()],
+                    ..wanted()
+                },
+                "(`ports: 8080`: ",
+            ),
+            (
+                Facts {
+                    container_name: Some("shop".into()),
+                    ..wanted()
+                },
+                "(`container_name: shop`: ",
+            ),
+            (
+                Facts {
+                    host_network: true,
+                    ..wanted()
+                },
+                "(`network_mode: host`: ",
+            ),
+            (
+                Facts {
+                    fixed_addresses: vec!["ipv4_address: 10.0.0.2".into()],
+                    ..wanted()
+                },
+                "(`ipv4_address: 10.0.0.2`: ",
+            ),
+            (
+                Facts {
+                    shared_with: vec!["network_mode: service:vpn".into()],
+                    ..wanted()
+                },
+                "(`network_mode: service:vpn`: ",
+            ),
+            (
+                Facts {
+                    writable_mounts: vec!["volume `data`".into()],
+                    ..wanted()
+                },
+                "two containers would write to volume `data`",
+            ),
+        ] {
+            let Strategy::Refused { why, .. } = strategy(&facts) else {
+                panic!("{facts:?} is not refused")
+            };
+            assert!(why.contains(line), "{why}");
+        }
+        let allowed = Facts {
+            writable_mounts: vec!["volume `data`".into()],
+            shared_volumes_allowed: true,
+            ..wanted()
+        };
+        let Strategy::StartFirst { because } = strategy(&allowed) else {
+            panic!("refused")
+        };
+        assert!(because[1].contains("volume `data`"), "{because:?}");
+        assert!(
+            matches!(strategy(&wanted()), Strategy::StartFirst { because } if because.len() == 1)
+        );
     }
 }

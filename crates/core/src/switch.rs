@@ -17,18 +17,23 @@
 //! - At no moment would Docker start both sides at boot: the flag is taken from one before the other gets it.
 //! - What is to be started again exists before anything that runs in its place is stopped.
 //! - When neither goal can be reached now, something runs if anything can ([`Patience::Exhausted`]).
+//!
+//! A service is switched stop-first or start-first ([`Order`]). Start-first, the old replica is not touched before the
+//! commit, so that the way back only takes the new one away; it is stopped on the way on.
 
 mod aside;
 mod back;
 mod on;
+mod plan;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::deployment::{Origin, Replica, RestartPolicy};
 use crate::names::DeploymentId;
 
 pub use aside::{is_failed, is_put_aside, name_of_failed, name_of_recreated, name_put_aside};
+pub use plan::plan;
 
 /// One thing that is done to one container.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,6 +79,13 @@ pub enum Move {
         /// The container's id.
         container: String,
     },
+    /// It gets the names under which its networks know the service, if it was created without them.
+    Announce {
+        /// The container's id.
+        container: String,
+        /// The names, by the network's.
+        aliases: BTreeMap<String, Vec<String>>,
+    },
     /// A container that is gone, or cannot be started again, is created anew. It is not started.
     Recreate {
         /// The id of the container in whose place it comes.
@@ -102,6 +114,7 @@ impl Move {
             | Self::Stop { container, .. }
             | Self::Start { container }
             | Self::Prove { container }
+            | Self::Announce { container, .. }
             | Self::Recreate { container, .. }
             | Self::Remove { container, .. } => container,
         }
@@ -136,6 +149,8 @@ pub struct Seen {
     pub whole: bool,
     /// Whether it was created and never started.
     pub fresh: bool,
+    /// Whether it has the names under which its networks are to know the service.
+    pub announced: bool,
 }
 
 /// One replica and what is there of it.
@@ -197,6 +212,15 @@ impl Situation {
     }
 }
 
+/// Which replica of a service goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// The old one stops, then the new one starts.
+    StopFirst,
+    /// The new one starts beside the old one, which stops after the commit.
+    StartFirst,
+}
+
 /// The state that is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goal {
@@ -234,58 +258,6 @@ pub enum Next {
     /// Nothing more can be done now: what is missing was refused in this round, or somebody else's container
     /// runs in the service's place.
     Stuck,
-}
-
-/// The moves from the old replicas to the new ones, stop-first, for the deployment `id`: every old one stays
-/// what comes back at boot until the commit.
-///
-/// Replicas are switched in the order of the `new` ones, in batches of so many pairs; a pair is the old and the new
-/// replica of one number. The last size counts for all that is left. Each batch ends with its proofs.
-#[must_use]
-pub fn plan(old: &[Replica], new: &[Replica], batches: &[usize], id: &DeploymentId) -> Vec<Move> {
-    let mut moves: Vec<Move> = old
-        .iter()
-        .filter(|old| starts_at_boot(&old.restart_policy))
-        .map(|old| Move::KeepAtBoot {
-            container: old.container.clone(),
-        })
-        .collect();
-    let key = |replica: &Replica| (replica.service.clone(), replica.number);
-    // What has no successor is no part of the switch: the last run of a job.
-    let mut keys: Vec<_> = new.iter().map(key).collect();
-    let mut known = BTreeSet::new();
-    keys.retain(|key| known.insert(key.clone()));
-    let mut sizes = batches.iter();
-    let (mut left, mut size) = (keys.as_slice(), 1);
-    while !left.is_empty() {
-        size = sizes.next().copied().unwrap_or(size).clamp(1, left.len());
-        let (batch, rest) = left.split_at(size);
-        left = rest;
-        let of_batch = |replica: &&Replica| batch.contains(&key(replica));
-        let (old, new) = (
-            old.iter().filter(of_batch).collect::<Vec<_>>(),
-            new.iter().filter(of_batch).collect::<Vec<_>>(),
-        );
-        moves.extend(old.iter().map(|old| Move::Rename {
-            container: old.container.clone(),
-            name: name_put_aside(&old.name, id),
-        }));
-        moves.extend(new.iter().map(|new| Move::Rename {
-            container: new.container.clone(),
-            name: new.name.clone(),
-        }));
-        moves.extend(old.iter().map(|old| Move::Stop {
-            container: old.container.clone(),
-            grace: Grace::Own,
-        }));
-        moves.extend(new.iter().map(|new| Move::Start {
-            container: new.container.clone(),
-        }));
-        moves.extend(new.iter().map(|new| Move::Prove {
-            container: new.container.clone(),
-        }));
-    }
-    moves
 }
 
 /// What is done next towards `goal` for the deployment `id`, from what is there now. `refused` are the moves that

@@ -5,28 +5,37 @@
 mod any;
 #[path = "switch/power_cut.rs"]
 mod power_cut;
+#[path = "switch/start_first.rs"]
+mod start_first;
 #[path = "switch/world.rs"]
 mod world;
 
 use std::collections::BTreeSet;
 
 use cutover_core::deployment::{Condition, Origin, Replica};
-use cutover_core::switch::{Goal, Move, Next, Patience, name_of_failed, next, plan};
+use cutover_core::switch::{Goal, Move, Next, Order, Patience, name_of_failed, next, plan};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use any::{
-    Disturbance, Disturbed, Last, Prefix, any_disturbance, any_new, any_old, any_prefix, disturb,
+    Disturbance, Disturbed, Last, Mask, Prefix, any_disturbance, any_mask, any_new, any_old,
+    any_prefix, disturb, order,
 };
 use world::{Made, World, id, replica, word};
 
 /// More moves than any way takes; one that takes more goes in a circle.
 const MOVES_MAX: usize = 200;
 
+/// As it is unless a service asks for something else.
+fn stop_first(_: &Replica) -> Order {
+    Order::StopFirst
+}
+
 /// The world after the prefix; and whether everything up to the commit was made.
-fn after(old: &[Replica], new: &[Replica], batch: usize, prefix: &Prefix) -> World {
-    let mut world = World::staged(old.to_vec(), new.to_vec());
-    let moves = plan(old, new, &[batch], &id());
+fn after(old: &[Replica], new: &[Replica], how: (usize, Mask), prefix: &Prefix) -> World {
+    let (batch, mask) = how;
+    let mut world = World::staged(old.to_vec(), new.to_vec(), order(mask));
+    let moves = plan(old, new, &[batch], order(mask), &id());
     let made = prefix.moves.index(moves.len() + 1);
     for wanted in &moves[..made] {
         assert_eq!(world.make(wanted, 0), Made::Done, "{wanted:?}");
@@ -216,10 +225,10 @@ proptest! {
 
     #[test]
     fn from_every_prefix_the_way_back_ends_in_the_old_release(
-        (old, new, batch, prefix) in (any_old(), any_new(), 1..=4_usize, any_prefix()),
+        (old, new, how, prefix) in (any_old(), any_new(), (1..=4_usize, any_mask()), any_prefix()),
         disturbances in prop::collection::vec(any_disturbance(), 0..4),
     ) {
-        let mut world = after(&old, &new, batch, &prefix);
+        let mut world = after(&old, &new, how, &prefix);
         let mut walk = Walk { world: &mut world, disturbances, moves: vec![] };
         let end = walk.go(Goal::Old)?;
         let moves = walk.moves.clone();
@@ -233,11 +242,11 @@ proptest! {
 
     #[test]
     fn after_the_commit_the_way_on_ends_in_the_new_release_or_stands_still_for_the_way_back(
-        (old, new, batch) in (any_old(), any_new(), 1..=4_usize),
+        (old, new, batch, mask) in (any_old(), any_new(), 1..=4_usize, any_mask()),
         disturbances in prop::collection::vec(any_disturbance(), 0..4),
     ) {
-        let mut world = World::staged(old.clone(), new.clone());
-        for wanted in plan(&old, &new, &[batch], &id()) {
+        let mut world = World::staged(old.clone(), new.clone(), order(mask));
+        for wanted in plan(&old, &new, &[batch], order(mask), &id()) {
             prop_assert_eq!(world.make(&wanted, 0), Made::Done);
         }
         let mut walk = Walk { world: &mut world, disturbances, moves: vec![] };
@@ -264,11 +273,11 @@ proptest! {
 
     #[test]
     fn where_docker_refuses_something_runs_in_the_end_if_anything_can(
-        (old, new, batch, prefix) in (any_old(), any_new(), 1..=4_usize, any_prefix()),
+        (old, new, how, prefix) in (any_old(), any_new(), (1..=4_usize, any_mask()), any_prefix()),
         disturbances in prop::collection::vec(any_disturbance(), 0..3),
         refusals in prop::collection::vec((any::<Index>(), 0..5_u8), 1..6),
     ) {
-        let mut world = after(&old, &new, batch, &prefix);
+        let mut world = after(&old, &new, how, &prefix);
         let ids: Vec<String> = world.containers.keys().cloned().collect();
         for (which, kind) in refusals {
             let container = which.get(&ids).clone();
@@ -304,7 +313,10 @@ proptest! {
 fn one_replica_is_switched_stop_first_in_the_order_that_the_documents_name() {
     let old = [replica("old1", 1, "unless-stopped", Condition::Running)];
     let new = [replica("new1", 1, "unless-stopped", Condition::Stopped)];
-    let words: Vec<String> = plan(&old, &new, &[1], &id()).iter().map(word).collect();
+    let words: Vec<String> = plan(&old, &new, &[1], stop_first, &id())
+        .iter()
+        .map(word)
+        .collect();
     assert_eq!(
         words,
         [
@@ -324,7 +336,7 @@ fn batches_are_proven_one_after_the_other() {
         let one = |number| replica(&format!("{name}{number}"), number, "no", Condition::Running);
         (1..=3).map(one).collect()
     };
-    let words: Vec<String> = plan(&side("old"), &side("new"), &[2], &id())
+    let words: Vec<String> = plan(&side("old"), &side("new"), &[2], stop_first, &id())
         .iter()
         .filter(|wanted| !matches!(wanted, Move::Rename { .. }))
         .map(word)
@@ -351,7 +363,7 @@ fn batches_are_proven_one_after_the_other() {
 fn somebody_elses_container_is_not_fought() {
     let old = vec![replica("old1", 1, "always", Condition::Running)];
     let new = vec![replica("new1", 1, "always", Condition::Stopped)];
-    let mut world = World::staged(old.clone(), new.clone());
+    let mut world = World::staged(old.clone(), new.clone(), stop_first);
     world.strangers.push("somebody's".to_owned());
     let goes_back = |world: &mut World| {
         let mut made = Vec::new();
@@ -375,7 +387,7 @@ fn somebody_elses_container_is_not_fought() {
     // What was created and never started goes; what runs is left alone.
     assert_eq!(goes_back(&mut world.clone()), ["Remove new1"]);
     // A new one that was started and ended only gives up the service's name.
-    for wanted in plan(&old, &new, &[1], &id()) {
+    for wanted in plan(&old, &new, &[1], stop_first, &id()) {
         assert_eq!(world.make(&wanted, 0), Made::Done);
     }
     assert_eq!(goes_back(&mut world), [] as [&str; 0], "it runs");
@@ -393,8 +405,8 @@ fn somebody_elses_container_is_not_fought() {
 fn only_when_going_back_was_refused_often_enough_is_the_new_release_better_than_nothing() {
     let old = vec![replica("old1", 1, "always", Condition::Running)];
     let new = vec![replica("new1", 1, "always", Condition::Stopped)];
-    let mut world = World::staged(old.clone(), new.clone());
-    for wanted in plan(&old, &new, &[1], &id()) {
+    let mut world = World::staged(old.clone(), new.clone(), stop_first);
+    for wanted in plan(&old, &new, &[1], stop_first, &id()) {
         assert_eq!(world.make(&wanted, 0), Made::Done);
     }
     world

@@ -21,6 +21,7 @@ use http_body_util::Either;
 
 use self::wire::Wire;
 
+pub mod announce;
 pub mod container;
 pub mod create;
 pub mod credentials;

@@ -26,6 +26,8 @@ pub const DEPLOYMENT: &str = "cutover.deployment";
 pub const CONFIGURED_SERVICE: &str = "cutover.service";
 /// Ours: whether the container is that of a job, which runs to its end.
 pub const JOB: &str = "cutover.job";
+/// Ours: that the container was created without the names by which its networks are to know the service.
+pub const UNANNOUNCED: &str = "cutover.unannounced";
 /// Ours: a hash of what the container gets that Compose's hash does not cover.
 pub const CONTENTS: &str = "cutover.contents";
 /// Ours: the deployment that created the container again, in the place of a previous one.

@@ -6,6 +6,7 @@ use cutover_core::duration::format;
 use cutover_core::image::ImageRef;
 use cutover_core::names::{DeploymentId, Tag};
 use cutover_core::strategy::{Strategy, strategy};
+use cutover_core::switch::Order;
 use serde::Serialize;
 
 use crate::deployer::runs_in_order;
@@ -54,7 +55,8 @@ pub struct Plan {
     pub env_file: String,
     /// What runs now; absent before the first deployment.
     pub running: Option<String>,
-    /// `stop-first`, `unchanged` or `refused`.
+    /// `stop-first`, `start-first`, `unchanged` or `refused`; for several services of different orders, that of the
+    /// configured one.
     pub strategy: &'static str,
     /// Why.
     pub because: Vec<String>,
@@ -101,7 +103,7 @@ pub async fn plan(
         // Why another way would be taken is no reason of a refusal.
         (false, _) => ("refused", Vec::new()),
         (true, true) => ("unchanged", vec![ALREADY.to_owned()]),
-        (true, false) => ("stop-first", because),
+        (true, false) => (in_words(lead_model.order()), because),
     };
     let dependents = release.dependents().map(|one| one.service.clone());
     let warnings = lead_model.warnings().chain(stale_jobs(&release));
@@ -140,6 +142,13 @@ pub async fn plan(
         warnings: warnings.collect(),
         refused_because,
     })
+}
+
+fn in_words(order: Order) -> &'static str {
+    match order {
+        Order::StopFirst => "stop-first",
+        Order::StartFirst => "start-first",
+    }
 }
 
 /// The jobs that run the application in another release than the one that is deployed, a sentence each.
@@ -224,7 +233,7 @@ impl Found {
         let unset = unset.into_iter();
         refused.extend(unset.map(|what| format!("unset_variable: {what}")));
         let because = match strategy(&model.facts) {
-            Strategy::StopFirst { because } => because,
+            Strategy::StopFirst { because } | Strategy::StartFirst { because } => because,
             Strategy::Refused { why, hint } => {
                 refused.push(format!("{why}: {hint}"));
                 Vec::new()

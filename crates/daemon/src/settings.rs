@@ -37,7 +37,9 @@ mod mistakes;
 mod tests;
 
 pub use auth::{Freshness, HmacKey, OperatorToken};
-pub use choices::{JobReruns, Order, Output, Switch, UnsetVariables, WayBack};
+pub use choices::{
+    Aliases, JobReruns, Order, Output, SharedVolumes, Switch, UnsetVariables, WayBack,
+};
 pub use compose_files::{NoComposeFiles, find_compose_files};
 pub use docker::DockerSettings;
 pub use health::{CommandProbe, Health, HttpProbe, HttpTls, TcpProbe, UrlProbe};

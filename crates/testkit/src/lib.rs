@@ -13,6 +13,7 @@ pub mod registry;
 pub mod signer;
 pub mod faults;
 pub mod disk;
+pub mod names;
 pub mod scene;
 pub mod torture;
 pub mod server;

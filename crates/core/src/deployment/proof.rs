@@ -11,7 +11,7 @@ pub struct Proof {
     /// For how long at least, in milliseconds.
     pub for_ms: u64,
     /// From the container's start to the moment when it was first seen to be in order, in milliseconds; 0 where nobody
-    /// says so. Until then the service did not answer.
+    /// says so, or the previous container ran beside it. Until then the service did not answer.
     pub answered_after_ms: u64,
 }
 

@@ -9,6 +9,11 @@ use crate::names::DeploymentId;
 /// What can be done now towards the new release, the most urgent first.
 pub(super) fn way(now: &Situation, refused: &BTreeSet<Move>, id: &DeploymentId) -> Way {
     let is_proven = now.new.iter().all(Slot::is_proven);
+    let unknown: Vec<Move> = now.new.iter().filter_map(announcement).collect();
+    if is_proven && !unknown.is_empty() {
+        // Somebody has a hand in it; what is known by its names is not stopped before this one is.
+        return Way::first(unknown);
+    }
     if is_proven && !now.old.iter().any(Slot::runs) {
         settle(now, id)
     } else {
@@ -82,6 +87,14 @@ fn run_again(now: &Situation, refused: &BTreeSet<Move>) -> Way {
         container: new.id(),
     }));
     Way::first(moves)
+}
+
+fn announcement(new: &Slot) -> Option<Move> {
+    let seen = new.seen.as_ref().filter(|seen| !seen.announced);
+    seen.map(|_| Move::Announce {
+        container: new.id(),
+        aliases: new.replica.aliases.clone(),
+    })
 }
 
 fn own_policy(new: &Slot) -> Option<Move> {

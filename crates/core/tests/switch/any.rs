@@ -1,6 +1,7 @@
 //! Whatever may be there when a way begins, and whatever somebody else does on it.
 
 use cutover_core::deployment::{Condition, Replica};
+use cutover_core::switch::Order;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -78,6 +79,20 @@ pub(crate) fn any_new() -> impl Strategy<Value = Vec<Replica>> {
         let new = |number| replica(&format!("new{number}"), number, restart, Condition::Stopped);
         (1..=count).map(new).collect()
     })
+}
+
+/// For each number whether it is switched start-first.
+pub(crate) type Mask = u8;
+
+pub(crate) fn any_mask() -> impl Strategy<Value = Mask> {
+    prop_oneof![Just(0), Just(Mask::MAX), any::<Mask>()]
+}
+
+pub(crate) fn order(mask: Mask) -> impl Fn(&Replica) -> Order {
+    move |replica| match mask >> (replica.number % Mask::BITS) & 1 {
+        0 => Order::StopFirst,
+        _ => Order::StartFirst,
+    }
 }
 
 pub(crate) fn any_disturbance() -> impl Strategy<Value = Disturbed> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cutover_core::deployment::{Condition, Origin, Replica, RestartPolicy};
 use cutover_core::names::DeploymentId;
-use cutover_core::switch::{Move, Seen, Situation, Slot, name_of_recreated, starts_at_boot};
+use cutover_core::switch::{Move, Order, Seen, Situation, Slot, name_of_recreated, starts_at_boot};
 
 /// One container.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub(crate) struct Container {
     pub(crate) stopping: bool,
     /// Counts its starts.
     life: u32,
+    /// Whether its networks know it by the names of the service.
+    announced: bool,
 }
 
 /// Docker, and what a deployment is about.
@@ -71,7 +73,11 @@ pub(crate) fn replica(id: &str, number: u32, restart: &str, condition: Condition
 
 impl World {
     /// As it is when the new containers were staged.
-    pub(crate) fn staged(old: Vec<Replica>, new: Vec<Replica>) -> Self {
+    pub(crate) fn staged(
+        old: Vec<Replica>,
+        new: Vec<Replica>,
+        order: impl Fn(&Replica) -> Order,
+    ) -> Self {
         let mut containers = BTreeMap::new();
         for old in &old {
             let running = old.condition.ran();
@@ -83,6 +89,7 @@ impl World {
                 stopped_by_call: !running,
                 stopping: false,
                 life: u32::from(running),
+                announced: true,
             };
             containers.insert(old.container.clone(), container);
         }
@@ -95,6 +102,7 @@ impl World {
                 stopped_by_call: false,
                 stopping: false,
                 life: 0,
+                announced: order(new) == Order::StopFirst,
             };
             containers.insert(new.container.clone(), container);
         }
@@ -120,6 +128,7 @@ impl World {
                 proven: self.proven.get(&replica.container) == Some(&found.life),
                 whole: found.whole,
                 fresh: found.life == 0,
+                announced: found.announced,
             }),
         };
         Situation {
@@ -168,6 +177,14 @@ impl World {
                 }
                 self.proven.insert(container.clone(), found.life);
             }
+            Move::Announce { container, .. } => {
+                let is_proven = self.proven.get(container) == Some(&found.life);
+                assert!(
+                    is_proven,
+                    "{container} is known by the service's names too early"
+                );
+                found.announced = true;
+            }
             Move::Recreate { .. } | Move::Remove { .. } => {}
         }
         Made::Done
@@ -194,6 +211,7 @@ impl World {
             stopped_by_call: false,
             stopping: false,
             life: 0,
+            announced: true,
         };
         self.containers.insert(again.container.clone(), made);
         let given_up = std::mem::replace(old, again);
@@ -236,6 +254,12 @@ impl World {
 
     pub(crate) fn runs(&self) -> bool {
         self.containers.values().any(|found| found.running)
+    }
+
+    /// Whether a container runs that is known by the names of the service.
+    pub(crate) fn is_served(&self) -> bool {
+        let mut all = self.containers.values();
+        all.any(|found| found.running && found.announced)
     }
 
     /// Which of these replicas Docker would start at boot.

@@ -41,6 +41,7 @@ mod hold;
 mod hold_paths;
 mod hold_several;
 mod hold_faults;
+mod start_first;
 mod hooks;
 mod projects;
 

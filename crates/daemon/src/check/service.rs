@@ -140,16 +140,18 @@ async fn look_at_one(
 }
 
 fn look_at_strategy(subject: &str, model: &ServiceModel) -> Finding {
+    let fine = |order: &str, because: &[String]| {
+        let what = format!(
+            "project {}, image by {}, {order}: {}",
+            model.project,
+            model.tag_variable.name,
+            because.join("; ")
+        );
+        Finding::fine(subject, what)
+    };
     match strategy(&model.facts) {
-        Strategy::StopFirst { because } => Finding::fine(
-            subject,
-            format!(
-                "project {}, image by {}, stop-first: {}",
-                model.project,
-                model.tag_variable.name,
-                because.join("; ")
-            ),
-        ),
+        Strategy::StopFirst { because } => fine("stop-first", &because),
+        Strategy::StartFirst { because } => fine("start-first", &because),
         Strategy::Refused { why, hint } => Finding::mistake(subject, why, hint),
     }
 }

@@ -14,7 +14,7 @@ use super::context::Run;
 use super::ended::Ended;
 use super::kept::keep_configurations;
 use super::observe::{found, has_run, runs_release, secret_values, unchanged_since};
-use super::refuse::{refuse_unset, refuse_unsupported};
+use super::refuse::{refuse_shared, refuse_unset, refuse_unsupported};
 use super::tag_line::{look_at_tag_line, put_tag_in_place};
 use super::way_back::find_way_back;
 use crate::docker::Container;
@@ -287,6 +287,19 @@ fn image_of<'a>(images: &'a [PinnedImage], model: &ServiceModel) -> Option<&'a P
     images.iter().find(|image| image.reference == model.image)
 }
 
+/// Compose hands the volumes that the image declares on to the next container, and its file does not show them.
+fn refuse_shared_volumes(release: &Release, staging: &Staging) -> Result<(), Cause> {
+    for (model, present) in release.services() {
+        let service = &model.compose_service;
+        let mut new = staging.new.iter();
+        let new = new.find(|new| new.replica.service == *service);
+        if let Some((new, old)) = new.zip(present.current.first()) {
+            refuse_shared(model, &old.definition, &new.container.definition)?;
+        }
+    }
+    Ok(())
+}
+
 /// Everything that must be true of the new containers and of the old ones before the switch.
 async fn prepare(
     run: &mut Run,
@@ -316,6 +329,7 @@ async fn prepare(
         sendable.map_err(|why| Cause::new(Code::StageFailed, Step::Stage, why.to_string()))?;
         all.push(checks);
     }
+    refuse_shared_volumes(release, staging)?;
     find_way_back(run, &release.model).await?;
     Ok((all, mask))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use cutover_core::cause::{Cause, Code};
 use cutover_core::deployment::Replica;
 use cutover_core::mask::Mask;
+use cutover_core::switch::{Move, Order};
 use jiff::Timestamp;
 
 use super::causes::masked;
@@ -57,6 +58,8 @@ pub(super) struct Trial {
     pub(super) parts: Vec<Part>,
     /// How many of them were switched; the one that fails is the last of them, or among the last batch.
     pub(super) switched: usize,
+    /// What is done when those that were switched last are proven.
+    pub(super) when_proven: Vec<Move>,
     /// The previous containers that were told to stop.
     pub(super) told_to_stop: BTreeSet<String>,
     pub(super) mask: Arc<Mask>,
@@ -67,6 +70,8 @@ pub(super) struct Trial {
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) new: Replica,
+    /// Whether the old container is stopped before it is started.
+    pub(super) order: Order,
     pub(super) checks: Checks,
     /// Its events, since before it was started; none once it is proven.
     pub(super) events: Option<ContainerEvents>,

@@ -1,10 +1,12 @@
 //! What a deployment is refused for before anything is pulled.
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::strategy::{Strategy, strategy};
+use cutover_core::strategy::{SHARED_VOLUMES_HINT, Strategy, shared_volumes, strategy};
+use cutover_core::switch::Order;
 
 use super::context::Run;
 use crate::docker::Container;
+use crate::docker::container::Definition;
 use crate::driver::docker_cause;
 use crate::driver::one_off::release_command_refused;
 use crate::driver::project::{ReleaseModel, ServiceModel};
@@ -35,6 +37,23 @@ pub(super) fn refuse_unsupported(
         Some(why) => Err(refused(why.to_owned())),
         None => Ok(()),
     }
+}
+
+/// Volumes and host directories that two containers would write to at once.
+pub(super) fn refuse_shared(
+    model: &ServiceModel,
+    old: &Definition,
+    new: &Definition,
+) -> Result<(), Cause> {
+    let shared = old.writable.intersection(&new.writable);
+    let shared: Vec<String> = shared.map(|one| format!("`{one}`")).collect();
+    let is_allowed = model.order() == Order::StopFirst || model.facts.shared_volumes_allowed;
+    if is_allowed || shared.is_empty() {
+        return Ok(());
+    }
+    let (name, why) = (&model.compose_service, shared_volumes(&shared));
+    let detail = format!("service `{name}`: {why}; {SHARED_VOLUMES_HINT}");
+    Err(Cause::new(Code::UnsupportedStrategy, Step::Stage, detail))
 }
 
 /// A variable that is set nowhere, and would be missing where the previous container has a value by it.

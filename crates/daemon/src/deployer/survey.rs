@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use cutover_core::deployment::Replica;
 use cutover_core::switch::{Goal, Seen, Situation, Slot};
 
 use super::context::Run;
 use super::journey::Journey;
-use crate::docker::DockerError;
+use crate::docker::announce::has_aliases;
+use crate::docker::{Container, DockerError};
 use crate::driver::way_back::missing_for_start;
 use crate::driver::{Found, Look};
+use crate::labels;
 
 /// What each container that does not run lacks for a start, by its id: looked at once in a round.
 pub(super) type Missing = BTreeMap<String, Vec<String>>;
@@ -47,6 +50,12 @@ pub(super) async fn survey(
     Ok(Survey { situation, look })
 }
 
+/// Whether the networks know the container by the names of the service; of one that was created with them, Docker need not
+/// be asked.
+fn is_announced(container: &Container, replica: &Replica) -> bool {
+    !container.labels.contains_key(labels::UNANNOUNCED) || has_aliases(container, &replica.aliases)
+}
+
 async fn slot(
     run: &Run,
     journey: &Journey,
@@ -81,6 +90,7 @@ async fn slot(
         policy: container.restart_policy.clone(),
         proven: container.state.running && journey.is_proven(container),
         whole,
+        announced: is_announced(container, &replica),
         fresh: !container.state.running && container.state.started_at.is_none(),
     };
     Ok(Slot {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{Deployment, Event, Proof, Replica, Status};
-use cutover_core::switch::{Grace, Move, is_put_aside, plan};
+use cutover_core::switch::{Grace, Move, Order, is_put_aside, plan};
 use futures_util::future::{join_all, try_join_all};
 use tokio::time::Instant;
 
@@ -34,6 +34,7 @@ pub(super) async fn switch(run: &mut Run, staged: Staged) -> Result<Trial, Ended
             let events = watch(&run.driver, &new.replica.container).await;
             parts.push(Part {
                 new: new.replica.clone(),
+                order: staged.model.order_of(&new.replica.service),
                 checks,
                 events: Some(events.map_err(|error| docker_cause(Step::Stage, &error))?),
                 output: None,
@@ -60,6 +61,7 @@ pub(super) async fn switch(run: &mut Run, staged: Staged) -> Result<Trial, Ended
         staging: Some(*staged.staging),
         parts,
         switched: 0,
+        when_proven: Vec::new(),
         told_to_stop: BTreeSet::new(),
         mask: staged.mask,
         model: staged.model,
@@ -76,10 +78,20 @@ async fn switch_all(run: &mut Run, trial: &mut Trial) -> Result<(), Cause> {
         settings::Switch::InOrder => trial.model.batches(),
         settings::Switch::Together => vec![trial.parts.len()],
     };
-    let moves = plan(&deployment.old, &deployment.new, &sizes, &deployment.id);
+    let order = |replica: &Replica| trial.model.order_of(&replica.service);
+    let moves = plan(
+        &deployment.old,
+        &deployment.new,
+        &sizes,
+        order,
+        &deployment.id,
+    );
     let mut batches = moves.split_inclusive(is_proof).collect::<Vec<_>>();
     // What comes behind the first proof of a batch are its other proofs.
-    batches.retain(|moves| moves.len() > 1);
+    batches.retain(|moves| !moves.iter().all(is_proof));
+    if let Some(last) = batches.pop_if(|moves| !moves.iter().any(is_proof)) {
+        trial.when_proven = last.to_vec();
+    }
     let look = run.driver.look(&deployment).await;
     let look = look.map_err(|error| docker_cause(Step::Switch, &error))?;
     holding::begin(run, &look).await;
@@ -197,9 +209,17 @@ async fn attend_started(
     Ok(())
 }
 
-/// For how long no container of the service ran, in milliseconds; and since when the new one does. Two that run would
-/// write to the same volumes and share the service's name.
+/// For how long no container of the service ran, in milliseconds; and since when the new one does. Unless it was started
+/// beside the old one, two that run would write to the same volumes and share the service's name.
 fn look_at_switched(deployment: &Deployment, look: &Look, part: &mut Part) -> Result<u64, Cause> {
+    let started = look
+        .new
+        .iter()
+        .find(|found| found.replica.container == part.new.container);
+    part.born = started.and_then(|found| found.container.as_ref()?.state.started_at);
+    if part.order == Order::StartFirst {
+        return Ok(0);
+    }
     let of_service = |replica: &Replica| replica.service == part.new.service;
     let old = look.old.iter().filter(|found| of_service(&found.replica));
     let old = old.filter_map(|found| found.container.as_ref());
@@ -209,15 +229,10 @@ fn look_at_switched(deployment: &Deployment, look: &Look, part: &mut Part) -> Re
         return Err(Cause::new(Code::SwitchFailed, Step::Switch, detail));
     }
     let stopped_at = old.filter_map(|old| old.state.finished_at).max();
-    let started = look
-        .new
-        .iter()
-        .find(|found| found.replica.container == part.new.container);
     let ran_before = deployment
         .old
         .iter()
         .any(|old| of_service(old) && old.condition.ran());
-    part.born = started.and_then(|found| found.container.as_ref()?.state.started_at);
     Ok(if ran_before {
         millis_between(stopped_at, part.born)
     } else {
@@ -229,8 +244,10 @@ fn look_at_switched(deployment: &Deployment, look: &Look, part: &mut Part) -> Re
 pub(super) async fn verify(run: &mut Run, mut trial: Trial) -> Result<Trial, Ended> {
     let began = Instant::now();
     let verified = async {
-        if holding::is_held(run) {
+        let when_proven = std::mem::take(&mut trial.when_proven);
+        if holding::is_held(run) || !when_proven.is_empty() {
             prove_switched(run, &mut trial, Until::TheNext).await?;
+            make_moves(run, run.deployment(), &when_proven, false).await?;
             let new = run.deployment().new.clone();
             holding::release(run, &new).await;
         }
@@ -243,7 +260,12 @@ pub(super) async fn verify(run: &mut Run, mut trial: Trial) -> Result<Trial, End
         }
         let old = run.deployment().old.clone();
         for part in &mut trial.parts {
-            let runs = still_runs(&run.driver, &old, &part.new, part.born).await;
+            let old = match part.order {
+                Order::StopFirst => &old[..],
+                // They run until the commit.
+                Order::StartFirst => &[],
+            };
+            let runs = still_runs(&run.driver, old, &part.new, part.born).await;
             part.failed = runs.is_err();
             runs.map_err(|cause| of_service(run, cause, &part.new))?;
         }
@@ -317,7 +339,8 @@ async fn prove_switched(run: &mut Run, trial: &mut Trial, until: Until) -> Resul
             }
             match verify::verify(docker, events, id, checks, part.born).await {
                 Ok(proven) => {
-                    if is_first {
+                    // Otherwise the old one answered meanwhile.
+                    if is_first && part.order == Order::StopFirst {
                         part.answered_after = proven.answered_after;
                     }
                     part.is_to_be_watched = first.is_some();

@@ -56,6 +56,11 @@ impl CreateConfiguration {
         self.body["Image"].as_str().unwrap_or_default()
     }
 
+    /// How the container is connected to this network.
+    pub(super) fn endpoint(&self, network: &str) -> Value {
+        self.endpoints.get(network).cloned().unwrap_or(json!({}))
+    }
+
     /// The same for a one-off container that runs `command`: without ports, and without the addresses and names by which
     /// others reach the container.
     #[must_use]

@@ -3,7 +3,7 @@
 //! What comes next is decided in `cutover_core::switch`. Every move is an ensure: doing it twice, or finding it
 //! done, is doing it once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cutover_core::deployment::{Deployment, Replica, RestartPolicy};
@@ -131,6 +131,7 @@ impl ComposeDriver {
                 docker.ensure_stopped(container, grace).await
             }
             Move::Start { container } => docker.ensure_started(container).await,
+            Move::Announce { container, aliases } => self.announce(container, aliases).await,
             Move::Remove { container, beside } => {
                 let volumes = self.fate_of_volumes(container, deployment).await?;
                 let removed = docker.ensure_removed_beside(container, beside, volumes);
@@ -139,6 +140,19 @@ impl ComposeDriver {
             Move::Prove { .. } | Move::Recreate { .. } => Err(DockerError::unsupported(
                 "proving and creating again are not effects on one container",
             )),
+        }
+    }
+
+    /// One that was created with the names of the service keeps its address.
+    async fn announce(
+        &self,
+        container: &str,
+        aliases: &BTreeMap<String, Vec<String>>,
+    ) -> Result<(), DockerError> {
+        let found = self.docker.container(container).await?;
+        match found {
+            Some(found) if !found.labels.contains_key(labels::UNANNOUNCED) => Ok(()),
+            _ => self.docker.ensure_aliases(container, aliases).await,
         }
     }
 

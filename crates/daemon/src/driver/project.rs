@@ -26,6 +26,7 @@ use cutover_core::env_file::written_value;
 use cutover_core::image::Digest;
 use cutover_core::names::Tag;
 use cutover_core::strategy::Facts;
+use cutover_core::switch::Order;
 use cutover_core::template::{Carries, TagVariable};
 
 use self::file::WrittenFile;
@@ -73,6 +74,8 @@ pub struct ServiceModel {
     pub platform: Option<String>,
     /// What decides about how the service is switched.
     pub facts: Facts,
+    /// Whether its container, if it is started beside the old one, gets the names of the service when it is proven.
+    unannounced: bool,
     /// `deploy.update_config.monitor`.
     pub monitor: Option<Duration>,
     /// Whether Compose writes files into the container when it creates it, which no configuration of the container
@@ -97,6 +100,21 @@ impl ServiceModel {
     #[must_use]
     pub fn is_job(&self) -> bool {
         self.role != Role::Switched
+    }
+
+    /// Which of its containers goes first.
+    #[must_use]
+    pub fn order(&self) -> Order {
+        match self.facts.start_first_wanted {
+            true => Order::StartFirst,
+            false => Order::StopFirst,
+        }
+    }
+
+    /// Whether its container is created without the names of the service, and gets them when it is proven.
+    #[must_use]
+    pub fn is_announced_later(&self) -> bool {
+        self.unannounced && self.order() == Order::StartFirst && !self.is_job()
     }
 
     /// The variables that are set nowhere, as Compose warns.

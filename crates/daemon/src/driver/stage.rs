@@ -175,6 +175,7 @@ impl ComposeDriver {
         let services = targets.iter().map(|target| target.model);
         let models: Vec<&ServiceModel> = services.clone().collect();
         let mut hashes = hashes_by_hand(&self.compose, target.service, &models, target.tag).await;
+        let comes_beside = purpose == Purpose::NewRelease;
         let mark = Mark {
             deployment: target.deployment.clone(),
             purpose,
@@ -185,7 +186,7 @@ impl ComposeDriver {
                 .map(|model| {
                     let name = model.compose_service.clone();
                     let hash = hashes.remove(&name);
-                    (name, marked(model, hash))
+                    (name, marked(model, hash, comes_beside))
                 })
                 .collect(),
             volumes: model.volumes.clone(),
@@ -238,11 +239,25 @@ impl ComposeDriver {
                 container.image_id, image.id
             )));
         }
+        // Docker must know each network by the same name as Compose, or the names could not be given later.
+        let is_known = |network: &String| container.aliases.contains_key(network);
+        if let Some(network) = new.aliases.keys().find(|network| !is_known(network)) {
+            return Err(stage_failed(format!(
+                "the new container of service `{service}` is not connected to the network {network}; `aliases = \"at-start\"` goes without this"
+            )));
+        }
+        let asked = match new.aliases.is_empty() {
+            true => as_replica(&container),
+            false => Replica {
+                aliases: new.aliases.clone(),
+                ..as_replica(&container)
+            },
+        };
         let replica = Replica {
             name: new.name.clone(),
             restart_policy: new.restart_policy.clone(),
             condition: Condition::Stopped,
-            ..as_replica(&container)
+            ..asked
         };
         Ok(StagedContainer { container, replica })
     }
@@ -285,11 +300,12 @@ impl Staging {
     }
 }
 
-fn marked(model: &ServiceModel, hash: Option<HashByHand>) -> MarkedService {
+fn marked(model: &ServiceModel, hash: Option<HashByHand>, comes_beside: bool) -> MarkedService {
     MarkedService {
         hash,
         contents: model.contents.clone(),
         is_job: model.is_job(),
+        is_announced_later: comes_beside && model.is_announced_later(),
         is_started_later: model.role == Role::JobAfter,
     }
 }

@@ -260,13 +260,14 @@ async fn create(
     if let Some(key) = bodies::other_spelling(&body) {
         return Ok(refuse(shared, misspelled(&parts, &key)));
     }
-    let (service, policy) = match rewrite::create_body(&mut body, &shared.mark) {
+    let asked = match rewrite::create_body(&mut body, &shared.mark) {
         Ok(created) => created,
         Err(NotCreated::Outside(what)) => return Ok(refuse(shared, what)),
         // As Docker answers a container that it cannot create: Compose ends and repeats this.
         Err(NotCreated::Policy(why)) => return Ok(message(StatusCode::BAD_REQUEST, &why)),
     };
-    if !lock(shared).may_create(&service) {
+    if !lock(shared).may_create(&asked.service) {
+        let service = asked.service;
         let what = format!("create a second container of service `{service}`, `{name}`");
         return Ok(refuse(shared, what));
     }
@@ -278,8 +279,11 @@ async fn create(
     let answer = forward::send_json(&shared.docker, parts, &body).await?;
     forward::changed(answer, |created| {
         if let Some(id) = created["Id"].as_str() {
-            let new = NewContainer::created(id, &service, name, policy);
-            lock(shared).created(new);
+            lock(shared).created(NewContainer {
+                restart_policy: asked.policy.clone(),
+                aliases: asked.aliases.clone(),
+                ..NewContainer::created(id, &asked.service, name)
+            });
         }
     })
     .await
@@ -298,12 +302,12 @@ async fn connect(
     shared: &Shared,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, forward::ForwardError> {
-    let (parts, body) = forward::read_json(request).await?;
+    let (parts, mut body) = forward::read_json(request).await?;
     if let Some(key) = bodies::other_spelling(&body) {
         return Ok(refuse(shared, misspelled(&parts, &key)));
     }
-    let container = body["Container"].as_str().unwrap_or_default();
-    if !lock(shared).is_new(container) {
+    let container = body["Container"].as_str().unwrap_or_default().to_owned();
+    if !lock(shared).is_new(&container) {
         let what = format!(
             "{} {} for container {container}",
             parts.method,
@@ -311,8 +315,22 @@ async fn connect(
         );
         return Ok(refuse(shared, what));
     }
+    let path = unversioned(parts.uri.path());
+    if let Some(network) = path.strip_prefix("/networks/")
+        && let Some(network) = network.strip_suffix("/connect")
+        && is_announced_later(shared, &container)
+    {
+        let aliases = rewrite::take_aliases(&mut body["EndpointConfig"]);
+        lock(shared).connected(&container, network, aliases);
+    }
     let answer = forward::send_json(&shared.docker, parts, &body).await?;
     Ok(answer.map(BodyExt::boxed))
+}
+
+fn is_announced_later(shared: &Shared, container: &str) -> bool {
+    let service = lock(shared).service_of(container);
+    let marked = service.and_then(|service| shared.mark.services.get(&service));
+    marked.is_some_and(|marked| marked.is_announced_later)
 }
 
 /// What is refused of a body that Docker would read otherwise than it is read here.

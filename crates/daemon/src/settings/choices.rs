@@ -67,12 +67,44 @@ pub enum Order {
     StartFirst,
 }
 
+/// Whether two containers may write to the same volumes and host directories for a while.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SharedVolumes {
+    /// They may not, so such a service is not switched start-first.
+    #[default]
+    Refused,
+    /// The application allows for it.
+    Allowed,
+}
+
+/// When a new container that is started beside the old one gets the names by which its networks know the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aliases {
+    /// When it is proven.
+    WhenProven,
+    /// Like any other container, when it is started.
+    AtStart,
+}
+
 /// Reads them all.
 pub(super) fn read(table: &Table<'_>, service: &mut Service) {
     service.order = table.get("order").and_then(|value| {
         value.choice(&[
             ("stop-first", Order::StopFirst),
             ("start-first", Order::StartFirst),
+        ])
+    });
+    let shared = table.get("shared_volumes").and_then(|value| {
+        value.choice(&[
+            ("refused", SharedVolumes::Refused),
+            ("allowed", SharedVolumes::Allowed),
+        ])
+    });
+    service.shared_volumes = shared.unwrap_or_default();
+    service.aliases = table.get("aliases").and_then(|value| {
+        value.choice(&[
+            ("when-proven", Aliases::WhenProven),
+            ("at-start", Aliases::AtStart),
         ])
     });
     let switch = table.get("switch").and_then(|value| {

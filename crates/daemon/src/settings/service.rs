@@ -10,7 +10,9 @@ use cutover_core::image::ImageRef;
 use cutover_core::names::{ServiceName, Tag, TagPattern};
 
 use super::auth::Names;
-use super::choices::{self, JobReruns, Order, Output, Switch, UnsetVariables, WayBack};
+use super::choices::{
+    self, Aliases, JobReruns, Order, Output, SharedVolumes, Switch, UnsetVariables, WayBack,
+};
 use super::compose_files;
 use super::health::{self, Health};
 use super::image::{self, ImagePolicy};
@@ -46,6 +48,8 @@ pub(super) const KEYS: &[&str] = &[
     "job_reruns",
     "keep_releases",
     "order",
+    "shared_volumes",
+    "aliases",
     "switch",
     "when_busy",
     "way_back",
@@ -142,6 +146,10 @@ pub struct Service {
     pub keep_releases: u32,
     /// Which container goes first.
     pub order: Option<Order>,
+    /// Whether both may write to the same volumes for a while.
+    pub shared_volumes: SharedVolumes,
+    /// When the new one gets the names of the service, where it goes first.
+    pub aliases: Option<Aliases>,
     /// Whether the services of a release are switched one after another.
     pub switch: Switch,
     /// What becomes of a request while a deployment is under way.
@@ -188,6 +196,8 @@ impl Service {
             job_reruns: JobReruns::default(),
             keep_releases: DEFAULT_KEEP_RELEASES,
             order: None,
+            shared_volumes: SharedVolumes::default(),
+            aliases: None,
             switch: Switch::default(),
             when_busy: WhenBusy::default(),
             way_back: WayBack::default(),

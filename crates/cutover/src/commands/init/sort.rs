@@ -206,9 +206,8 @@ fn deployable(
             is_own,
         })
     };
-    if let (false, Strategy::StopFirst { .. }) = (is_own, strategy(facts))
-        && image_template(&image).is_err()
-    {
+    let is_refused = matches!(strategy(facts), Strategy::Refused { .. });
+    if !is_own && !is_refused && image_template(&image).is_err() {
         return Err(other(format!(
             "its image `{image}` has neither a registry nor an owner, so it is an official one of Docker Hub; if it is yours, write both before its name"
         )));

@@ -1,6 +1,6 @@
 //! What a container was created with, as far as a variable of its Compose file may have had a part in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bollard::models::{ContainerConfig, HostConfig, MountPoint};
@@ -16,6 +16,8 @@ pub struct Definition {
     pub user: String,
     /// The directory or the volume that is mounted, by the path in the container.
     pub mounts: BTreeMap<String, String>,
+    /// What of that it may write to.
+    pub writable: BTreeSet<String>,
     /// The machine's ports, by the container's, for example `80/tcp`; an empty text where Docker chooses.
     pub published: BTreeMap<String, Vec<String>>,
 }
@@ -32,10 +34,13 @@ impl Definition {
         host: &HostConfig,
         mounts: Option<&[MountPoint]>,
     ) -> Self {
-        let mount = |mount: &MountPoint| {
-            let what = mount.name.clone().filter(|name| !name.is_empty());
-            Some((mount.destination.clone()?, what.or(mount.source.clone())?))
+        let what = |mount: &MountPoint| {
+            let name = mount.name.clone().filter(|name| !name.is_empty());
+            name.or(mount.source.clone())
         };
+        let mount = |mount: &MountPoint| Some((mount.destination.clone()?, what(mount)?));
+        let all = || mounts.into_iter().flatten();
+        let writable = all().filter(|mount| mount.rw != Some(false));
         let bindings = host.port_bindings.iter().flatten();
         let published = bindings.map(|(port, bindings)| {
             let ports = bindings.iter().flatten();
@@ -46,7 +51,8 @@ impl Definition {
             command: config.cmd.clone().unwrap_or_default(),
             entrypoint: config.entrypoint.clone().unwrap_or_default(),
             user: config.user.clone().unwrap_or_default(),
-            mounts: mounts.into_iter().flatten().filter_map(mount).collect(),
+            mounts: all().filter_map(mount).collect(),
+            writable: writable.filter_map(what).collect(),
             published: published.collect(),
         }
     }

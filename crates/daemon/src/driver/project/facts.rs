@@ -13,14 +13,26 @@ impl File {
     pub(super) fn facts(
         &self,
         name: &str,
-        order: Option<settings::Order>,
+        service: &settings::Service,
         described: &Service,
     ) -> Facts {
         Facts {
             sharers: self.sharers_by_name(name, described),
             waits_for_its_end: self.waits_for_the_end_of(name),
-            ..described.facts(order)
+            shared_volumes_allowed: service.shared_volumes == settings::SharedVolumes::Allowed,
+            shared_with: self.shared_with(name, described),
+            ..described.facts(service.order)
         }
+    }
+
+    /// The lines by which `name` and another service of the project go together.
+    fn shared_with(&self, name: &str, described: &Service) -> Vec<String> {
+        let own = described.sharing_lines().map(|(line, _)| line);
+        let of_others = self.services.iter().flat_map(|(other, one)| {
+            let lines = one.sharing_lines().filter(|(_, with)| *with == name);
+            lines.map(move |(line, _)| format!("{line} of service {other}"))
+        });
+        own.chain(of_others).collect()
     }
 
     /// The services that start only when `name` has ended well: it is a job to them.
@@ -116,6 +128,48 @@ impl Service {
             .flatten()
     }
 
+    /// The lines by which it shares something with another container, each with the service or the container's name.
+    fn sharing_lines(&self) -> impl Iterator<Item = (String, &str)> {
+        let modes = [
+            ("network_mode", &self.network_mode),
+            ("ipc", &self.ipc),
+            ("pid", &self.pid),
+        ];
+        let modes = modes.into_iter().filter_map(|(key, mode)| {
+            let mode = mode.as_deref()?;
+            let (kind, with) = mode.split_once(':')?;
+            matches!(kind, "service" | "container").then(|| (format!("{key}: {mode}"), with))
+        });
+        let from = self.volumes_from.iter().map(|from| {
+            let with = from.strip_prefix("container:").unwrap_or(from);
+            let with = with.split(':').next().unwrap_or_default();
+            (format!("volumes_from: {from}"), with)
+        });
+        modes.chain(from)
+    }
+
+    /// The lines that fix an address of its container.
+    fn fixed_addresses(&self) -> Vec<String> {
+        let keys = ["ipv4_address", "ipv6_address", "mac_address"];
+        let networks = self.plain.get("networks").and_then(|all| all.as_object());
+        let networks = networks.into_iter().flatten().map(|(_, network)| network);
+        let lines = |of: &serde_json::Value| {
+            let line = |key: &&str| Some(format!("{key}: {}", of.get(key)?.as_str()?));
+            keys.iter().filter_map(line).collect::<Vec<_>>()
+        };
+        let own = self.plain.get("mac_address").and_then(|it| it.as_str());
+        let own = own.map(|address| format!("mac_address: {address}"));
+        own.into_iter().chain(networks.flat_map(lines)).collect()
+    }
+
+    /// Whether a proxy that reads Docker's labels, or the environment of its containers, follows it.
+    pub(super) fn is_followed_by_a_proxy(&self) -> bool {
+        let labels = self.plain.get("labels").and_then(|all| all.as_object());
+        let mut labels = labels.into_iter().flatten().map(|(label, _)| label);
+        labels.any(|label| label.starts_with("traefik.") || label.starts_with("caddy"))
+            || self.environment.contains_key("VIRTUAL_HOST")
+    }
+
     fn facts(&self, order: Option<settings::Order>) -> Facts {
         Facts {
             published_ports: self
@@ -128,6 +182,9 @@ impl Service {
             host_network: self.network_mode.as_deref() == Some("host"),
             replicas: self.replicas(),
             start_first_wanted: self.start_first(order),
+            shared_volumes_allowed: false,
+            fixed_addresses: self.fixed_addresses(),
+            shared_with: Vec::new(),
             pre_start_hooks: !self.pre_start.is_empty(),
             pre_stop_hooks: !self.pre_stop.is_empty(),
             sharers: Vec::new(),
@@ -169,7 +226,15 @@ impl Service {
 /// The facts in a definition whose variables are as written. Only what can refuse a deployment is read,
 /// because Compose leaves the rest in forms of many kinds there; what is a variable says nothing yet.
 pub(super) fn facts_as_written(definition: &serde_json::Map<String, serde_json::Value>) -> Facts {
-    let decisive = ["scale", "deploy", "pre_start", "pre_stop", "restart"];
+    let decisive = [
+        "scale",
+        "deploy",
+        "pre_start",
+        "pre_stop",
+        "restart",
+        "container_name",
+        "network_mode",
+    ];
     let read = decisive
         .into_iter()
         .filter_map(|key| Some((key.to_owned(), definition.get(key)?.clone())))

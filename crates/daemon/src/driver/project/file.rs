@@ -278,10 +278,12 @@ impl Mount {
 
     /// What it is, if the container may write to it.
     pub(super) fn writable(&self) -> Option<String> {
-        let source = self.source.as_ref().filter(|_| !self.read_only)?;
-        match self.kind.as_str() {
-            "volume" => Some(format!("volume `{source}`")),
-            "bind" => Some(format!("directory `{source}`")),
+        match (self.kind.as_str(), self.source.as_ref()) {
+            _ if self.read_only => None,
+            ("volume", Some(source)) => Some(format!("volume `{source}`")),
+            // Compose hands an anonymous volume on to the next container.
+            ("volume", None) => Some(format!("the volume at `{}`", self.target.as_ref()?)),
+            ("bind", Some(source)) => Some(format!("directory `{source}`")),
             _ => None,
         }
     }

@@ -6,6 +6,7 @@ use cutover_core::cause::Cause;
 use cutover_core::dependency_order::dependency_order;
 use cutover_core::image::ImageRef;
 use cutover_core::names::Tag;
+use cutover_core::switch::Order;
 use cutover_core::template::{TagVariable, image_template};
 
 use super::file::File;
@@ -110,6 +111,13 @@ impl ReleaseModel {
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&ServiceModel> {
         self.all().find(|one| one.compose_service == name)
+    }
+
+    /// Which container of the service with this name goes first.
+    #[must_use]
+    pub fn order_of(&self, name: &str) -> Order {
+        self.service(name)
+            .map_or(Order::StopFirst, ServiceModel::order)
     }
 
     /// The same release without these services. The configured one stays the lead, also where it is not switched.

@@ -8,7 +8,7 @@ use cutover_core::image::ImageRef;
 use cutover_core::names::Tag;
 use cutover_core::template::{Carries, TagVariable};
 
-use super::file::{File, Port};
+use super::file::{File, Port, Service};
 use super::read::config_and_warnings;
 use super::{
     Dependent, ReleaseModel, Role, ServiceModel, contents, invalid, missing_service, release,
@@ -122,7 +122,8 @@ impl Rendered<'_> {
             image: variable.requested(&image, tag.as_str()),
             container_image: image,
             platform: described.platform.clone(),
-            facts: file.facts(name, service.order, described),
+            facts: file.facts(name, service, described),
+            unannounced: is_unannounced(service, described),
             monitor: described.monitor()?,
             not_passed: File::not_passed(described),
             volumes: file.declared_volumes(),
@@ -131,6 +132,15 @@ impl Rendered<'_> {
             secrets: secrets::values(service, file, described, &variable.name),
             project: file.name.clone(),
         })
+    }
+}
+
+/// Whether a container that goes first gets the names of the service only when it is proven. A proxy that follows Docker's
+/// containers would not notice that its address has changed then.
+fn is_unannounced(service: &settings::Service, described: &Service) -> bool {
+    match service.aliases {
+        Some(aliases) => aliases == settings::Aliases::WhenProven,
+        None => !described.is_followed_by_a_proxy(),
     }
 }
 

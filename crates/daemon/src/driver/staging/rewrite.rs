@@ -36,6 +36,8 @@ pub(crate) struct MarkedService {
     pub(crate) is_job: bool,
     /// The hash by which Compose recognises the container, where it writes another one.
     pub(crate) hash: Option<HashByHand>,
+    /// Whether it is created without the names by which its networks are to know the service.
+    pub(crate) is_announced_later: bool,
     /// Whether Compose is told at once that it runs: it is started when Compose has long ended.
     pub(crate) is_started_later: bool,
 }
@@ -79,12 +81,20 @@ pub(super) enum NotCreated {
     Policy(String),
 }
 
+/// What Compose asked for and does not get yet.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// The service.
+    pub(super) service: String,
+    /// The restart policy.
+    pub(super) policy: RestartPolicy,
+    /// The names by which the networks are to know the container; none where it has them already.
+    pub(super) aliases: BTreeMap<String, Vec<String>>,
+}
+
 /// Checks that this is a container of a service of the release, adds our labels, and sets its restart policy to `no`
-/// for the trial. Returns the service, and the policy that Compose asked for.
-pub(super) fn create_body(
-    body: &mut Value,
-    mark: &Mark,
-) -> Result<(String, RestartPolicy), NotCreated> {
+/// for the trial.
+pub(super) fn create_body(body: &mut Value, mark: &Mark) -> Result<Asked, NotCreated> {
     let label = |name: &str| body["Labels"][name].as_str().unwrap_or_default().to_owned();
     let project = label(labels::PROJECT);
     let service = label(labels::SERVICE);
@@ -111,9 +121,32 @@ pub(super) fn create_body(
     if let Some(contents) = &marked.contents {
         body["Labels"][labels::CONTENTS] = json!(contents);
     }
+    let mut aliases = BTreeMap::new();
+    if marked.is_announced_later {
+        body["Labels"][labels::UNANNOUNCED] = json!("true");
+        let endpoints = body["NetworkingConfig"]["EndpointsConfig"].as_object_mut();
+        for (network, endpoint) in endpoints.into_iter().flatten() {
+            aliases.insert(network.clone(), take_aliases(endpoint));
+        }
+    }
     // Until the commit, a power cut must bring the old container back and not this one.
     body["HostConfig"]["RestartPolicy"] = json!({ "Name": "no", "MaximumRetryCount": 0 });
-    Ok((service, policy))
+    Ok(Asked {
+        service,
+        policy,
+        aliases,
+    })
+}
+
+/// Takes the names out of how a container is connected to a network.
+pub(super) fn take_aliases(endpoint: &mut Value) -> Vec<String> {
+    let Some(endpoint) = endpoint.as_object_mut() else {
+        return Vec::new();
+    };
+    let aliases = endpoint.remove("Aliases").unwrap_or_default();
+    let aliases = aliases.as_array().into_iter().flatten();
+    let aliases = aliases.filter_map(|alias| alias.as_str());
+    aliases.map(str::to_owned).collect()
 }
 
 /// The policy that Compose asks for, if Docker's `update` takes it, which is stricter than `create`: a
@@ -234,10 +267,10 @@ mod tests {
     #[test]
     fn the_new_container_is_marked_and_does_not_start_by_itself() {
         let mut body = body("shop", "app");
-        let (service, policy) = create_body(&mut body, &mark()).expect("our service");
-        assert_eq!(service, "app");
+        let asked = create_body(&mut body, &mark()).expect("our service");
+        assert_eq!(asked.service, "app");
         assert_eq!(
-            policy,
+            asked.policy,
             RestartPolicy {
                 name: "on-failure".into(),
                 retries_max: 3
@@ -247,6 +280,33 @@ mod tests {
         assert_eq!(body["Labels"][labels::CONFIGURED_SERVICE], "web");
         assert_eq!(body["HostConfig"]["RestartPolicy"]["Name"], "no");
         assert_eq!(body["Image"], "shop:1");
+    }
+
+    #[test]
+    fn one_that_is_announced_later_is_created_without_its_names() {
+        let connected = || {
+            let mut body = body("shop", "app");
+            let endpoint = json!({ "Aliases": ["shop-app-1", "app"], "GwPriority": 1 });
+            body["NetworkingConfig"] = json!({ "EndpointsConfig": { "shop_default": endpoint } });
+            body
+        };
+        let mut at_start = connected();
+        let asked = create_body(&mut at_start, &mark()).expect("our service");
+        assert!(asked.aliases.is_empty() && at_start["Labels"][labels::UNANNOUNCED].is_null());
+        assert_eq!(
+            at_start["NetworkingConfig"],
+            connected()["NetworkingConfig"]
+        );
+        let mut mark = mark();
+        let marked = mark.services.get_mut("app").expect("marked");
+        marked.is_announced_later = true;
+        let mut later = connected();
+        let asked = create_body(&mut later, &mark).expect("our service");
+        let names = vec!["shop-app-1".to_owned(), "app".to_owned()];
+        assert_eq!(asked.aliases, [("shop_default".to_owned(), names)].into());
+        let endpoints = &later["NetworkingConfig"]["EndpointsConfig"];
+        assert_eq!(endpoints["shop_default"], json!({ "GwPriority": 1 }));
+        assert_eq!(later["Labels"][labels::UNANNOUNCED], "true");
     }
 
     #[test]
@@ -263,7 +323,7 @@ mod tests {
             ("always", 0, ("always", 0)),
             ("on-failure", 3, ("on-failure", 3)),
         ] {
-            let (_, policy) = asked(name, retries).expect("taken by Docker");
+            let policy = asked(name, retries).expect("taken by Docker").policy;
             assert_eq!((policy.name.as_str(), policy.retries_max), expected);
         }
         for (name, retries) in [
@@ -305,8 +365,7 @@ mod tests {
             is_stopped_early: false,
         };
         let mut view = View::new(vec![replaced], vec!["parked".into()]);
-        let policy = RestartPolicy::default();
-        view.created(NewContainer::created(new, "app", "tmp_shop-app-1", policy));
+        view.created(NewContainer::created(new, "app", "tmp_shop-app-1"));
         let shown = |view: &View| {
             let mut containers = json!([
                 { "Id": old, "Names": ["/shop-app-1"] },

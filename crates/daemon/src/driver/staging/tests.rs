@@ -52,8 +52,7 @@ async fn the_empty_answer_to_connecting_a_network_passes() {
         volumes: std::collections::BTreeMap::new(),
     };
     let mut view = View::new(Vec::new(), Vec::new());
-    let policy = cutover_core::deployment::RestartPolicy::default();
-    let new = NewContainer::created("bbbbbbbbbbbbbbbb", "app", "shop-app-1", policy);
+    let new = NewContainer::created("bbbbbbbbbbbbbbbb", "app", "shop-app-1");
     view.created(new);
     let path = directory.path().join("staging.sock");
     let socket = StagingSocket::open(&path, &docker, mark, view).expect("a socket");

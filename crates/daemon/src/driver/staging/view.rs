@@ -6,7 +6,7 @@
 //! if they had happened. Everything that would change anything else is refused. Where a release has several
 //! services, Compose creates the containers of all of them before it starts any.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use cutover_core::deployment::RestartPolicy;
 
@@ -34,22 +34,20 @@ pub(in crate::driver) struct NewContainer {
     pub(in crate::driver) name: String,
     /// The restart policy that the Compose file asks for.
     pub(in crate::driver) restart_policy: RestartPolicy,
+    /// The names by which its networks are to know it, where it was created without them.
+    pub(in crate::driver) aliases: BTreeMap<String, Vec<String>>,
 }
 
 impl NewContainer {
     /// One of `service` with this id, as it was created.
-    pub(super) fn created(
-        id: &str,
-        service: &str,
-        name: &str,
-        restart_policy: RestartPolicy,
-    ) -> Self {
+    pub(super) fn created(id: &str, service: &str, name: &str) -> Self {
         Self {
             id: id.to_owned(),
             service: service.to_owned(),
             created_name: name.to_owned(),
             name: name.to_owned(),
-            restart_policy,
+            restart_policy: RestartPolicy::default(),
+            aliases: BTreeMap::new(),
         }
     }
 
@@ -169,6 +167,13 @@ impl View {
     /// Whether Compose may create a container of this service: it may once.
     pub(super) fn may_create(&mut self, service: &str) -> bool {
         self.claimed.insert(service.to_owned())
+    }
+
+    /// A new container was connected to a network that is to know it by these names.
+    pub(super) fn connected(&mut self, id: &str, network: &str, aliases: Vec<String>) {
+        if let Some(new) = self.new.iter_mut().find(|new| new.id == id) {
+            new.aliases.insert(network.to_owned(), aliases);
+        }
     }
 
     /// The service of the new container with this id.

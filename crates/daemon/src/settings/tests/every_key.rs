@@ -276,6 +276,16 @@ const WRONG: &[(&str, &str, &str)] = &[
         "`services.shop.order` must be \"stop-first\" or \"start-first\", not \"start_first\"",
     ),
     (
+        "services.NAME.shared_volumes",
+        r#""yes""#,
+        "`services.shop.shared_volumes` must be \"refused\" or \"allowed\", not \"yes\"",
+    ),
+    (
+        "services.NAME.aliases",
+        r#""never""#,
+        "`services.shop.aliases` must be \"when-proven\" or \"at-start\", not \"never\"",
+    ),
+    (
         "services.NAME.switch",
         r#""parallel""#,
         "`services.shop.switch` must be \"in-order\" or \"together\", not \"parallel\"",

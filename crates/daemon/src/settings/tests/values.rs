@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::surroundings::Surroundings;
-use super::super::{Freshness, HttpTls, Order, Output, UnsetVariables};
+use super::super::{Aliases, Freshness, HttpTls, Order, Output, SharedVolumes, UnsetVariables};
 use super::{COMPLETE, Place, SMALLEST};
 
 #[test]
@@ -101,6 +101,8 @@ fn every_value_of_a_service_arrives() {
     assert_eq!(service.progress_deadline, Duration::from_secs(1200));
     assert_eq!(service.keep_releases, 5);
     assert_eq!(service.order, Some(Order::StartFirst));
+    assert_eq!(service.shared_volumes, SharedVolumes::Allowed);
+    assert_eq!(service.aliases, Some(Aliases::AtStart));
     let http = service.health.http.as_ref().expect("http");
     assert_eq!(
         (http.port, http.path.as_str()),

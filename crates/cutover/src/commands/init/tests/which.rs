@@ -51,7 +51,7 @@ fn a_service_that_check_refuses_is_left_out_with_its_reason() {
       "many": { "image": "x:${A}", "deploy": { "replicas": "2" } },
       "odd": { "image": "x:${A}", "restart": "sometimes" },
       "scaled": { "image": "x:${A}", "scale": 3 },
-      "start": { "image": "x:${A}", "deploy": { "update_config": { "order": "start-first" } } },
+      "start": { "image": "x:${A}", "container_name": "start", "deploy": { "update_config": { "order": "start-first" } } },
       "tunnel": { "image": "x", "network_mode": "container:vpn" },
       "vpn": { "image": "x:${A}", "container_name": "vpn" }
     } }"#;

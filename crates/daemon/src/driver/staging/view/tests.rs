@@ -15,7 +15,7 @@ fn old(id: &str, name: &str, service: &str) -> OldContainer {
 }
 
 fn new(id: &str, service: &str, name: &str) -> NewContainer {
-    NewContainer::created(id, service, name, RestartPolicy::default())
+    NewContainer::created(id, service, name)
 }
 
 fn ask(view: &mut View, method: &str, path: &str, query: &str) -> Decision {
