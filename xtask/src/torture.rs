@@ -47,6 +47,9 @@ pub(crate) struct Arguments {
     /// Sweep over releases of a job and two services, in place of one service
     #[arg(long)]
     several: bool,
+    /// Sweep over releases of one service with two replicas
+    #[arg(long, conflicts_with = "several")]
+    replicas: bool,
     /// Sweep with the oldest Compose that cutover supports
     #[arg(long)]
     oldest_compose: bool,
@@ -100,9 +103,10 @@ impl Arguments {
     }
 
     fn shape(&self) -> Shape {
-        let shape = match self.several {
-            true => Shape::SEVERAL,
-            false => Shape::USUAL,
+        let shape = match (self.several, self.replicas) {
+            (true, _) => Shape::SEVERAL,
+            (_, true) => Shape::REPLICAS,
+            _ => Shape::USUAL,
         };
         shape.with_compose(match self.oldest_compose {
             true => ComposeVersion::Oldest,

@@ -24,7 +24,7 @@ pub struct Running {
     pub started_at: Option<String>,
 }
 
-/// One Compose service of a release.
+/// One Compose service of a release, or one of its replicas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Member {
     /// Its name in the Compose file.
@@ -57,7 +57,8 @@ pub struct Service {
     /// then.
     #[serde(default)]
     pub running_unknown: Option<String>,
-    /// The Compose services of its release, in the order of a switch; empty when it is not known what runs.
+    /// The Compose services of its release, in the order of a switch, once for each replica that runs; empty when it is not
+    /// known what runs.
     #[serde(default)]
     pub services: Vec<Member>,
     /// Present while deployments are refused by an operator.

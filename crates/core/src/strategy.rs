@@ -81,14 +81,8 @@ fn refusal(facts: &Facts) -> Option<(String, &'static str)> {
             "deploy the service that waits, and leave the job out of the configuration of cutover: where its image names the tag variable of that service, it runs before each release",
         ));
     }
-    if facts.replicas != 1 {
-        return Some((
-            format!(
-                "it asks for {} replicas, and cutover deploys exactly one for now",
-                facts.replicas
-            ),
-            "set `deploy.replicas: 1` (or `scale: 1`) in the Compose file",
-        ));
+    if let Some(refused) = refusal_of_replicas(facts) {
+        return Some(refused);
     }
     if let Some(refused) = refusal_of_start_first(facts) {
         return Some(refused);
@@ -153,6 +147,44 @@ fn forbids_two(facts: &Facts) -> Vec<String> {
         );
     }
     forbids
+}
+
+/// Two replicas of one release run beside each other all the time.
+fn refusal_of_replicas(facts: &Facts) -> Option<(String, &'static str)> {
+    if facts.replicas == 0 {
+        return Some((
+            "it asks for 0 replicas, so there is nothing to deploy".to_owned(),
+            "set `deploy.replicas` (or `scale`) in the Compose file to 1 or more, or stop the service with `docker compose stop`",
+        ));
+    }
+    // Each replica takes a port of a range that is free.
+    let is_enough = |port: &String| {
+        let (first, last) = port.split_once('-').unwrap_or((port, port));
+        let ends = first.parse::<u32>().ok().zip(last.parse::<u32>().ok());
+        ends.is_none_or(|(first, last)| last.saturating_sub(first) + 1 >= facts.replicas)
+    };
+    let of_replicas = Facts {
+        host_network: false,
+        published_ports: facts
+            .published_ports
+            .iter()
+            .filter(|port| !is_enough(port))
+            .cloned()
+            .collect(),
+        ..facts.clone()
+    };
+    let forbids = forbids_two(&of_replicas);
+    if facts.replicas == 1 || forbids.is_empty() {
+        return None;
+    }
+    Some((
+        format!(
+            "it asks for {} replicas, which its definition in the Compose file forbids ({})",
+            facts.replicas,
+            forbids.join("; ")
+        ),
+        "take that out of the Compose file (a range such as `8080-8089:80` gives each replica a port of its own), or set `deploy.replicas: 1` (or `scale: 1`)",
+    ))
 }
 
 fn refusal_of_start_first(facts: &Facts) -> Option<(String, &'static str)> {
@@ -255,21 +287,40 @@ mod tests {
     }
 
     #[test]
+    fn replicas_need_what_each_of_them_can_have() {
+        let with = |replicas, ports: &str, name: Option<&str>| {
+            let facts = Facts {
+                replicas,
+                published_ports: vec![ports.to_owned()],
+                container_name: name.map(str::to_owned),
+                ..Facts::default()
+            };
+            match strategy(&facts) {
+                Strategy::Refused { why, .. } => Some(why),
+                _ => None,
+            }
+        };
+        assert_eq!(with(1, "8080", Some("shop")), None);
+        assert_eq!(with(3, "8080-8082", None), None);
+        for (ports, name, line) in [
+            ("8080", None, "`ports: 8080`"),
+            ("8080-8081", None, "`ports: 8080-8081`"),
+            ("8080-8082", Some("shop"), "`container_name: shop`"),
+        ] {
+            let why = with(3, ports, name).expect("refused");
+            assert!(why.contains("3 replicas") && why.contains(line), "{why}");
+        }
+    }
+
+    #[test]
     fn what_is_not_supported_yet_is_refused_with_what_to_change() {
         for (facts, word) in [
-            (
-                Facts {
-                    replicas: 3,
-                    ..one()
-                },
-                "replicas",
-            ),
             (
                 Facts {
                     replicas: 0,
                     ..one()
                 },
-                "replicas",
+                "0 replicas",
             ),
             (
                 Facts {

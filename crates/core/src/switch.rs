@@ -18,6 +18,9 @@
 //! - What is to be started again exists before anything that runs in its place is stopped.
 //! - When neither goal can be reached now, something runs if anything can ([`Patience::Exhausted`]).
 //!
+//! Requests are held from before the first stop until everything is proven ([`Move::Hold`], [`Move::Drain`],
+//! [`Move::Release`]); a way back is held as a whole by whoever walks it.
+//!
 //! A service is switched stop-first or start-first ([`Order`]). Start-first, the old replica is not touched before the
 //! commit, so that the way back only takes the new one away; it is stopped on the way on.
 
@@ -28,16 +31,31 @@ mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use crate::deployment::{Origin, Replica, RestartPolicy};
 use crate::names::DeploymentId;
 
 pub use aside::{is_failed, is_put_aside, name_of_failed, name_of_recreated, name_put_aside};
-pub use plan::plan;
+pub use plan::{Course, plan};
 
-/// One thing that is done to one container.
+/// One thing that is done: to one container, or to the requests that come meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Move {
+    /// From here on, new connections to the published ports wait.
+    Hold,
+    /// Requests that are under way in these containers have a moment to end.
+    Drain {
+        /// The ids of the containers, which are stopped next.
+        containers: Vec<String>,
+    },
+    /// The connections that wait go on, and new ones do not wait.
+    Release,
+    /// Nothing is done for this long, between two batches of replicas.
+    Pause {
+        /// How long.
+        length: Duration,
+    },
     /// Docker starts it at boot, although it was stopped: restart policy `always`.
     KeepAtBoot {
         /// The container's id.
@@ -103,10 +121,11 @@ pub enum Move {
 }
 
 impl Move {
-    /// The container that it is about.
+    /// The container that it is about, if it is about one.
     #[must_use]
-    pub fn container(&self) -> &str {
+    pub fn container(&self) -> Option<&str> {
         match self {
+            Self::Hold | Self::Drain { .. } | Self::Release | Self::Pause { .. } => None,
             Self::KeepAtBoot { container }
             | Self::StayDown { container }
             | Self::GivePolicy { container, .. }
@@ -116,7 +135,7 @@ impl Move {
             | Self::Prove { container }
             | Self::Announce { container, .. }
             | Self::Recreate { container, .. }
-            | Self::Remove { container, .. } => container,
+            | Self::Remove { container, .. } => Some(container),
         }
     }
 }

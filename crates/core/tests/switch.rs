@@ -11,9 +11,10 @@ mod start_first;
 mod world;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use cutover_core::deployment::{Condition, Origin, Replica};
-use cutover_core::switch::{Goal, Move, Next, Order, Patience, name_of_failed, next, plan};
+use cutover_core::switch::{Goal, Move, Next, Order, Patience, name_of_failed, next};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -21,7 +22,7 @@ use any::{
     Disturbance, Disturbed, Last, Mask, Prefix, any_disturbance, any_mask, any_new, any_old,
     any_prefix, disturb, order,
 };
-use world::{Made, World, id, replica, word};
+use world::{Made, World, id, plan, plan_with_delay, replica, word};
 
 /// More moves than any way takes; one that takes more goes in a circle.
 const MOVES_MAX: usize = 200;
@@ -320,12 +321,15 @@ fn one_replica_is_switched_stop_first_in_the_order_that_the_documents_name() {
     assert_eq!(
         words,
         [
+            "Hold",
             "KeepAtBoot old1",
+            "Drain old1",
             "Rename old1 shop-app-1_cutover-456789ab",
             "Rename new1 shop-app-1",
             "Stop old1",
             "Start new1",
             "Prove new1",
+            "Release",
         ]
     );
 }
@@ -336,7 +340,9 @@ fn batches_are_proven_one_after_the_other() {
         let one = |number| replica(&format!("{name}{number}"), number, "no", Condition::Running);
         (1..=3).map(one).collect()
     };
-    let words: Vec<String> = plan(&side("old"), &side("new"), &[2], stop_first, &id())
+    let delay = Duration::from_secs(3);
+    let (old, new) = (side("old"), side("new"));
+    let words: Vec<String> = plan_with_delay(&old, &new, &[2], stop_first, delay, &id())
         .iter()
         .filter(|wanted| !matches!(wanted, Move::Rename { .. }))
         .map(word)
@@ -344,17 +350,52 @@ fn batches_are_proven_one_after_the_other() {
     assert_eq!(
         words,
         [
+            "Hold",
+            "Drain old1 old2",
             "Stop old1",
             "Stop old2",
             "Start new1",
             "Start new2",
             "Prove new1",
             "Prove new2",
+            "Release",
+            "Pause 3s",
+            "Hold",
+            "Drain old3",
             "Stop old3",
             "Start new3",
             "Prove new3",
+            "Release",
         ]
     );
+}
+
+/// Where a service gets fewer replicas, whatever their numbers.
+#[test]
+fn what_has_no_successor_stops_with_the_last_batch_of_its_service() {
+    let replicas = |name: &str, numbers: &[u32]| -> Vec<Replica> {
+        let one = |number: &u32| {
+            let id = format!("{name}{number}");
+            replica(&id, *number, "no", Condition::Running)
+        };
+        numbers.iter().map(one).collect()
+    };
+    let (old, new) = (replicas("old", &[1, 2, 3, 4]), replicas("new", &[2, 3]));
+    let stops = |order: fn(&Replica) -> Order| -> Vec<String> {
+        let moves = plan(&old, &new, &[1], order, &id()).into_iter();
+        let some = moves.filter(|wanted| matches!(wanted, Move::Stop { .. } | Move::Prove { .. }));
+        some.map(|wanted| word(&wanted)).collect()
+    };
+    let expected = [
+        "Stop old2",
+        "Prove new2",
+        "Stop old1",
+        "Stop old3",
+        "Stop old4",
+        "Prove new3",
+    ];
+    assert_eq!(stops(stop_first), expected);
+    assert_eq!(stops(|_| Order::StartFirst), ["Prove new2", "Prove new3"]);
 }
 
 /// At no prefix of the switch and of what follows the commit would a power cut start both releases, and there is

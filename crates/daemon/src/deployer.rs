@@ -16,6 +16,7 @@ mod way_back;
 mod kept;
 mod reach;
 mod survey;
+mod switched;
 mod tag_line;
 mod journey;
 mod prove;
@@ -341,6 +342,7 @@ impl Deployer {
             service,
             cancelled: underway.cancelled.clone(),
             hold: None,
+            cannot_hold: false,
             served: Served::default(),
             stopping: self.inner.stopping.clone(),
         }

@@ -173,7 +173,7 @@ impl Driver {
         &self,
         target: Target<'_>,
         image: &PinnedImage,
-        replaces: &str,
+        replaces: &Replica,
         hidden: &[Container],
     ) -> Result<Replica, Cause> {
         let Self::Compose(driver) = self;

@@ -1,7 +1,7 @@
 //! What a deployment would do, without doing any of it.
 
 use cutover_core::cause::{Cause, Step};
-use cutover_core::deployment::PinnedImage;
+use cutover_core::deployment::{PinnedImage, Replica};
 use cutover_core::duration::format;
 use cutover_core::image::ImageRef;
 use cutover_core::names::{DeploymentId, Tag};
@@ -220,13 +220,11 @@ impl Found {
         };
         let present = driver.present(&model.project, name).await;
         let present = present.map_err(|error| docker_cause(Step::Prepare, &error))?;
+        let present = present.up_to(model.replicas());
         let mut refused = Vec::new();
-        let current = present.only().unwrap_or_else(|cause| {
-            refused.push(cause.detail);
-            None
-        });
+        let current = present.current.first();
         let (rollback_to, no_way_back) =
-            look_for_way_back(driver, service, current, release).await?;
+            look_for_way_back(driver, service, &present.current, release).await?;
         refused.extend(no_way_back);
         let unset = driver.unset_variables(service, model, current).await;
         let unset = unset.map_err(|error| docker_cause(Step::Prepare, &error))?;
@@ -267,7 +265,7 @@ impl Found {
         if is_lead {
             self.lead = Some(FoundOfLead {
                 image_found: image.found,
-                running: current.map(describe),
+                running: current.map(|_| describe_all(&present.current)),
                 verified_by: match &checks {
                     Some(checks) => checks.to_string(),
                     None => {
@@ -305,32 +303,36 @@ fn unchecked(checks: Option<&Checks>) -> Option<String> {
 async fn look_for_way_back(
     driver: &Driver,
     service: &Service,
-    current: Option<&Container>,
+    current: &[Container],
     model: &ReleaseModel,
 ) -> Result<(String, Option<String>), Cause> {
-    let Some(container) = current else {
+    let old: Vec<Replica> = current.iter().map(as_replica).collect();
+    if old.is_empty() {
         let first = "nothing: this would be the first deployment";
         return Ok((first.to_owned(), None));
+    }
+    let containers = match old.len() {
+        1 => "the very same container",
+        _ => "the very same containers",
     };
-    let old = as_replica(container);
-    Ok(
-        match way_back::find(driver, service, &[old], model).await? {
-            WayBack::SameContainer => (
-                format!("the very same container, {}", describe(container)),
-                None,
+    Ok(match way_back::find(driver, service, &old, model).await? {
+        WayBack::SameContainer => (format!("{containers}, {}", describe_all(current)), None),
+        WayBack::PreviousImage { missing } => (
+            format!(
+                "the previous image in the present definition of the service, because {missing}"
             ),
-            WayBack::PreviousImage { missing } => (
-                format!(
-                    "the previous image in the present definition of the service, because {missing}"
-                ),
-                None,
-            ),
-            WayBack::None { missing } => (
-                format!("nothing: {missing}"),
-                Some(format!("no_way_back: {missing}")),
-            ),
-        },
-    )
+            None,
+        ),
+        WayBack::None { missing } => (
+            format!("nothing: {missing}"),
+            Some(format!("no_way_back: {missing}")),
+        ),
+    })
+}
+
+fn describe_all(containers: &[Container]) -> String {
+    let all: Vec<String> = containers.iter().map(describe).collect();
+    all.join(", ")
 }
 
 fn describe(container: &Container) -> String {

@@ -252,7 +252,9 @@ impl Deployment {
             }
             // A rollback's outage began when the previous container was stopped: it contains the switch's.
             Event::Switched { service, outage_ms } => {
-                self.outages_ms.insert(service.clone(), *outage_ms);
+                // Its replicas may be switched one after another.
+                let outage = self.outages_ms.entry(service.clone()).or_default();
+                *outage = (*outage).max(*outage_ms);
                 self.outage_ms = self.outages_ms.values().copied().max();
                 self.switch_ms = self.outage_ms;
             }

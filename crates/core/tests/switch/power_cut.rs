@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use cutover_core::deployment::Condition;
-use cutover_core::switch::{Goal, Move, Next, Order, Patience, next, plan};
+use cutover_core::switch::{Goal, Move, Next, Order, Patience, next};
 
-use crate::world::{Made, World, id, replica, word};
+use crate::world::{Made, World, id, plan, replica, word};
 use crate::{is_new, is_old};
 
 fn ways() -> impl Iterator<Item = (&'static str, Order)> {

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use cutover_core::deployment::{Condition, Replica};
-use cutover_core::switch::{Goal, Move, Next, Order, Patience, next, plan};
+use cutover_core::switch::{Goal, Move, Next, Order, Patience, next};
 
-use crate::world::{Made, World, id, replica, word};
+use crate::world::{Made, World, id, plan, replica, word};
 use crate::{is_new, is_old};
 
 fn sides(restart: &str) -> (Vec<Replica>, Vec<Replica>) {
@@ -38,10 +38,12 @@ fn start_first_the_old_replica_is_stopped_after_the_commit() {
     let moves = plan(&old, &new, &[1], start_first, &id());
     let words: Vec<String> = moves.iter().map(word).collect();
     let up_to_the_commit = [
+        "Hold",
         "KeepAtBoot old1",
         "Start new1",
         "Prove new1",
         "Announce new1",
+        "Release",
     ];
     assert_eq!(words, up_to_the_commit);
     for wanted in moves {

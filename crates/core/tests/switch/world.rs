@@ -1,10 +1,13 @@
 //! A Docker in a few lines: containers that run or not, with names and policies, and that die with it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use cutover_core::deployment::{Condition, Origin, Replica, RestartPolicy};
 use cutover_core::names::DeploymentId;
-use cutover_core::switch::{Move, Order, Seen, Situation, Slot, name_of_recreated, starts_at_boot};
+use cutover_core::switch::{
+    Course, Move, Order, Seen, Situation, Slot, name_of_recreated, starts_at_boot,
+};
 
 /// One container.
 #[derive(Debug, Clone)]
@@ -36,6 +39,8 @@ pub(crate) struct World {
     pub(crate) epoch: u32,
     /// The names of somebody else's containers that run.
     pub(crate) strangers: Vec<String>,
+    /// Whether new connections wait.
+    pub(crate) held: bool,
 }
 
 /// What became of a move.
@@ -114,6 +119,7 @@ impl World {
             refuses: BTreeSet::new(),
             epoch: 0,
             strangers: Vec::new(),
+            held: false,
         }
     }
 
@@ -154,7 +160,21 @@ impl World {
             .values()
             .map(|other| other.name.clone())
             .collect();
-        let Some(found) = self.containers.get_mut(wanted.container()) else {
+        let container = match wanted {
+            Move::Hold => {
+                assert!(!self.held, "it is held already");
+                self.held = true;
+                return Made::Done;
+            }
+            Move::Release => {
+                assert!(self.held, "nothing is held");
+                self.held = false;
+                return Made::Done;
+            }
+            Move::Drain { .. } | Move::Pause { .. } => return Made::Done,
+            of_one => of_one.container().expect("it is about one"),
+        };
+        let Some(found) = self.containers.get_mut(container) else {
             return Made::Refused;
         };
         match wanted {
@@ -185,7 +205,8 @@ impl World {
                 );
                 found.announced = true;
             }
-            Move::Recreate { .. } | Move::Remove { .. } => {}
+            // They are above.
+            _ => {}
         }
         Made::Done
     }
@@ -295,6 +316,39 @@ pub(crate) fn word(wanted: &Move) -> String {
     let kind = kind.split([' ', '{']).next().unwrap_or_default();
     match wanted {
         Move::Rename { container, name } => format!("{kind} {container} {name}"),
-        _ => format!("{kind} {}", wanted.container()),
+        Move::Drain { containers } => format!("{kind} {}", containers.join(" ")),
+        Move::Pause { length } => format!("{kind} {length:?}"),
+        _ => [kind, wanted.container().unwrap_or_default()]
+            .join(" ")
+            .trim_end()
+            .to_owned(),
     }
+}
+
+/// The moves of a release whose ports are published, without a pause between its batches.
+pub(crate) fn plan(
+    old: &[Replica],
+    new: &[Replica],
+    batches: &[usize],
+    order: impl Fn(&Replica) -> Order,
+    id: &DeploymentId,
+) -> Vec<Move> {
+    plan_with_delay(old, new, batches, order, Duration::ZERO, id)
+}
+
+pub(crate) fn plan_with_delay(
+    old: &[Replica],
+    new: &[Replica],
+    batches: &[usize],
+    order: impl Fn(&Replica) -> Order,
+    delay: Duration,
+    id: &DeploymentId,
+) -> Vec<Move> {
+    let course = Course {
+        batches,
+        order,
+        delay: |_: &Replica| delay,
+        holds: true,
+    };
+    cutover_core::switch::plan(old, new, &course, id)
 }

@@ -9,6 +9,7 @@ mod fidelity;
 mod fidelity_settings;
 mod env_files;
 mod recovery;
+mod replicas;
 mod plans;
 mod power;
 mod disk;

@@ -47,6 +47,16 @@ fn sweep_several(names: &[&str]) {
     judge(third.collect());
 }
 
+/// Sweeps over releases of several replicas: a deployment and a rollback.
+fn sweep_replicas(names: &[&str]) {
+    let third = Ground::with(CUTOVER, Shape::REPLICAS, |ground| {
+        let scenarios = [Scenario::Deployment, Scenario::Rollback].into_iter();
+        let some = scenarios.flat_map(|scenario| sweep_one(scenario, names, POINTS / 4, ground));
+        some.collect::<Vec<_>>()
+    });
+    judge(third.expect("a ground"));
+}
+
 /// The kinds that take long by themselves and wait most of it, as when a call hangs for its bound: the scenarios beside
 /// each other, each on a ground of its own.
 fn sweep_beside_each_other(names: &[&str]) {
@@ -117,6 +127,12 @@ fn a_call_that_fails_or_is_answered_twice_or_not_at_all_loses_nothing() {
 fn every_service_of_a_release_is_of_one_release_whatever_happens_at_a_call() {
     let faults = [Fault::KillCutover, Fault::KillDocker, Fault::PowerCut];
     sweep_several(&faults.map(Fault::as_str));
+}
+
+#[test]
+fn every_replica_is_of_one_release_whatever_happens_at_a_call() {
+    let faults = [Fault::KillCutover, Fault::KillDocker, Fault::PowerCut];
+    sweep_replicas(&faults.map(Fault::as_str));
 }
 
 #[test]

@@ -110,31 +110,30 @@ async fn look_at_one(
     findings.extend(look_at_credentials(settings, subject, model).await);
     findings.extend(look_at_what_runs(subject, driver, service, model).await);
     let present = driver.present(&model.project, &model.compose_service).await;
-    let present = present.map_err(|error| docker_cause(Step::Prepare, &error));
-    match present
-        .as_ref()
-        .map_err(Clone::clone)
-        .and_then(|present| present.only())
-    {
-        Ok(Some(container)) => {
-            let checks = Checks::new(service, model.monitor, container);
-            if let Some((found, advice)) = checks.without_any() {
-                findings.push(Finding::warning(subject, found, advice));
-            }
-            findings.push(Finding::fine(
-                subject,
-                format!(
-                    "runs {} ({})",
-                    container.image_ref,
-                    container.condition().as_str()
-                ),
-            ));
+    let present = match present {
+        Ok(present) => present.up_to(model.replicas()),
+        Err(error) => {
+            let cause = docker_cause(Step::Prepare, &error);
+            findings.push(Finding::mistake(subject, cause.detail, cause.code.hint()));
+            return findings;
         }
-        Ok(None) => findings.push(Finding::fine(
-            subject,
-            "has no container yet: the first deployment creates it",
-        )),
-        Err(cause) => findings.push(Finding::mistake(subject, cause.detail, cause.code.hint())),
+    };
+    if let Some(container) = present.current.first() {
+        let checks = Checks::new(service, model.monitor, container);
+        if let Some((found, advice)) = checks.without_any() {
+            findings.push(Finding::warning(subject, found, advice));
+        }
+    } else {
+        let none = "has no container yet: the first deployment creates it";
+        findings.push(Finding::fine(subject, none));
+    }
+    for container in &present.current {
+        let (image, condition) = (&container.image_ref, container.condition());
+        let what = match present.current.len() {
+            1 => format!("runs {image} ({})", condition.as_str()),
+            _ => format!("{} runs {image} ({})", container.name, condition.as_str()),
+        };
+        findings.push(Finding::fine(subject, what));
     }
     findings
 }

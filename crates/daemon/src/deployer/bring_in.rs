@@ -91,8 +91,9 @@ pub(super) async fn read(run: &mut Run) -> Result<Release, Cause> {
         let present = driver.present(&service.project, &service.compose_service);
         let present = present
             .await
-            .map_err(|error| docker_cause(Step::Prepare, &error))?;
-        refuse_unset(run, service, present.only()?).await?;
+            .map_err(|error| docker_cause(Step::Prepare, &error))?
+            .up_to(service.replicas());
+        refuse_unset(run, service, present.current.first()).await?;
         all.push(present);
     }
     for warning in model.lead().warnings() {
@@ -236,14 +237,10 @@ pub(super) async fn stage(
 
 /// The same with every container before the one in whose namespaces it runs: on the way back, the last is started first.
 fn sharers_first(model: &ReleaseModel, mut old: Vec<Replica>) -> Vec<Replica> {
-    let mut batch_start = 0;
-    for size in model.batches() {
-        let services = &model.services()[batch_start..batch_start + size];
-        batch_start += size;
+    for group in model.groups() {
         let is_of = |replica: &Replica| {
-            services
-                .iter()
-                .any(|one| one.compose_service == replica.service)
+            let mut services = group.iter();
+            services.any(|one| one.compose_service == replica.service)
         };
         if let (Some(first), Some(last)) = (old.iter().position(is_of), old.iter().rposition(is_of))
         {
@@ -292,8 +289,10 @@ fn refuse_shared_volumes(release: &Release, staging: &Staging) -> Result<(), Cau
     for (model, present) in release.services() {
         let service = &model.compose_service;
         let mut new = staging.new.iter();
-        let new = new.find(|new| new.replica.service == *service);
-        if let Some((new, old)) = new.zip(present.current.first()) {
+        let Some(new) = new.find(|new| new.replica.service == *service) else {
+            continue;
+        };
+        for old in &present.current {
             refuse_shared(model, &old.definition, &new.container.definition)?;
         }
     }
@@ -323,8 +322,10 @@ async fn prepare(
     let mask = Arc::new(Mask::new(secrets.chain(of_new)));
     let service: &settings::Service = &run.service;
     let mut all = Vec::new();
-    for (model, new) in release.model.services().iter().zip(&staging.new) {
-        let checks = Checks::new(service, model.monitor, &new.container);
+    for new in &staging.new {
+        let model = release.model.service(&new.replica.service);
+        let monitor = model.and_then(|model| model.monitor);
+        let checks = Checks::new(service, monitor, &new.container);
         let sendable = checks.sendable(&new.container);
         sendable.map_err(|why| Cause::new(Code::StageFailed, Step::Stage, why.to_string()))?;
         all.push(checks);

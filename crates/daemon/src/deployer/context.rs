@@ -31,6 +31,8 @@ pub(super) struct Run {
     pub(super) service: Arc<settings::Service>,
     /// New connections wait while this is there.
     pub(super) hold: Option<Hold>,
+    /// Whether connections could not be held, which was told.
+    pub(super) cannot_hold: bool,
     pub(super) served: Served,
     /// Cancelled when somebody cancels this deployment.
     pub(super) cancelled: CancellationToken,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use cutover_core::cause::{Cause, Code};
 use cutover_core::deployment::Replica;
 use cutover_core::mask::Mask;
-use cutover_core::switch::{Move, Order};
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::causes::masked;
 use super::output::Output;
@@ -58,20 +58,20 @@ pub(super) struct Trial {
     pub(super) parts: Vec<Part>,
     /// How many of them were switched; the one that fails is the last of them, or among the last batch.
     pub(super) switched: usize,
-    /// What is done when those that were switched last are proven.
-    pub(super) when_proven: Vec<Move>,
+    /// When those that were switched last were started.
+    pub(super) began: Instant,
     /// The previous containers that were told to stop.
     pub(super) told_to_stop: BTreeSet<String>,
     pub(super) mask: Arc<Mask>,
     pub(super) model: ReleaseModel,
 }
 
-/// The new container of one service.
+/// One new container.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) new: Replica,
-    /// Whether the old container is stopped before it is started.
-    pub(super) order: Order,
+    /// Whether another container of its service ran while it was switched.
+    pub(super) is_covered: bool,
     pub(super) checks: Checks,
     /// Its events, since before it was started; none once it is proven.
     pub(super) events: Option<ContainerEvents>,
@@ -98,6 +98,31 @@ impl Trial {
     /// The release as Compose renders it.
     pub(super) fn model(&self) -> &ReleaseModel {
         &self.model
+    }
+
+    /// A short name of this new container before the lines that it writes, where there are others.
+    pub(super) fn label(&self, new: &Replica) -> Option<String> {
+        match self.has_siblings(new) {
+            _ if self.parts.len() == 1 => None,
+            false => Some(new.service.clone()),
+            true => Some(format!("{}-{}", new.service, new.number)),
+        }
+    }
+
+    /// The same in a sentence.
+    pub(super) fn name(&self, new: &Replica) -> Option<String> {
+        let (service, number) = (&new.service, new.number);
+        match self.has_siblings(new) {
+            _ if self.parts.len() == 1 => None,
+            false => Some(format!("service `{service}`")),
+            true => Some(format!("replica {number} of service `{service}`")),
+        }
+    }
+
+    /// Whether its service has other new replicas.
+    fn has_siblings(&self, new: &Replica) -> bool {
+        let mut others = self.parts.iter().map(|part| &part.new);
+        others.any(|other| other.service == new.service && other.container != new.container)
     }
 
     /// The end of what the new container wrote that failed; of all, where none of them is known to be the one. One that

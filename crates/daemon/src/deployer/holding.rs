@@ -40,10 +40,16 @@ impl Served {
     }
 }
 
+/// Whether the service is reached at ports at which new connections are to wait.
+pub(super) fn is_wanted(run: &Run, look: &Look) -> bool {
+    let mut all = containers(look).flat_map(|one| ports_of(&run.service, one));
+    run.service.hold.is_some() && all.next().is_some()
+}
+
 /// Holds what comes to the published ports of these containers. Where that cannot be, the switch goes on without, and that is
 /// told.
 pub(super) async fn begin(run: &mut Run, look: &Look) {
-    let Some(bound) = run.service.hold else {
+    let Some(bound) = run.service.hold.filter(|_| !run.cannot_hold) else {
         return;
     };
     let all = containers(look).flat_map(|one| ports_of(&run.service, one));
@@ -61,6 +67,7 @@ pub(super) async fn begin(run: &mut Run, look: &Look) {
     match Hold::begin(&ports, &owner, bound).await {
         Ok(hold) => run.hold = Some(hold),
         Err(why) => {
+            run.cannot_hold = true;
             let what = format!(
                 "new connections are refused while nothing listens, because they cannot be held: {why}; `hold = \"off\"` says that this is all right"
             );
@@ -127,9 +134,9 @@ pub(super) async fn let_requests_end(
     look: &Look,
     stopped: &BTreeSet<String>,
 ) -> BTreeSet<String> {
-    let mut deaf = BTreeSet::new();
+    let mut ready = BTreeSet::new();
     if !is_held(run) {
-        return deaf;
+        return ready;
     }
     let of_these = containers(look).filter(|one| stopped.contains(&one.id) && one.state.running);
     let mut tables = Vec::new();
@@ -145,7 +152,7 @@ pub(super) async fn let_requests_end(
                 ports: ports.clone().map(|port| port.container).collect(),
             });
             if !process.hears(one.stop_signal.as_deref().unwrap_or(STOP_SIGNAL)) {
-                deaf.insert(one.id.clone());
+                ready.insert(one.id.clone());
             }
         }
         tables.push(Drained {
@@ -154,7 +161,7 @@ pub(super) async fn let_requests_end(
         });
     }
     drain(&tables, run.service.drain).await;
-    deaf
+    ready
 }
 
 /// Whether new connections wait.

@@ -48,13 +48,12 @@ pub(super) async fn runs_release(
     present: &Present,
     image: &PinnedImage,
 ) -> Result<bool, Cause> {
-    Ok(match present.current.first() {
-        Some(container) => {
-            is_proven(run, container).await?
-                && runs_in_order(&run.driver, target, present, image).await?
+    for container in &present.current {
+        if !is_proven(run, container).await? {
+            return Ok(false);
         }
-        None => false,
-    })
+    }
+    runs_in_order(&run.driver, target, present, image).await
 }
 
 /// Whether this very job has run to a good end.
@@ -82,15 +81,18 @@ pub(crate) async fn runs_in_order(
     present: &Present,
     image: &PinnedImage,
 ) -> Result<bool, Cause> {
-    Ok(match present.current.first() {
-        Some(container) => {
-            present.parked.is_empty()
-                && container.condition().is_good()
-                && driver.is_same_release(target, container, image).await?
-                && answers(driver, target.service, container, None).await?
+    if !present.parked.is_empty() || present.current.len() != target.model.replicas() {
+        return Ok(false);
+    }
+    for container in &present.current {
+        let is_in_order = container.condition().is_good()
+            && driver.is_same_release(target, container, image).await?
+            && answers(driver, target.service, container, None).await?;
+        if !is_in_order {
+            return Ok(false);
         }
-        None => false,
-    })
+    }
+    Ok(true)
 }
 
 /// Whether the container was not left by a deployment that did not succeed: one that needs an operator leaves
@@ -147,12 +149,12 @@ pub(super) async fn found(run: &Run, container: &Container) -> Result<Replica, C
 /// a restart of Docker may have started the previous one beside it.
 pub(super) async fn still_runs(
     driver: &Driver,
-    old: &[Replica],
+    old: &[&Replica],
     new: &Replica,
     born: Option<Timestamp>,
 ) -> Result<(), Cause> {
     let failed = |error| docker_cause(Step::Verify, &error);
-    for old in old.iter().filter(|old| old.service == new.service) {
+    for old in old {
         let old = driver.docker().container(&old.container).await;
         if old.map_err(failed)?.is_some_and(|old| old.state.running) {
             let what =

@@ -288,7 +288,7 @@ async fn make(
     look: &Look,
     wanted: &Move,
 ) -> Result<(), Cause> {
-    let of_move = |found: &&Found| found.replica.container == wanted.container();
+    let of_move = |found: &&Found| wanted.container() == Some(&found.replica.container);
     let found = look.old.iter().chain(&look.new).find(of_move);
     let Some(found) = found else {
         return Err(Cause::new(
@@ -313,7 +313,7 @@ async fn make(
             }
             effect(run, wanted).await?;
             journey.started(container);
-            note_start(run, journey, found).await;
+            note_start(run, journey, look, found).await;
             Ok(())
         }
         _ => effect(run, wanted).await,
@@ -337,14 +337,20 @@ fn ended_again(journey: &Journey, found: &Found) -> Cause {
     Cause::new(code(journey), step(journey), detail)
 }
 
-/// A previous container runs again: for how long it did not, by Docker's own clock.
-async fn note_start(run: &mut Run, journey: &mut Journey, found: &Found) {
+/// A previous container runs again: for how long none of its service did, by Docker's own clock. `look` is from before.
+async fn note_start(run: &mut Run, journey: &mut Journey, look: &Look, found: &Found) {
     let is_old = run
         .deployment()
         .old
         .iter()
         .any(|old| old.container == found.replica.container);
     if journey.goal != Goal::Old || !is_old {
+        return;
+    }
+    let all = look.old.iter().chain(&look.new);
+    let mut of_service = all.filter(|one| one.replica.service == found.replica.service);
+    if of_service.any(|one| one.container.as_ref().is_some_and(|one| one.state.running)) {
+        // The others served meanwhile, or serve again since a moment ago.
         return;
     }
     let stopped_at = found

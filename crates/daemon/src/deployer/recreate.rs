@@ -109,9 +109,7 @@ async fn from_image(
         tag: &tag,
         deployment: &run.deployment().id,
     };
-    let created = run
-        .driver
-        .recreate_from_image(target, &image, &old.container, &hidden);
+    let created = run.driver.recreate_from_image(target, &image, old, &hidden);
     let replica = created.await?;
     Ok(Replica {
         name: old.name.clone(),

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use cutover_core::cause::{Cause, Code, Step};
-use cutover_core::deployment::{Condition, Event, Failure, Replica, Status};
+use cutover_core::deployment::{Condition, Event, Failure, Proof, Replica, Status};
 use cutover_core::switch::Goal;
 
 use super::context::Run;
@@ -77,8 +77,14 @@ pub(super) async fn end_rolled_back(run: &mut Run, journey: &Journey, why: &str)
     }
     give_references_back(run).await;
     restart_with_what_is_back(run, journey).await;
+    let mut proof = journey.proof;
     if journey.outage_ms.is_none() {
         run.record_restored(0).await;
+        // Others answered meanwhile.
+        proof = proof.map(|proof| Proof {
+            answered_after_ms: 0,
+            ..proof
+        });
     }
     // The last run of a job has ended, as it should.
     let is_job = |old: &&Replica| deployment.jobs.iter().any(|job| job.service == old.service);
@@ -89,7 +95,7 @@ pub(super) async fn end_rolled_back(run: &mut Run, journey: &Journey, why: &str)
         .map(|old| old.condition)
         .find(|condition| !condition.is_good());
     let condition = Some(worst.unwrap_or(Condition::Healthy));
-    let proof = journey.proof.filter(|_| worst.is_none());
+    let proof = proof.filter(|_| worst.is_none());
     run.record
         .anyway(Event::RolledBack { condition, proof })
         .await;

@@ -4,12 +4,11 @@
 //! next one is touched; or all at once, where that is configured.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
-use cutover_core::cause::{Cause, Code, Step};
+use cutover_core::cause::{Cause, Step};
 use cutover_core::deployment::{Deployment, Event, Proof, Replica, Status};
-use cutover_core::switch::{Grace, Move, Order, is_put_aside, plan};
+use cutover_core::switch::{Course, Grace, Move, is_put_aside, plan};
 use futures_util::future::{join_all, try_join_all};
 use tokio::time::Instant;
 
@@ -19,13 +18,14 @@ use super::context::Run;
 use super::ended::{Committed, Ended, Part, Trial};
 use super::holding;
 use super::observe::{still_runs, watch};
-use super::output::Output;
+use super::switched::attend_started;
 use crate::driver::project::ServiceModel;
-use crate::driver::{Look, docker_cause, millis_between};
+use crate::driver::{Look, docker_cause};
 use crate::probe::verify;
 use crate::settings;
 
-/// The switch: each service in its turn, and each but the last proven. Those of the last batch run when this returns.
+/// The switch: batch by batch, each proven before the next one. Where nothing waits for the last one, that only runs when
+/// this returns.
 pub(super) async fn switch(run: &mut Run, staged: Staged) -> Result<Trial, Ended> {
     let begun = async {
         let mut parts = Vec::new();
@@ -34,7 +34,7 @@ pub(super) async fn switch(run: &mut Run, staged: Staged) -> Result<Trial, Ended
             let events = watch(&run.driver, &new.replica.container).await;
             parts.push(Part {
                 new: new.replica.clone(),
-                order: staged.model.order_of(&new.replica.service),
+                is_covered: false,
                 checks,
                 events: Some(events.map_err(|error| docker_cause(Step::Stage, &error))?),
                 output: None,
@@ -61,63 +61,93 @@ pub(super) async fn switch(run: &mut Run, staged: Staged) -> Result<Trial, Ended
         staging: Some(*staged.staging),
         parts,
         switched: 0,
-        when_proven: Vec::new(),
+        began: Instant::now(),
         told_to_stop: BTreeSet::new(),
         mask: staged.mask,
         model: staged.model,
     };
     match switch_all(run, &mut trial).await {
         Ok(()) => Ok(trial),
-        Err(cause) => Err(trial.failed(cause)),
+        Err(cause) => Err(fail(run, trial, cause).await),
     }
+}
+
+/// What comes waits from now on: what is recorded and told next takes its time.
+async fn fail(run: &mut Run, trial: Trial, cause: Cause) -> Ended {
+    holding::begin_again(run).await;
+    trial.failed(cause)
 }
 
 async fn switch_all(run: &mut Run, trial: &mut Trial) -> Result<(), Cause> {
     let deployment = run.deployment().clone();
-    let sizes = match run.service.switch {
-        settings::Switch::InOrder => trial.model.batches(),
-        settings::Switch::Together => vec![trial.parts.len()],
-    };
-    let order = |replica: &Replica| trial.model.order_of(&replica.service);
-    let moves = plan(
-        &deployment.old,
-        &deployment.new,
-        &sizes,
-        order,
-        &deployment.id,
-    );
-    let mut batches = moves.split_inclusive(is_proof).collect::<Vec<_>>();
-    // What comes behind the first proof of a batch are its other proofs.
-    batches.retain(|moves| !moves.iter().all(is_proof));
-    if let Some(last) = batches.pop_if(|moves| !moves.iter().any(is_proof)) {
-        trial.when_proven = last.to_vec();
-    }
     let look = run.driver.look(&deployment).await;
     let look = look.map_err(|error| docker_cause(Step::Switch, &error))?;
-    holding::begin(run, &look).await;
+    let moves = plan_of(run, trial, &look);
     let shares = |one: &ServiceModel| !one.shares_with.is_empty();
     // A container cannot be started before the one in whose namespaces it runs.
     let at_once = !trial.model.services().iter().any(shares);
-    for (place, (moves, size)) in batches.iter().zip(sizes).enumerate() {
-        if place > 0 {
-            prove_switched(run, trial, Until::TheNext).await?;
+    let mut ready_to_stop = BTreeSet::new();
+    let kind = std::mem::discriminant::<Move>;
+    let mut steps = moves
+        .chunk_by(|one, other| kind(one) == kind(other))
+        .peekable();
+    while let Some(step) = steps.next() {
+        match &step[0] {
+            Move::Hold if run.hold.is_some() => holding::begin_again(run).await,
+            Move::Hold => holding::begin(run, &look).await,
+            Move::Drain { containers } => {
+                let stopped = containers.iter().cloned().collect();
+                ready_to_stop = holding::let_requests_end(run, &look, &stopped).await;
+            }
+            Move::Release => {
+                let new = trial.parts[..trial.switched].iter();
+                let new: Vec<Replica> = new.map(|part| part.new.clone()).collect();
+                holding::release(run, &new).await;
+            }
+            Move::Pause { length } => tokio::time::sleep(*length).await,
+            // The last ones are proven and watched in one.
+            Move::Prove { .. } if steps.peek().is_none() => {}
+            Move::Prove { .. } => prove_switched(run, trial, Until::TheNext).await?,
+            Move::Stop { .. } => {
+                let stopped = step.iter().filter_map(Move::container);
+                trial.told_to_stop.extend(stopped.map(str::to_owned));
+                let graced = step.iter().map(|wanted| graced(wanted, &ready_to_stop));
+                make_moves(run, &deployment, &graced.collect::<Vec<_>>(), at_once).await?;
+            }
+            Move::Start { .. } => {
+                trial.began = Instant::now();
+                make_moves(run, &deployment, step, at_once).await?;
+                let to = trial.switched + step.len();
+                attend_started(run, &deployment, trial, to).await?;
+            }
+            _ => make_moves(run, &deployment, step, at_once).await?,
         }
-        let to = (trial.switched + size).min(trial.parts.len());
-        let stopped: BTreeSet<String> = moves.iter().filter_map(stopped).collect();
-        let deaf = holding::let_requests_end(run, &look, &stopped).await;
-        trial.told_to_stop.extend(stopped);
-        let graced = moves.iter().map(|wanted| graced(wanted, &deaf));
-        let moves: Vec<Move> = graced.collect();
-        make_moves(run, &deployment, &moves, at_once).await?;
-        attend_started(run, &deployment, trial, to).await?;
     }
     Ok(())
 }
 
+fn plan_of(run: &Run, trial: &Trial, look: &Look) -> Vec<Move> {
+    let batches = match run.service.switch {
+        settings::Switch::InOrder => trial.model.batches(),
+        settings::Switch::Together => vec![trial.parts.len()],
+    };
+    let course = Course {
+        batches: &batches,
+        order: |replica: &Replica| trial.model.order_of(&replica.service),
+        delay: |replica: &Replica| {
+            let model = trial.model.service(&replica.service);
+            model.map_or(Duration::ZERO, |model| model.rollout.delay)
+        },
+        holds: holding::is_wanted(run, look),
+    };
+    let deployment = run.deployment();
+    plan(&deployment.old, &deployment.new, &course, &deployment.id)
+}
+
 /// The same move, without a grace for a container that has no use for it.
-fn graced(wanted: &Move, deaf: &BTreeSet<String>) -> Move {
+fn graced(wanted: &Move, ready_to_stop: &BTreeSet<String>) -> Move {
     match wanted {
-        Move::Stop { container, .. } if deaf.contains(container) => Move::Stop {
+        Move::Stop { container, .. } if ready_to_stop.contains(container) => Move::Stop {
             container: container.clone(),
             grace: Grace::None,
         },
@@ -125,28 +155,14 @@ fn graced(wanted: &Move, deaf: &BTreeSet<String>) -> Move {
     }
 }
 
-/// The container that a move stops.
-fn stopped(wanted: &Move) -> Option<String> {
-    match wanted {
-        Move::Stop { container, .. } => Some(container.clone()),
-        _ => None,
-    }
-}
-
-fn is_proof(wanted: &Move) -> bool {
-    matches!(wanted, Move::Prove { .. })
-}
-
-/// Makes the moves of one batch up to its proof, several of one kind at once where they do not depend on each other.
+/// Makes moves of one kind, at once where they do not depend on each other.
 async fn make_moves(
     run: &Run,
     deployment: &Deployment,
     moves: &[Move],
     at_once: bool,
 ) -> Result<(), Cause> {
-    let effects = moves.iter().filter(|wanted| !is_proof(wanted));
-    let effects: Vec<&Move> = effects.collect();
-    let together = |one: &&Move, other: &&Move| match (one, other) {
+    let together = |one: &Move, other: &Move| match (one, other) {
         (Move::KeepAtBoot { .. }, Move::KeepAtBoot { .. }) => true,
         // A name is given up before it is taken.
         (Move::Rename { name: one, .. }, Move::Rename { name: other, .. }) => {
@@ -157,7 +173,7 @@ async fn make_moves(
         }
         _ => false,
     };
-    for moves in effects.chunk_by(together) {
+    for moves in moves.chunk_by(together) {
         let made = moves
             .iter()
             .map(|wanted| run.driver.make(wanted, &deployment.id));
@@ -169,115 +185,35 @@ async fn make_moves(
     Ok(())
 }
 
-/// The new containers up to `to` were started: Compose is told, their output is followed, and it is recorded.
-async fn attend_started(
-    run: &mut Run,
-    deployment: &Deployment,
-    trial: &mut Trial,
-    to: usize,
-) -> Result<(), Cause> {
-    let names_services = trial.parts.len() > 1;
-    let started = trial.switched..to;
-    trial.switched = to;
-    for part in &mut trial.parts[started.clone()] {
-        if let Some(staging) = &trial.staging {
-            staging.started(&part.new.container);
-        }
-        let mask = match run.service.output {
-            settings::Output::Masked => Some(Arc::clone(&trial.mask)),
-            settings::Output::Full => Some(Arc::default()),
-            settings::Output::None => None,
-        };
-        let of = names_services.then(|| part.new.service.clone());
-        part.output = mask.map(|mask| {
-            let (docker, live) = (run.driver.docker(), run.record.live().clone());
-            Output::follow(docker, &part.new.container, of, mask, live)
-        });
-    }
-    let look = run.driver.look(deployment).await;
-    let look = look.map_err(|error| docker_cause(Step::Switch, &error))?;
-    for part in &mut trial.parts[started] {
-        let outage_ms = look_at_switched(deployment, &look, part)?;
-        let service = if names_services {
-            part.new.service.clone()
-        } else {
-            String::new()
-        };
-        run.forward(Step::Switch, Event::Switched { service, outage_ms })
-            .await?;
-    }
-    Ok(())
-}
-
-/// For how long no container of the service ran, in milliseconds; and since when the new one does. Unless it was started
-/// beside the old one, two that run would write to the same volumes and share the service's name.
-fn look_at_switched(deployment: &Deployment, look: &Look, part: &mut Part) -> Result<u64, Cause> {
-    let started = look
-        .new
-        .iter()
-        .find(|found| found.replica.container == part.new.container);
-    part.born = started.and_then(|found| found.container.as_ref()?.state.started_at);
-    if part.order == Order::StartFirst {
-        return Ok(0);
-    }
-    let of_service = |replica: &Replica| replica.service == part.new.service;
-    let old = look.old.iter().filter(|found| of_service(&found.replica));
-    let old = old.filter_map(|found| found.container.as_ref());
-    if old.clone().any(|old| old.state.running) {
-        let detail =
-            "Docker was restarted during the switch and started the previous container again";
-        return Err(Cause::new(Code::SwitchFailed, Step::Switch, detail));
-    }
-    let stopped_at = old.filter_map(|old| old.state.finished_at).max();
-    let ran_before = deployment
-        .old
-        .iter()
-        .any(|old| of_service(old) && old.condition.ran());
-    Ok(if ran_before {
-        millis_between(stopped_at, part.born)
-    } else {
-        0
-    })
-}
-
 /// Watches the new containers that are not proven yet until they are; the `post_start` hooks have ended then.
 pub(super) async fn verify(run: &mut Run, mut trial: Trial) -> Result<Trial, Ended> {
-    let began = Instant::now();
     let verified = async {
-        let when_proven = std::mem::take(&mut trial.when_proven);
-        if holding::is_held(run) || !when_proven.is_empty() {
-            prove_switched(run, &mut trial, Until::TheNext).await?;
-            make_moves(run, run.deployment(), &when_proven, false).await?;
-            let new = run.deployment().new.clone();
-            holding::release(run, &new).await;
-        }
         prove_switched(run, &mut trial, Until::TheEnd).await?;
         let deadline = trial.parts.iter().map(|part| part.checks.deadline()).max();
         let deadline = deadline.unwrap_or_default();
         if let Some(staging) = trial.staging.take() {
-            let left = deadline.saturating_sub(began.elapsed());
+            let left = deadline.saturating_sub(trial.began.elapsed());
             staging.finish(left, deadline).await?;
         }
         let old = run.deployment().old.clone();
-        for part in &mut trial.parts {
-            let old = match part.order {
-                Order::StopFirst => &old[..],
-                // They run until the commit.
-                Order::StartFirst => &[],
-            };
-            let runs = still_runs(&run.driver, old, &part.new, part.born).await;
-            part.failed = runs.is_err();
-            runs.map_err(|cause| of_service(run, cause, &part.new))?;
+        let stopped = old
+            .iter()
+            .filter(|old| trial.told_to_stop.contains(&old.container));
+        let stopped: Vec<&Replica> = stopped.collect();
+        for place in 0..trial.parts.len() {
+            let part = &trial.parts[place];
+            let of_service = stopped.iter().filter(|old| old.service == part.new.service);
+            let of_service: Vec<&Replica> = of_service.copied().collect();
+            let runs = still_runs(&run.driver, &of_service, &part.new, part.born).await;
+            let runs = runs.map_err(|cause| of_part(trial.name(&part.new), cause));
+            trial.parts[place].failed = runs.is_err();
+            runs?;
         }
         Ok(())
     };
     match verified.await {
         Ok(()) => Ok(trial),
-        Err(cause) => {
-            // At once: what is recorded and told next takes its time.
-            holding::begin_again(run).await;
-            Err(trial.failed(cause))
-        }
+        Err(cause) => Err(fail(run, trial, cause).await),
     }
 }
 
@@ -297,9 +233,9 @@ async fn prove_switched(run: &mut Run, trial: &mut Trial, until: Until) -> Resul
     let unproven = trial.parts[..trial.switched].iter();
     let unproven = unproven.filter(|part| is_due(part));
     let checks: Vec<String> = unproven
-        .map(|part| match trial.parts.len() {
-            1 => part.checks.to_string(),
-            _ => format!("{}: {}", part.new.service, part.checks),
+        .map(|part| match trial.label(&part.new) {
+            None => part.checks.to_string(),
+            Some(label) => format!("{label}: {}", part.checks),
         })
         .collect();
     let checks = checks.join("; ");
@@ -310,8 +246,10 @@ async fn prove_switched(run: &mut Run, trial: &mut Trial, until: Until) -> Resul
     let run: &Run = run;
     let is_held = holding::is_held(run);
     let (docker, output) = (run.driver.docker(), run.service.output);
-    let due = trial.parts[..trial.switched].iter_mut();
-    let proofs = due.filter(|part| is_due(part)).map(|part| {
+    let parts = trial.parts[..trial.switched].iter();
+    let names: Vec<Option<String>> = parts.map(|part| trial.name(&part.new)).collect();
+    let due = trial.parts[..trial.switched].iter_mut().zip(names);
+    let proofs = due.filter(|(part, _)| is_due(part)).map(|(part, name)| {
         let events = part.events.take();
         let first = match is_held {
             true => part.checks.while_held(),
@@ -339,8 +277,8 @@ async fn prove_switched(run: &mut Run, trial: &mut Trial, until: Until) -> Resul
             }
             match verify::verify(docker, events, id, checks, part.born).await {
                 Ok(proven) => {
-                    // Otherwise the old one answered meanwhile.
-                    if is_first && part.order == Order::StopFirst {
+                    // Otherwise another one answered meanwhile.
+                    if is_first && !part.is_covered {
                         part.answered_after = proven.answered_after;
                     }
                     part.is_to_be_watched = first.is_some();
@@ -349,7 +287,7 @@ async fn prove_switched(run: &mut Run, trial: &mut Trial, until: Until) -> Resul
                 Err(failure) => {
                     part.failed = true;
                     let cause = verify_cause(Step::Verify, &failure, output);
-                    Err(of_service(run, cause, &part.new))
+                    Err(of_part(name, cause))
                 }
             }
         }
@@ -358,13 +296,15 @@ async fn prove_switched(run: &mut Run, trial: &mut Trial, until: Until) -> Resul
     try_join_all(proofs).await.map(drop)
 }
 
-/// The cause, with the service named that it is about where there are several.
-fn of_service(run: &Run, cause: Cause, new: &Replica) -> Cause {
-    if run.deployment().new.len() == 1 {
-        return cause;
+/// The cause, with the container named that it is about where there are several.
+fn of_part(name: Option<String>, cause: Cause) -> Cause {
+    match name {
+        None => cause,
+        Some(name) => Cause {
+            detail: format!("{name}: {}", cause.detail),
+            ..cause
+        },
     }
-    let detail = format!("service `{}`: {}", new.service, cause.detail);
-    Cause { detail, ..cause }
 }
 
 /// The commit point.
@@ -373,12 +313,17 @@ pub(super) async fn commit(run: &mut Run, trial: Trial) -> Result<Committed, End
     let lead = &trial.model.lead().compose_service;
     let mut of_lead = trial.parts.iter().filter(|part| part.new.service == *lead);
     let of_lead = of_lead.next().or(trial.parts.last()).map(proof);
-    let proofs: BTreeMap<String, Proof> = trial
+    let mut proofs: BTreeMap<String, Proof> = BTreeMap::new();
+    for part in trial
         .parts
         .iter()
-        .filter(|_| trial.parts.len() > 1)
-        .map(|part| (part.new.service.clone(), proof(part)))
-        .collect();
+        .filter(|_| trial.model.services().len() > 1)
+    {
+        let of_part = proof(part);
+        let of_service = proofs.entry(part.new.service.clone()).or_insert(of_part);
+        // A service answers when the slowest of its replicas that were switched at once does.
+        of_service.answered_after_ms = of_service.answered_after_ms.max(of_part.answered_after_ms);
+    }
     let committed = Event::Committed {
         proof: of_lead,
         proofs,

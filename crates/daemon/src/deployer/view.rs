@@ -88,7 +88,7 @@ impl Deployer {
         };
         let container = self.running(service).await;
         let services = match &container {
-            Ok(lead) => self.members(service, lead.as_ref()).await,
+            Ok(_) => self.members(service).await,
             Err(_) => Vec::new(),
         };
         Ok(ServiceView {
@@ -159,45 +159,56 @@ impl Deployer {
         self.running_of(&service, &service.compose_service).await
     }
 
-    /// Each Compose service of the release with its container; `lead` is that of the configured one.
-    async fn members(&self, name: &ServiceName, lead: Option<&Container>) -> Vec<Member> {
+    /// Each Compose service of the release with its container, or with each of its replicas.
+    async fn members(&self, name: &ServiceName) -> Vec<Member> {
         let Some(service) = self.configured(name) else {
             return Vec::new();
         };
         let mut members = Vec::new();
         for one in self.driver().switched(&service).await {
-            let container = match one == service.compose_service {
-                true => lead.cloned(),
-                false => match self.running_of(&service, &one).await {
-                    Ok(found) => found,
-                    // Docker answered a moment ago.
-                    Err(_) => return Vec::new(),
-                },
+            // Docker answered a moment ago.
+            let Ok(all) = self.containers_of(&service, &one).await else {
+                return Vec::new();
             };
-            members.push(Member {
-                service: one,
-                container: container.as_ref().map(as_running),
-            });
+            let running: Vec<_> = all.iter().filter(|one| one.state.running).collect();
+            let shown = match running.is_empty() {
+                true => all.iter().take(1).collect(),
+                false => running,
+            };
+            let member = |container: Option<&Container>| Member {
+                service: one.clone(),
+                container: container.map(as_running),
+            };
+            match shown.is_empty() {
+                true => members.push(member(None)),
+                false => members.extend(shown.into_iter().map(|one| member(Some(one)))),
+            }
         }
         members
     }
 
+    /// The container that the service runs in, or the first that it has.
     async fn running_of(
         &self,
         service: &settings::Service,
         compose_service: &str,
     ) -> Result<Option<Container>, String> {
-        let project = self.driver().project_of(service).await;
-        let project = project.map_err(|cause| cause.detail)?;
-        let present = self
-            .driver()
-            .present(&project, compose_service)
-            .await
-            .map_err(|error| error.to_string())?;
+        let all = self.containers_of(service, compose_service).await?;
         // In the middle of a switch there are two of one number, of which one runs, or none.
-        let all = present.all();
         let running = all.iter().find(|container| container.state.running);
         Ok(running.or(all.first()).cloned())
+    }
+
+    async fn containers_of(
+        &self,
+        service: &settings::Service,
+        compose_service: &str,
+    ) -> Result<Vec<Container>, String> {
+        let project = self.driver().project_of(service).await;
+        let project = project.map_err(|cause| cause.detail)?;
+        let present = self.driver().present(&project, compose_service).await;
+        let present = present.map_err(|error| error.to_string())?;
+        Ok(present.all())
     }
 }
 

@@ -53,12 +53,14 @@ impl ComposeDriver {
         let model = target.model;
         let present = self.present(&model.project, &model.compose_service).await;
         let present = present.map_err(|error| docker_cause(Step::Prepare, &error))?;
+        let present = present.up_to(model.replicas());
         let hidden = present.leftovers.iter().chain(present.hidden());
         let view = View::only_looking(hidden.map(|one| one.id.clone()).collect());
         // Compose compares in whose container's namespaces it runs; older ones only if they are told of that service.
         let with: Vec<&str> = model.shares_with.iter().map(String::as_str).collect();
-        let (mut socket, mut compose) =
-            self.up(&[target], view, &with, Purpose::NewRelease).await?;
+        let (mut socket, mut compose) = self
+            .up(&[target], view, &with, &Purpose::NewRelease)
+            .await?;
         let bound = COMPARE_TIMEOUT.min(target.service.progress_deadline);
         let changes_nothing = async {
             tokio::select! {

@@ -137,9 +137,15 @@ impl ComposeDriver {
                 let removed = docker.ensure_removed_beside(container, beside, volumes);
                 removed.await
             }
-            Move::Prove { .. } | Move::Recreate { .. } => Err(DockerError::unsupported(
-                "proving and creating again are not effects on one container",
-            )),
+            Move::Hold
+            | Move::Drain { .. }
+            | Move::Release
+            | Move::Pause { .. }
+            | Move::Prove { .. }
+            | Move::Recreate { .. } => {
+                let what = "the move is not an effect on one container";
+                Err(DockerError::unsupported(what))
+            }
         }
     }
 

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::Replica;
 use cutover_core::switch::{is_failed, is_put_aside};
 
@@ -24,28 +23,23 @@ pub struct Present {
     /// Previous containers that a failed rollback left put aside; none of them runs. Each may be the last one
     /// that was ever proven, so it stays until a new one is.
     pub parked: Vec<Container>,
-    /// Containers of other numbers that do not run, as an earlier `--scale` leaves them. Compose itself would remove
-    /// them; they are not looked at, and go when a new release is proven.
+    /// Containers of other numbers that do not run, in the order of their numbers, as an earlier `--scale` leaves them.
+    /// Compose itself would remove them; they are not looked at, and go when a new release is proven.
     pub surplus: Vec<Container>,
 }
 
 impl Present {
-    /// The container that the service runs in, if it has one. More than one cannot be switched yet.
-    ///
-    /// # Errors
-    /// [`Code::UnsupportedStrategy`] for more than one.
-    pub fn only(&self) -> Result<Option<&Container>, Cause> {
-        let count = self.current.len();
-        if count > 1 {
-            let names: Vec<_> = self.current.iter().map(|one| one.name.as_str()).collect();
-            let detail = format!(
-                "{count} containers of the service run ({}), and more than one replica is not supported yet; `docker rm --force {}` removes all but the first",
-                names.join(", "),
-                names[1..].join(" ")
-            );
-            return Err(Cause::new(Code::UnsupportedStrategy, Step::Prepare, detail));
+    /// The same where the service is to have so many containers: those that do not run count as well, the lowest numbers
+    /// first, until there are enough. Compose would take them up again.
+    #[must_use]
+    pub fn up_to(mut self, replicas: usize) -> Self {
+        let missing = replicas.saturating_sub(self.current.len());
+        let taken = missing.min(self.surplus.len());
+        if taken > 0 {
+            self.current.extend(self.surplus.drain(..taken));
+            self.current.sort_by_key(number);
         }
-        Ok(self.current.first())
+        self
     }
 
     /// Those that Compose does not get to see while it creates a new container.
@@ -298,13 +292,14 @@ mod tests {
             assert_eq!(names(&present.current), current);
             assert_eq!(names(&present.surplus), surplus);
         }
-        let both = sort_out(vec![of_number("1", true), of_number("2", true)]);
-        let refused = both.only().expect_err("two run");
-        assert!(
-            refused.detail.contains("`docker rm --force shop-app-2`"),
-            "{}",
-            refused.detail
-        );
+        let scaled = |replicas| {
+            let found = [("3", false), ("2", false), ("1", true)];
+            let found = found.map(|(number, runs)| of_number(number, runs));
+            let present = sort_out(found.into()).up_to(replicas);
+            (present.current.len(), present.surplus.len())
+        };
+        let counts = [scaled(0), scaled(1), scaled(2), scaled(3), scaled(4)];
+        assert_eq!(counts, [(1, 2), (1, 2), (2, 1), (3, 0), (3, 0)]);
     }
 
     #[test]

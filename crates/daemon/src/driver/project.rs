@@ -74,6 +74,8 @@ pub struct ServiceModel {
     pub platform: Option<String>,
     /// What decides about how the service is switched.
     pub facts: Facts,
+    /// How its replicas are switched.
+    pub rollout: Rollout,
     /// Whether its container, if it is started beside the old one, gets the names of the service when it is proven.
     unannounced: bool,
     /// `deploy.update_config.monitor`.
@@ -95,7 +97,38 @@ pub struct ServiceModel {
     pub secrets: Vec<String>,
 }
 
+/// How the replicas of a service are switched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rollout {
+    /// How many at once; 0 for all of them.
+    pub parallelism: u32,
+    /// The pause between those and the next.
+    pub delay: Duration,
+}
+
 impl ServiceModel {
+    /// How many containers it has.
+    #[must_use]
+    pub fn replicas(&self) -> usize {
+        match self.role {
+            Role::Switched => self.facts.replicas as usize,
+            // As Compose counts, and each is waited for.
+            Role::Job | Role::JobAfter => 1,
+        }
+    }
+
+    /// How many of them are switched at once, one batch after another.
+    fn batches(&self) -> impl Iterator<Item = usize> {
+        let all = self.replicas();
+        let size = match self.rollout.parallelism as usize {
+            0 => all,
+            size => size,
+        };
+        (0..all)
+            .step_by(size.max(1))
+            .map(move |done| size.min(all - done))
+    }
+
     /// Whether it runs to its end, before or after the switch.
     #[must_use]
     pub fn is_job(&self) -> bool {

@@ -38,7 +38,7 @@ const UP: &[&str] = &[
 /// Compose; the containers stay until they are removed.
 #[derive(Debug)]
 pub struct Staging {
-    /// One for each service, in the order of the release.
+    /// One for each replica of each service, in the order of the release and of their numbers.
     pub new: Vec<StagedContainer>,
     /// One for each job that runs before the switch, in their order.
     pub jobs: Vec<StagedContainer>,
@@ -71,29 +71,36 @@ impl ComposeDriver {
         old: &[Replica],
         hidden: &[Container],
     ) -> Result<Staging, Cause> {
-        let goes_with_another = |service: &str| {
+        let model_of = |service: &str| {
             let mut models = targets.iter().map(|(target, _)| target.model);
-            let model = models.find(|model| model.compose_service == service);
+            models.find(|model| model.compose_service == service)
+        };
+        let goes_with_another = |service: &str| {
+            let model = model_of(service);
             model.is_some_and(|one| !(one.restarts_with.is_empty() && one.shares_with.is_empty()))
+        };
+        let has_too_many = |service: &str| {
+            let count = old.iter().filter(|old| old.service == service).count();
+            model_of(service).is_some_and(|model| count > model.replicas())
         };
         let old = old.iter().map(|old| OldContainer {
             id: old.container.clone(),
             name: old.name.clone(),
             service: old.service.clone(),
             is_stopped_early: goes_with_another(&old.service),
+            is_removed_early: has_too_many(&old.service),
         });
         let hidden = hidden.iter().map(|one| one.id.clone());
         let view = View::new(old.collect(), hidden.collect());
         let all: Vec<Target<'_>> = targets.iter().map(|(target, _)| *target).collect();
         let up = self
-            .up(&all, view, &["--force-recreate"], Purpose::NewRelease)
+            .up(&all, view, &["--force-recreate"], &Purpose::NewRelease)
             .await?;
-        self.until_start(up, targets).await
+        self.until_start(up, targets, &Purpose::NewRelease).await
     }
 
-    /// Lets Compose create the container of `image`, which ran before in the container with the id `replaces`, as
-    /// the project defines it now. It does not
-    /// get to see the `hidden` ones, which are all that the service has. The container is not started.
+    /// Lets Compose create the container of `image`, which ran before in the container `replaces`, as the project defines
+    /// it now. It does not get to see the `hidden` ones, which are all that the service has. The container is not started.
     ///
     /// # Errors
     /// As [`Self::stage`].
@@ -101,18 +108,18 @@ impl ComposeDriver {
         &self,
         target: Target<'_>,
         image: &PinnedImage,
-        replaces: &str,
+        replaces: &Replica,
         hidden: &[Container],
     ) -> Result<Replica, Cause> {
         let hidden = hidden.iter().map(|one| one.id.clone());
         let view = View::new(Vec::new(), hidden.collect());
         let purpose = Purpose::Recreation {
-            replaces: replaces.to_owned(),
+            replaces: Box::new(replaces.clone()),
         };
-        let up = self
-            .up(&[target], view, &["--force-recreate"], purpose)
-            .await?;
-        let staging = self.until_start(up, &[(target, image)]).await?;
+        let scale = format!("--scale={}=1", target.model.compose_service);
+        let options = ["--force-recreate", &scale];
+        let up = self.up(&[target], view, &options, &purpose).await?;
+        let staging = self.until_start(up, &[(target, image)], &purpose).await?;
         let replica = staging.new.first().map(|new| new.replica.clone());
         staging.abandon().await;
         replica.ok_or_else(|| stage_failed("Compose created no container"))
@@ -123,6 +130,7 @@ impl ComposeDriver {
         &self,
         (mut socket, mut compose): (StagingSocket, Running),
         targets: &[(Target<'_>, &PinnedImage)],
+        purpose: &Purpose,
     ) -> Result<Staging, Cause> {
         let mut refused = None;
         loop {
@@ -148,7 +156,7 @@ impl ComposeDriver {
                 Role::Job => &mut jobs,
                 Role::JobAfter => &mut jobs_after,
             };
-            to.push(self.staged(&created, target.model, image).await?);
+            to.extend(self.staged(&created, target.model, image, purpose).await?);
         }
         Ok(Staging {
             new,
@@ -166,7 +174,7 @@ impl ComposeDriver {
         targets: &[Target<'_>],
         view: View,
         options: &[&str],
-        purpose: Purpose,
+        purpose: &Purpose,
     ) -> Result<(StagingSocket, Running), Cause> {
         let Some(target) = targets.first() else {
             return Err(stage_failed("there is no service to create"));
@@ -175,10 +183,10 @@ impl ComposeDriver {
         let services = targets.iter().map(|target| target.model);
         let models: Vec<&ServiceModel> = services.clone().collect();
         let mut hashes = hashes_by_hand(&self.compose, target.service, &models, target.tag).await;
-        let comes_beside = purpose == Purpose::NewRelease;
+        let comes_beside = *purpose == Purpose::NewRelease;
         let mark = Mark {
             deployment: target.deployment.clone(),
-            purpose,
+            purpose: purpose.clone(),
             service: target.service.name.to_string(),
             project: model.project.clone(),
             services: services
@@ -213,20 +221,39 @@ impl ComposeDriver {
         Ok((socket, compose))
     }
 
-    /// The container that Compose created of the service, if it is of this image.
+    /// The containers that Compose created of the service, in the order of their numbers, if they are of this image.
     async fn staged(
         &self,
         created: &[NewContainer],
         model: &ServiceModel,
         image: &PinnedImage,
-    ) -> Result<StagedContainer, Cause> {
+        purpose: &Purpose,
+    ) -> Result<Vec<StagedContainer>, Cause> {
         let service = &model.compose_service;
-        let new = created.iter().find(|new| new.service == *service);
-        let new = new.ok_or_else(|| {
-            stage_failed(format!(
-                "Compose created no container of service `{service}`"
-            ))
-        })?;
+        let mut staged = Vec::new();
+        for new in created.iter().filter(|new| new.service == *service) {
+            staged.push(self.staged_one(new, service, image).await?);
+        }
+        staged.sort_by_key(|one| one.replica.number);
+        let expected = match purpose {
+            Purpose::NewRelease => model.replicas(),
+            Purpose::Recreation { .. } => 1,
+        };
+        if staged.len() != expected {
+            return Err(stage_failed(format!(
+                "Compose created {} containers of service `{service}`, and {expected} are needed",
+                staged.len(),
+            )));
+        }
+        Ok(staged)
+    }
+
+    async fn staged_one(
+        &self,
+        new: &NewContainer,
+        service: &str,
+        image: &PinnedImage,
+    ) -> Result<StagedContainer, Cause> {
         let container = self
             .docker
             .container(&new.id)
@@ -304,6 +331,10 @@ fn marked(model: &ServiceModel, hash: Option<HashByHand>, comes_beside: bool) ->
     MarkedService {
         hash,
         contents: model.contents.clone(),
+        replicas: match comes_beside {
+            true => model.replicas(),
+            false => 1,
+        },
         is_job: model.is_job(),
         is_announced_later: comes_beside && model.is_announced_later(),
         is_started_later: model.role == Role::JobAfter,

@@ -35,7 +35,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use self::rewrite::{Mark, NotCreated};
+use self::rewrite::{Asked, Mark, NotCreated};
 use self::view::{Call, Decision, NewContainer, View};
 
 type Body = BoxBody<Bytes, hyper::Error>;
@@ -260,15 +260,19 @@ async fn create(
     if let Some(key) = bodies::other_spelling(&body) {
         return Ok(refuse(shared, misspelled(&parts, &key)));
     }
-    let asked = match rewrite::create_body(&mut body, &shared.mark) {
+    let asked = match rewrite::create_body(&mut body, &shared.mark, name) {
         Ok(created) => created,
         Err(NotCreated::Outside(what)) => return Ok(refuse(shared, what)),
         // As Docker answers a container that it cannot create: Compose ends and repeats this.
         Err(NotCreated::Policy(why)) => return Ok(message(StatusCode::BAD_REQUEST, &why)),
     };
-    if !lock(shared).may_create(&asked.service) {
-        let service = asked.service;
-        let what = format!("create a second container of service `{service}`, `{name}`");
+    if !lock(shared).may_create(&asked.service, asked.replicas) {
+        let Asked {
+            service, replicas, ..
+        } = asked;
+        let what = format!(
+            "create the container `{name}` of service `{service}` beside {replicas} that it has created"
+        );
         return Ok(refuse(shared, what));
     }
     let mut parts = parts;

@@ -50,6 +50,8 @@ pub(super) const KEYS: &[&str] = &[
     "order",
     "shared_volumes",
     "aliases",
+    "parallelism",
+    "delay",
     "switch",
     "when_busy",
     "way_back",
@@ -81,6 +83,9 @@ const KEEP_RELEASES_MIN: u32 = 2;
 
 /// More releases than anybody goes back to.
 const KEEP_RELEASES_MAX: u32 = 1000;
+
+/// More replicas of a service than one machine runs.
+const PARALLELISM_MAX: u32 = 1000;
 
 /// A deadline that passes at once would fail every deployment.
 const DEADLINE_MIN: Duration = Duration::from_millis(10);
@@ -150,6 +155,10 @@ pub struct Service {
     pub shared_volumes: SharedVolumes,
     /// When the new one gets the names of the service, where it goes first.
     pub aliases: Option<Aliases>,
+    /// How many replicas of a service are switched at once; 0 for all of them.
+    pub parallelism: Option<u32>,
+    /// The pause between those and the next.
+    pub delay: Option<Duration>,
     /// Whether the services of a release are switched one after another.
     pub switch: Switch,
     /// What becomes of a request while a deployment is under way.
@@ -198,6 +207,8 @@ impl Service {
             order: None,
             shared_volumes: SharedVolumes::default(),
             aliases: None,
+            parallelism: None,
+            delay: None,
             switch: Switch::default(),
             when_busy: WhenBusy::default(),
             way_back: WayBack::default(),
@@ -405,6 +416,9 @@ fn read_times(table: &Table<'_>, service: &mut Service) {
     let time = |key, least| table.get(key).and_then(|value| value.duration(least));
     service.healthy_deadline = time("healthy_deadline", DEADLINE_MIN);
     service.monitor = time("monitor", Duration::ZERO);
+    service.delay = time("delay", Duration::ZERO);
+    let parallelism = table.get("parallelism");
+    service.parallelism = parallelism.and_then(|value| value.number(0..=PARALLELISM_MAX));
     service.drain = time("drain", Duration::ZERO).unwrap_or(DEFAULT_DRAIN);
     if let Some(value) = table.get("hold") {
         service.hold = match value.is("off") {

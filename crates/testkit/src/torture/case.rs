@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use super::fault::Fault;
 use super::release::{Behavior, Release, Shape};
+use super::sight::Container;
 
 /// A deployment in the midst of which something happens.
 #[derive(Debug, Clone)]
@@ -26,15 +27,25 @@ pub struct Case {
     pub span: Span,
 }
 
-/// The container of one service.
+/// One container of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// The service.
     pub service: &'static str,
+    /// Compose's number of it within its service.
+    pub number: u32,
     /// The name of its container.
     pub name: String,
     /// The id of the container that ran before.
     pub container: String,
+}
+
+impl Member {
+    /// Whether this is the container, or one that came in its place.
+    #[must_use]
+    pub fn is(&self, container: &Container) -> bool {
+        container.service == self.service && container.number == self.number
+    }
 }
 
 impl Case {

@@ -94,7 +94,7 @@ impl Ground {
             let compose = shape.compose();
             let settings = match shape.members {
                 Members::One => SETTINGS.to_owned(),
-                Members::Several => format!("{SETTINGS}{WATCHED}"),
+                Members::Several | Members::Replicas => format!("{SETTINGS}{WATCHED}"),
             };
             let wishes = Wishes {
                 docker: Some(&socket),
@@ -185,17 +185,19 @@ impl Ground {
             "a good release does not succeed: {ended:#?}"
         );
         let containers = sight::containers(scene).context("Docker is away")?;
-        let member = |service: &'static str| {
-            let mut of = containers.iter().filter(|one| one.service == service);
-            let only = of.next().filter(|_| of.next().is_none())?;
-            Some(Member {
+        let member = |(service, number): (&'static str, u32)| {
+            let mut member = Member {
                 service,
-                name: format!("{}-{service}-1", scene.project()),
-                container: only.id.clone(),
-            })
+                number,
+                name: format!("{}-{service}-{number}", scene.project()),
+                container: String::new(),
+            };
+            let mut of = containers.iter().filter(|one| member.is(one));
+            let only = of.next().filter(|_| of.next().is_none())?;
+            member.container = only.id.clone();
+            Some(member)
         };
-        let services = self.shape.members.services().iter();
-        let members = services.map(|service| member(service));
+        let members = self.shape.members.all().iter().copied().map(member);
         let members = members.collect::<Option<Vec<_>>>();
         let members = members.with_context(|| format!("not one of each: {containers:#?}"))?;
         let case = Case {

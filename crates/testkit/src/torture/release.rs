@@ -42,7 +42,7 @@ impl Releases {
     /// Pushes the image of each. Of several services, the last is the one that exits at once.
     pub fn push(scene: &mut Scene, members: Members) -> Self {
         let exits = match members {
-            Members::One => "EXIT_AT_ONCE",
+            Members::One | Members::Replicas => "EXIT_AT_ONCE",
             Members::Several => "WORKER_EXIT_AT_ONCE",
         };
         let mut push = |version: &'static str, spec: ImageSpec| Release {
@@ -140,15 +140,18 @@ pub enum Members {
     One,
     /// A job, and two services that wait for it, of which the second is switched when the first is proven.
     Several,
+    /// One with two replicas, of which the second is switched when the first is proven.
+    Replicas,
 }
 
 impl Members {
-    /// The names of the services that are switched, in their order.
+    /// The services and the numbers of the containers that are switched, in their order.
     #[must_use]
-    pub fn services(self) -> &'static [&'static str] {
+    pub fn all(self) -> &'static [(&'static str, u32)] {
         match self {
-            Self::One => &["app"],
-            Self::Several => &["app", "worker"],
+            Self::One => &[("app", 1)],
+            Self::Several => &[("app", 1), ("worker", 1)],
+            Self::Replicas => &[("app", 1), ("app", 2)],
         }
     }
 }
@@ -181,6 +184,13 @@ impl Shape {
         ..Self::USUAL
     };
 
+    /// A service with several replicas.
+    pub const REPLICAS: Self = Self {
+        members: Members::Replicas,
+        door: Door::Inside,
+        ..Self::USUAL
+    };
+
     /// The same with this Compose.
     #[must_use]
     pub fn with_compose(self, version: ComposeVersion) -> Self {
@@ -201,6 +211,7 @@ impl Shape {
         let app = format!("name: {{project}}\nservices:\n  app:\n{service}{ports}");
         match self.members {
             Members::One => app,
+            Members::Replicas => format!("{app}    scale: 2\n"),
             Members::Several => format!("{app}{WAITS}  worker:\n{service}{WORKS}{JOB}"),
         }
     }

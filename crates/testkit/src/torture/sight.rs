@@ -45,6 +45,8 @@ pub struct Container {
     pub id: String,
     /// Its service.
     pub service: String,
+    /// Compose's number of it within its service.
+    pub number: u32,
     /// Its name, without Docker's slash.
     pub name: String,
     /// The image reference that it was created from.
@@ -69,11 +71,16 @@ impl Container {
 
     fn of(container: &Value) -> Self {
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let labels = &container["Config"]["Labels"];
+        let number = labels["com.docker.compose.container-number"].as_str();
         let networks = container["NetworkSettings"]["Networks"].as_object();
         let first = networks.and_then(|networks| networks.values().next());
         Self {
             id: word(&container["Id"]),
-            service: word(&container["Config"]["Labels"]["com.docker.compose.service"]),
+            service: word(&labels["com.docker.compose.service"]),
+            number: number
+                .and_then(|number| number.parse().ok())
+                .unwrap_or_default(),
             name: word(&container["Name"]).trim_start_matches('/').to_owned(),
             image: word(&container["Config"]["Image"]),
             running: container["State"]["Running"] == true,
@@ -149,7 +156,9 @@ fn serves(scene: &Scene, door: Door, containers: Option<&[Container]>) -> String
     let running = containers.into_iter().flatten().filter(|one| one.running);
     let addresses = running.filter_map(|one| one.address.parse().ok());
     let answers = addresses.map(|address| ask(SocketAddr::new(address, PORT), "/version"));
-    let answers: Vec<_> = answers.map(|answer| answer.trim().to_owned()).collect();
+    let mut answers: Vec<_> = answers.map(|answer| answer.trim().to_owned()).collect();
+    // How many there are is looked at elsewhere.
+    answers.dedup();
     answers.join(" and ")
 }
 

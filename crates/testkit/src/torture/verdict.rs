@@ -121,12 +121,12 @@ fn release_complaints(case: &Case, sight: &Sight, release: &Release, same: bool)
     let each = each_member(case, sight).into_iter();
     let mut found: Vec<String> = each
         .flat_map(|(case, sight)| {
-            let name = case.lead().service;
+            let name = case.lead().name.clone();
             let found = member_complaints(&case, &sight, release, same).into_iter();
             found.map(move |what| format!("{name}: {what}"))
         })
         .collect();
-    let stranger = |one: &&Container| !case.members.iter().any(|own| own.service == one.service);
+    let stranger = |one: &&Container| !case.members.iter().any(|own| own.is(one));
     let strangers = sight.containers.iter().flatten().filter(stranger);
     found.extend(strangers.map(|one| format!("{} runs still", one.name)));
     found
@@ -136,7 +136,7 @@ fn release_complaints(case: &Case, sight: &Sight, release: &Release, same: bool)
 fn each_member(case: &Case, sight: &Sight) -> Vec<(Case, Sight)> {
     let of = |member: &Member| {
         let containers = sight.containers.clone().map(|mut all| {
-            all.retain(|one| one.service == member.service);
+            all.retain(|one| member.is(one));
             all
         });
         let case = Case {
@@ -216,7 +216,7 @@ fn attention_complaints(case: &Case, sight: &Sight) -> Vec<String> {
     let record = sight.record.as_ref();
     let said = record.map_or("", |record| record.last_message("rollback_failed"));
     for (case, of_one) in each_member(case, sight) {
-        let name = case.lead().service;
+        let name = &case.lead().name;
         let running: Vec<_> = of_one.running().collect();
         match running.as_slice() {
             [] if may_be_down(&case, record) => {}

@@ -1,9 +1,13 @@
 //! At which ports of the host a container is reached.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
 use bollard::models::{HostConfig, PortBinding};
 use cutover_core::hold::Published;
+
+/// More ports than a range has from which the replicas of a service take theirs.
+const RANGE_MAX: u16 = 128;
 
 /// A TCP port of a container, and where the host has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,13 +36,11 @@ pub(super) fn published(host: &HostConfig) -> Vec<PublishedPort> {
     all
 }
 
-/// None where Docker chooses the port at the start: then it is another one afterwards, and nobody waits for it.
+/// None where Docker chooses any port at the start: then it is another one afterwards, and nobody waits for it. Of a range,
+/// which the replicas of a service share, all.
 fn of_binding(binding: &PortBinding) -> Vec<Published> {
-    let port = binding
-        .host_port
-        .as_deref()
-        .and_then(|port| port.parse().ok());
-    let Some(port) = port.filter(|port| *port != 0) else {
+    let ports = binding.host_port.as_deref().and_then(ports);
+    let Some(ports) = ports else {
         return Vec::new();
     };
     let addresses: Vec<IpAddr> = match binding.host_ip.as_deref().unwrap_or_default() {
@@ -47,8 +49,16 @@ fn of_binding(binding: &PortBinding) -> Vec<Published> {
     };
     let published = addresses
         .into_iter()
-        .map(|address| Published { address, port });
+        .flat_map(|address| ports.clone().map(move |port| Published { address, port }));
     published.collect()
+}
+
+/// The port, or the ports of a range `8000-8010`.
+fn ports(written: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = written.split_once('-').unwrap_or((written, written));
+    let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
+    let is_usable = first > 0 && first <= last && last - first < RANGE_MAX;
+    is_usable.then_some(first..=last)
 }
 
 #[cfg(test)]
@@ -81,6 +91,10 @@ mod tests {
             ["8080 127.0.0.1 8000"]
         );
         assert_eq!(found("8080/tcp", ("::1", "8000")), ["8080 ::1 8000"]);
+        assert_eq!(
+            found("8080/tcp", ("::1", "8000-8001")),
+            ["8080 ::1 8000", "8080 ::1 8001"]
+        );
     }
 
     #[test]
@@ -89,7 +103,8 @@ mod tests {
             ("8080/udp", ("", "80")),
             ("8080/tcp", ("", "")),
             ("8080/tcp", ("", "0")),
-            ("8080/tcp", ("", "8000-8010")),
+            ("8080/tcp", ("", "8010-8000")),
+            ("8080/tcp", ("", "1-65535")),
             ("8080/tcp", ("rubbish", "80")),
         ] {
             assert_eq!(

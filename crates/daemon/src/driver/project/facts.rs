@@ -215,10 +215,7 @@ impl Service {
         if let Some(order) = order {
             return order == settings::Order::StartFirst;
         }
-        let config = self
-            .deploy
-            .as_ref()
-            .and_then(|deploy| deploy.update_config.as_ref());
+        let config = self.update_config();
         config.and_then(|config| config.order.as_deref()) == Some("start-first")
     }
 }

@@ -9,8 +9,9 @@ use cutover_core::duration;
 use serde::{Deserialize, Serialize};
 
 use super::contents::MountAccess;
-use super::invalid;
+use super::{Rollout, invalid};
 use crate::driver::staging::bodies::DeclaredVolume;
+use crate::settings;
 
 /// The project as written, before interpolation.
 #[derive(Debug, Deserialize)]
@@ -155,6 +156,8 @@ pub(super) struct RestartPolicy {
 pub(super) struct UpdateConfig {
     pub(super) order: Option<String>,
     pub(super) monitor: Option<String>,
+    parallelism: Option<serde_json::Value>,
+    delay: Option<String>,
 }
 
 impl File {
@@ -206,15 +209,29 @@ impl Service {
         all.collect()
     }
 
+    pub(super) fn update_config(&self) -> Option<&UpdateConfig> {
+        self.deploy.as_ref()?.update_config.as_ref()
+    }
+
     pub(super) fn monitor(&self) -> Result<Option<Duration>, Cause> {
-        let config = self
-            .deploy
-            .as_ref()
-            .and_then(|deploy| deploy.update_config.as_ref());
+        let config = self.update_config();
         read_duration(
             "deploy.update_config.monitor",
             config.and_then(|config| config.monitor.as_deref()),
         )
+    }
+
+    /// How its replicas are switched, as far as the configuration of cutover says nothing else.
+    pub(super) fn rollout(&self, service: &settings::Service) -> Result<Rollout, Cause> {
+        let config = self.update_config();
+        let parallelism = config.and_then(|config| config.parallelism.as_ref());
+        let delay = config.and_then(|config| config.delay.as_deref());
+        let delay = read_duration("deploy.update_config.delay", delay)?;
+        let parallelism = service.parallelism.or(parallelism.and_then(number));
+        Ok(Rollout {
+            parallelism: parallelism.unwrap_or(1),
+            delay: service.delay.or(delay).unwrap_or_default(),
+        })
     }
 }
 

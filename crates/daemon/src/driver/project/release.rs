@@ -137,21 +137,35 @@ impl ReleaseModel {
         self
     }
 
-    /// How many services are switched at once, one batch after another: each for itself, or with those that run in its
-    /// container's namespaces.
-    #[must_use]
-    pub fn batches(&self) -> Vec<usize> {
-        let mut batches: Vec<usize> = Vec::new();
+    /// The services that are switched, each with those that run in its container's namespaces.
+    pub fn groups(&self) -> impl Iterator<Item = &[ServiceModel]> {
+        let mut sizes: Vec<usize> = Vec::new();
         for (place, service) in self.services.iter().enumerate() {
-            let start = place - batches.last().copied().unwrap_or_default();
-            let batch = &self.services[start..place];
+            let start = place - sizes.last().copied().unwrap_or_default();
+            let group = &self.services[start..place];
             let is_shared = |one: &ServiceModel| service.shares_with.contains(&one.compose_service);
-            match batches.last_mut() {
-                Some(last) if batch.iter().any(is_shared) => *last += 1,
-                _ => batches.push(1),
+            match sizes.last_mut() {
+                Some(last) if group.iter().any(is_shared) => *last += 1,
+                _ => sizes.push(1),
             }
         }
-        batches
+        let mut left = self.services.as_slice();
+        sizes.into_iter().map(move |size| {
+            let (group, rest) = left.split_at(size);
+            left = rest;
+            group
+        })
+    }
+
+    /// How many containers are switched at once, one batch after another: a group of services, or so many replicas of one.
+    #[must_use]
+    pub fn batches(&self) -> Vec<usize> {
+        let of_group = |group: &[ServiceModel]| match group {
+            [alone] => alone.batches().collect(),
+            // Whoever shares with another one has one replica.
+            together => vec![together.len()],
+        };
+        self.groups().flat_map(of_group).collect()
     }
 
     /// The names of the services that are switched, in their order.

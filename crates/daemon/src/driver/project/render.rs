@@ -125,6 +125,7 @@ impl Rendered<'_> {
             facts: file.facts(name, service, described),
             unannounced: is_unannounced(service, described),
             monitor: described.monitor()?,
+            rollout: described.rollout(service)?,
             not_passed: File::not_passed(described),
             volumes: file.declared_volumes(),
             settings: unset::rendered_settings(file, described),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use cutover_core::deployment::RestartPolicy;
+use cutover_core::deployment::{Replica, RestartPolicy};
 use cutover_core::names::DeploymentId;
 use cutover_core::switch::name_of_recreated;
 
@@ -32,6 +32,8 @@ pub(crate) struct Mark {
 pub(crate) struct MarkedService {
     /// The hash of what it gets that its definition does not show.
     pub(crate) contents: Option<String>,
+    /// How many containers of it may be created.
+    pub(crate) replicas: usize,
     /// Whether it is a job.
     pub(crate) is_job: bool,
     /// The hash by which Compose recognises the container, where it writes another one.
@@ -50,8 +52,8 @@ pub(crate) enum Purpose {
     /// It comes in the place of a previous container that cannot be started again. Until then it has a name of its
     /// own, because the others still have theirs.
     Recreation {
-        /// The id of that container.
-        replaces: String,
+        /// That container.
+        replaces: Box<Replica>,
     },
 }
 
@@ -60,7 +62,9 @@ impl Mark {
     pub(super) fn name_of(&self, name: &str) -> String {
         match &self.purpose {
             Purpose::NewRelease => name.to_owned(),
-            Purpose::Recreation { replaces } => name_of_recreated(name, replaces, &self.deployment),
+            Purpose::Recreation { replaces } => {
+                name_of_recreated(&replaces.name, &replaces.container, &self.deployment)
+            }
         }
     }
 
@@ -86,6 +90,8 @@ pub(super) enum NotCreated {
 pub(super) struct Asked {
     /// The service.
     pub(super) service: String,
+    /// How many containers the service is to have.
+    pub(super) replicas: usize,
     /// The restart policy.
     pub(super) policy: RestartPolicy,
     /// The names by which the networks are to know the container; none where it has them already.
@@ -93,8 +99,8 @@ pub(super) struct Asked {
 }
 
 /// Checks that this is a container of a service of the release, adds our labels, and sets its restart policy to `no`
-/// for the trial.
-pub(super) fn create_body(body: &mut Value, mark: &Mark) -> Result<Asked, NotCreated> {
+/// for the trial. Compose wants to call it `name`.
+pub(super) fn create_body(body: &mut Value, mark: &Mark, name: &str) -> Result<Asked, NotCreated> {
     let label = |name: &str| body["Labels"][name].as_str().unwrap_or_default().to_owned();
     let project = label(labels::PROJECT);
     let service = label(labels::SERVICE);
@@ -110,6 +116,9 @@ pub(super) fn create_body(body: &mut Value, mark: &Mark) -> Result<Asked, NotCre
     let policy = restart_policy(&body["HostConfig"]["RestartPolicy"])?;
     body["Labels"][mark.label()] = json!(mark.deployment.as_str());
     body["Labels"][labels::CONFIGURED_SERVICE] = json!(mark.service);
+    if let Purpose::Recreation { replaces } = &mark.purpose {
+        take_place_of(replaces, body, name);
+    }
     if marked.is_job {
         body["Labels"][labels::JOB] = json!("true");
     }
@@ -132,10 +141,22 @@ pub(super) fn create_body(body: &mut Value, mark: &Mark) -> Result<Asked, NotCre
     // Until the commit, a power cut must bring the old container back and not this one.
     body["HostConfig"]["RestartPolicy"] = json!({ "Name": "no", "MaximumRetryCount": 0 });
     Ok(Asked {
+        replicas: marked.replicas,
         service,
         policy,
         aliases,
     })
+}
+
+/// Compose sees no other container and therefore calls this one, which is to be `name`, the first of its service.
+fn take_place_of(replaces: &Replica, body: &mut Value, name: &str) {
+    body["Labels"][labels::NUMBER] = json!(replaces.number.to_string());
+    let endpoints = body["NetworkingConfig"]["EndpointsConfig"].as_object_mut();
+    let endpoints = endpoints.into_iter().flatten();
+    let aliases = endpoints.filter_map(|(_, endpoint)| endpoint["Aliases"].as_array_mut());
+    for alias in aliases.flatten().filter(|alias| **alias == name) {
+        *alias = json!(replaces.name);
+    }
 }
 
 /// Takes the names out of how a container is connected to a network.
@@ -228,7 +249,7 @@ mod tests {
         for (written, kept) in [("written", "by hand"), ("another", "another")] {
             let mut body = body("shop", "app");
             body["Labels"][labels::CONFIG_HASH] = json!(written);
-            create_body(&mut body, &mark()).expect("our service");
+            create_body(&mut body, &mark(), "app-1").expect("our service");
             assert_eq!(body["Labels"][labels::CONFIG_HASH], kept);
         }
     }
@@ -237,18 +258,31 @@ mod tests {
     fn what_comes_in_the_place_of_another_has_a_name_and_a_label_of_its_own() {
         let mark = Mark {
             purpose: Purpose::Recreation {
-                replaces: "cccccccccccc".to_owned(),
+                replaces: Box::new(Replica {
+                    container: "cccccccccccc".to_owned(),
+                    name: "app-2".to_owned(),
+                    number: 2,
+                    ..Replica::default()
+                }),
             },
             ..mark()
         };
         let mut body = body("shop", "app");
-        create_body(&mut body, &mark).expect("our service");
+        let aliases = json!({ "Aliases": ["app-1", "app"] });
+        body["NetworkingConfig"] = json!({ "EndpointsConfig": { "shop_default": aliases } });
+        create_body(&mut body, &mark, "app-1").expect("our service");
+        assert_eq!(body["Labels"][labels::NUMBER], "2");
+        let endpoints = &body["NetworkingConfig"]["EndpointsConfig"];
+        assert_eq!(
+            endpoints["shop_default"]["Aliases"],
+            json!(["app-2", "app"])
+        );
         assert_eq!(body["Labels"][labels::RECREATED_BY], ID);
         assert!(body["Labels"][labels::DEPLOYMENT].is_null());
         assert_eq!(body["Labels"][labels::CONTENTS], "c0ffee");
         assert_eq!(
             mark.name_of("app-1"),
-            "app-1_cutover-456789ab-cccccccc-again"
+            "app-2_cutover-456789ab-cccccccc-again"
         );
     }
 
@@ -267,7 +301,7 @@ mod tests {
     #[test]
     fn the_new_container_is_marked_and_does_not_start_by_itself() {
         let mut body = body("shop", "app");
-        let asked = create_body(&mut body, &mark()).expect("our service");
+        let asked = create_body(&mut body, &mark(), "app-1").expect("our service");
         assert_eq!(asked.service, "app");
         assert_eq!(
             asked.policy,
@@ -291,7 +325,7 @@ mod tests {
             body
         };
         let mut at_start = connected();
-        let asked = create_body(&mut at_start, &mark()).expect("our service");
+        let asked = create_body(&mut at_start, &mark(), "app-1").expect("our service");
         assert!(asked.aliases.is_empty() && at_start["Labels"][labels::UNANNOUNCED].is_null());
         assert_eq!(
             at_start["NetworkingConfig"],
@@ -301,7 +335,7 @@ mod tests {
         let marked = mark.services.get_mut("app").expect("marked");
         marked.is_announced_later = true;
         let mut later = connected();
-        let asked = create_body(&mut later, &mark).expect("our service");
+        let asked = create_body(&mut later, &mark, "app-1").expect("our service");
         let names = vec!["shop-app-1".to_owned(), "app".to_owned()];
         assert_eq!(asked.aliases, [("shop_default".to_owned(), names)].into());
         let endpoints = &later["NetworkingConfig"]["EndpointsConfig"];
@@ -315,7 +349,7 @@ mod tests {
             let mut body = body("shop", "app");
             body["HostConfig"]["RestartPolicy"] =
                 json!({ "Name": name, "MaximumRetryCount": retries });
-            create_body(&mut body, &mark())
+            create_body(&mut body, &mark(), "app-1")
         };
         for (name, retries, expected) in [
             ("", 3, ("no", 0)),
@@ -346,13 +380,16 @@ mod tests {
         for (project, service) in [("shop", "db"), ("other", "app"), ("", "")] {
             let mut body = body(project, service);
             assert!(
-                matches!(create_body(&mut body, &mark()), Err(NotCreated::Outside(_))),
+                matches!(
+                    create_body(&mut body, &mark(), "app-1"),
+                    Err(NotCreated::Outside(_))
+                ),
                 "{project} {service}"
             );
         }
         let mut one_off = body("shop", "app");
         one_off["Labels"][labels::ONE_OFF] = json!("True");
-        assert!(create_body(&mut one_off, &mark()).is_err());
+        assert!(create_body(&mut one_off, &mark(), "app-1").is_err());
     }
 
     #[test]
@@ -363,6 +400,7 @@ mod tests {
             name: "shop-app-1".into(),
             service: "app".into(),
             is_stopped_early: false,
+            is_removed_early: false,
         };
         let mut view = View::new(vec![replaced], vec!["parked".into()]);
         view.created(NewContainer::created(new, "app", "tmp_shop-app-1"));

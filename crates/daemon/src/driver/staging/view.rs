@@ -6,7 +6,7 @@
 //! if they had happened. Everything that would change anything else is refused. Where a release has several
 //! services, Compose creates the containers of all of them before it starts any.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use cutover_core::deployment::RestartPolicy;
 
@@ -20,6 +20,8 @@ pub(in crate::driver) struct OldContainer {
     /// Whether Compose stops it before it replaces it: it is to be restarted with another service of the release, or runs
     /// in a namespace of that.
     pub(in crate::driver) is_stopped_early: bool,
+    /// Whether Compose may remove it before it creates anything: its service has more containers than it is to have.
+    pub(in crate::driver) is_removed_early: bool,
 }
 
 /// A container that Compose created.
@@ -70,8 +72,8 @@ pub(in crate::driver) struct View {
     /// The ids of containers that Compose never gets to see.
     parked: Vec<String>,
     new: Vec<NewContainer>,
-    /// The services of which Compose creates a container, or has created one.
-    claimed: HashSet<String>,
+    /// How many containers Compose creates, or has created, of each service.
+    claimed: HashMap<String, usize>,
     /// Whether every change is refused.
     only_looking: bool,
     execs: HashSet<String>,
@@ -137,7 +139,7 @@ impl View {
             old: old.collect(),
             parked,
             new: Vec::new(),
-            claimed: HashSet::new(),
+            claimed: HashMap::new(),
             only_looking: false,
             execs: HashSet::new(),
         }
@@ -164,9 +166,11 @@ impl View {
         &self.new
     }
 
-    /// Whether Compose may create a container of this service: it may once.
-    pub(super) fn may_create(&mut self, service: &str) -> bool {
-        self.claimed.insert(service.to_owned())
+    /// Whether Compose may create a container of this service, which is to have so many `replicas`.
+    pub(super) fn may_create(&mut self, service: &str, replicas: usize) -> bool {
+        let claimed = self.claimed.entry(service.to_owned()).or_default();
+        *claimed += 1;
+        *claimed <= replicas
     }
 
     /// A new container was connected to a network that is to know it by these names.
@@ -255,7 +259,8 @@ impl View {
             return refuse(call);
         };
         let is_replaced = replaced.contains(&old.container.service);
-        let may_be_stopped = is_replaced || old.container.is_stopped_early;
+        let may_be_removed = is_replaced || old.container.is_removed_early;
+        let may_be_stopped = may_be_removed || old.container.is_stopped_early;
         if old.is_gone {
             return Decision::Gone {
                 name: reference.to_owned(),
@@ -263,7 +268,7 @@ impl View {
         }
         match (call.method, rest) {
             ("POST", ["stop" | "kill"]) if may_be_stopped => Decision::Believed,
-            ("DELETE", []) if is_replaced => {
+            ("DELETE", []) if may_be_removed => {
                 old.is_gone = true;
                 Decision::Believed
             }

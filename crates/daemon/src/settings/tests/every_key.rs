@@ -286,6 +286,16 @@ const WRONG: &[(&str, &str, &str)] = &[
         "`services.shop.aliases` must be \"when-proven\" or \"at-start\", not \"never\"",
     ),
     (
+        "services.NAME.parallelism",
+        "1001",
+        "`services.shop.parallelism` must be from 0 to 1000, not 1001",
+    ),
+    (
+        "services.NAME.delay",
+        r#""soon""#,
+        "`services.shop.delay` must be a duration, not \"soon\"",
+    ),
+    (
         "services.NAME.switch",
         r#""parallel""#,
         "`services.shop.switch` must be \"in-order\" or \"together\", not \"parallel\"",

@@ -103,6 +103,8 @@ fn every_value_of_a_service_arrives() {
     assert_eq!(service.order, Some(Order::StartFirst));
     assert_eq!(service.shared_volumes, SharedVolumes::Allowed);
     assert_eq!(service.aliases, Some(Aliases::AtStart));
+    assert_eq!(service.parallelism, Some(2));
+    assert_eq!(service.delay, Some(Duration::from_secs(3)));
     let http = service.health.http.as_ref().expect("http");
     assert_eq!(
         (http.port, http.path.as_str()),

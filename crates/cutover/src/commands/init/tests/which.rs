@@ -48,9 +48,9 @@ fn a_service_that_check_refuses_is_left_out_with_its_reason() {
       "fine": { "image": "x:${A}", "environment": ["B=c"], "restart": "${RESTART:-always}",
                 "deploy": { "replicas": "${COUNT}", "restart_policy": { "condition": "any" } } },
       "hooks": { "image": "x:${A}", "pre_stop": [{ "command": ["true"] }] },
-      "many": { "image": "x:${A}", "deploy": { "replicas": "2" } },
+      "many": { "image": "x:${A}", "container_name": "many", "deploy": { "replicas": "2" } },
       "odd": { "image": "x:${A}", "restart": "sometimes" },
-      "scaled": { "image": "x:${A}", "scale": 3 },
+      "none": { "image": "x:${A}", "scale": 0 },
       "start": { "image": "x:${A}", "container_name": "start", "deploy": { "update_config": { "order": "start-first" } } },
       "tunnel": { "image": "x", "network_mode": "container:vpn" },
       "vpn": { "image": "x:${A}", "container_name": "vpn" }
@@ -60,9 +60,9 @@ fn a_service_that_check_refuses_is_left_out_with_its_reason() {
     let sentences: Vec<String> = project.others.iter().map(Other::sentence).collect();
     for (sentence, words) in sentences.iter().zip([
         "hooks: it has `pre_stop` hooks",
-        "many: it asks for 2 replicas",
+        "many: it asks for 2 replicas, which its definition in the Compose file forbids (`container_name: many`",
+        "none: it asks for 0 replicas",
         "odd: its restart policy `sometimes`",
-        "scaled: it asks for 3 replicas",
         "start: it asks for `order: start-first`",
         "vpn: its container's namespaces are shared by service `tunnel`",
         "tunnel: ",
@@ -71,13 +71,13 @@ fn a_service_that_check_refuses_is_left_out_with_its_reason() {
     }
     assert_eq!(sentences.len(), 7);
     assert!(
-        sentences[1].contains("; set `deploy.replicas: 1`"),
+        sentences[1].contains("; take that out of the Compose file"),
         "what to change is missing: {}",
         sentences[1]
     );
-    let only = br#"{ "services": { "many": { "image": "x:${A}", "scale": 2 } } }"#;
+    let only = br#"{ "services": { "none": { "image": "x:${A}", "scale": 0 } } }"#;
     let failure = nothing_to_deploy(&place.project(only));
-    assert!(failure.to_string().contains("it asks for 2 replicas"));
+    assert!(failure.to_string().contains("it asks for 0 replicas"));
     assert!(
         failure
             .hint()
@@ -117,7 +117,7 @@ fn a_service_that_others_wait_for_is_a_job_and_nothing_to_deploy() {
     let project = place.project(chain(1).as_bytes());
     assert_eq!(project.services[0].jobs, ["flyway", "pull"]);
     // The job of a service that is not deployed is named with the reason.
-    let project = place.project(chain(2).as_bytes());
+    let project = place.project(chain(0).as_bytes());
     let sentences: Vec<String> = project.others.iter().map(Other::sentence).collect();
     assert!(
         sentences[0].starts_with("flyway: it is a job: service `web` waits"),

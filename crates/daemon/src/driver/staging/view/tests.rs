@@ -11,6 +11,7 @@ fn old(id: &str, name: &str, service: &str) -> OldContainer {
         name: name.into(),
         service: service.into(),
         is_stopped_early: false,
+        is_removed_early: false,
     }
 }
 
@@ -40,7 +41,7 @@ fn replacing() -> View {
             name: "aaaaaaaaaaaa_shop-app-1".into()
         }
     );
-    assert!(view.may_create("app"));
+    assert!(view.may_create("app", 1));
     view.created(new(NEW, "app", "aaaaaaaaaaaa_shop-app-1"));
     view
 }
@@ -99,6 +100,7 @@ fn nothing_happens_to_the_old_container_before_a_new_one_exists() {
 fn what_goes_with_another_service_may_be_told_to_stop_before_it_has_a_successor() {
     let sidecar = OldContainer {
         is_stopped_early: true,
+        is_removed_early: false,
         ..old(OLD, "shop-sidecar-1", "sidecar")
     };
     let mut view = View::new(vec![sidecar], Vec::new());
@@ -150,7 +152,7 @@ fn everything_outside_the_service_is_refused() {
             "{method} {path}: {decision:?}"
         );
     }
-    assert!(!replacing().may_create("app"), "a second container");
+    assert!(!replacing().may_create("app", 1), "a second container");
 }
 
 #[test]
@@ -168,7 +170,7 @@ fn each_service_of_a_release_is_replaced_for_itself() {
     let stop = format!("/containers/{worker}/stop");
     let refused = ask(&mut view, "POST", &stop, "");
     assert!(matches!(refused, Decision::Refuse { .. }), "{refused:?}");
-    assert!(view.may_create("worker"));
+    assert!(view.may_create("worker", 1));
     view.created(new(new_worker, "worker", "cccccccccccc_shop-worker-1"));
     assert_eq!(ask(&mut view, "POST", &stop, ""), Decision::Believed);
     let gone = ask(&mut view, "DELETE", "/containers/shop-worker-1", "");
