@@ -6,6 +6,7 @@
 
 pub mod engine;
 pub mod images;
+pub mod label_proxy;
 pub mod load;
 pub mod ports;
 pub mod prober;

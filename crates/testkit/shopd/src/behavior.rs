@@ -20,6 +20,7 @@
 //! | `FLAP` | `/healthz` alternates between 200 and 503, each for this many milliseconds |
 //! | `STOP_DELAY_MS` | exits this long after SIGTERM instead of at once |
 //! | `IGNORE_SIGTERM` | if set: only SIGKILL ends it |
+//! | `KEEP_ALIVE` | if set: a connection stays open for further requests, instead of for one |
 //! | `NO_SIGNAL_HANDLER` | if set: it catches no signal, so that as the first process of a container only SIGKILL ends it |
 
 use std::path::PathBuf;
@@ -47,6 +48,8 @@ pub(crate) struct Behavior {
     pub(crate) health: Health,
     /// What SIGTERM does.
     pub(crate) on_terminate: OnTerminate,
+    /// Whether a connection stays open after an answer.
+    pub(crate) keeps_alive: bool,
 }
 
 /// Whether the service stays alive once it serves.
@@ -129,6 +132,7 @@ impl Behavior {
             runs_once: is_set("RUNS_ONCE"),
             after_start,
             health,
+            keeps_alive: is_set("KEEP_ALIVE"),
             on_terminate: if is_set("NO_SIGNAL_HANDLER") {
                 OnTerminate::Nothing
             } else if is_set("IGNORE_SIGTERM") {

@@ -12,6 +12,7 @@
 )]
 
 mod behavior;
+mod forward;
 mod routes;
 
 use std::io::{Read, Write};
@@ -60,6 +61,10 @@ fn main() -> ExitCode {
     match words.as_slice() {
         [] | ["serve"] => serve(Behavior::from_environment()),
         ["as", role] => serve_as(role),
+        ["forward", port] => match port.parse() {
+            Ok(port) => forward::forward(port),
+            Err(_) => usage(),
+        },
         ["healthcheck"] => health_check(Behavior::from_environment().port),
         ["healthcheck", port] => match port.parse() {
             Ok(port) => health_check(port),
@@ -80,7 +85,7 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: shopd [serve | as ROLE | healthcheck [PORT] | cat FILE]");
+    eprintln!("usage: shopd [serve | as ROLE | forward PORT | healthcheck [PORT] | cat FILE]");
     ExitCode::from(2)
 }
 
@@ -177,27 +182,31 @@ fn watch_signals(on_terminate: OnTerminate) {
     });
 }
 
-/// Reads one request and writes one answer; a connection carries no second request.
+/// Answers one request, or as many as come where connections stay open.
 fn answer(mut stream: TcpStream, behavior: &Behavior, started: Instant) {
     if stream.set_read_timeout(Some(READ_TIMEOUT)).is_err() {
         return;
     }
-    let Some(target) = read_target(&mut stream) else {
-        return;
-    };
-    let (status, body) = routes::answer(&target, behavior, started.elapsed());
-    let head = format!(
-        "HTTP/1.1 {status} {}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        routes::reason(status),
-        body.len()
-    );
-    // A client that went away is its own affair: there is nobody to tell.
-    let sent = stream.write_all(&[head.as_bytes(), &body].concat());
-    drop(sent);
+    while let Some((target, is_last)) = read_request(&mut stream) {
+        let (status, body) = routes::answer(&target, behavior, started.elapsed());
+        let stays_open = behavior.keeps_alive && !is_last;
+        let head = format!(
+            "HTTP/1.1 {status} {}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: {}\r\n\r\n",
+            routes::reason(status),
+            body.len(),
+            if stays_open { "keep-alive" } else { "close" },
+        );
+        // A client that went away is its own affair: there is nobody to tell.
+        let sent = stream.write_all(&[head.as_bytes(), &body].concat());
+        if sent.is_err() || !stays_open {
+            return;
+        }
+    }
 }
 
-/// The target of a `GET target HTTP/1.x` request, or nothing if no such request arrived.
-fn read_target(stream: &mut TcpStream) -> Option<String> {
+/// The target of a `GET target HTTP/1.x` request and whether the client sends no more on this connection, or nothing if
+/// no such request arrived.
+fn read_request(stream: &mut TcpStream) -> Option<(String, bool)> {
     let mut head = Vec::new();
     let mut chunk = [0_u8; 2048];
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -208,9 +217,11 @@ fn read_target(stream: &mut TcpStream) -> Option<String> {
         head.extend_from_slice(&chunk[..count]);
     }
     let head = String::from_utf8_lossy(&head);
+    let fields = head.to_ascii_lowercase();
+    let is_last = !fields.contains(" http/1.1\r\n") || fields.contains("\r\nconnection: close\r\n");
     let mut words = head.lines().next()?.split(' ');
     match (words.next(), words.next()) {
-        (Some("GET" | "HEAD"), Some(target)) => Some(target.to_owned()),
+        (Some("GET" | "HEAD"), Some(target)) => Some((target.to_owned(), is_last)),
         _ => None,
     }
 }
