@@ -15,6 +15,7 @@ mod http;
 mod observe;
 mod recovery;
 mod report;
+mod requests;
 pub(crate) mod resources;
 mod rollback;
 mod several;
@@ -29,6 +30,8 @@ mod wrk;
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -40,6 +43,8 @@ use report::Report;
 
 /// As the command `nice` takes it; the least is -20.
 const PRIORITY: i32 = -15;
+/// The priority of this process's session.
+const SESSION: &str = "/proc/self/autogroup";
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -52,12 +57,24 @@ pub(crate) struct Arguments {
     /// Where the CSV files and the charts go
     #[arg(long, default_value_os_t = world::workspace_dir().join("docs/bench"))]
     out: PathBuf,
+    /// Measure this binary instead of building one
+    #[arg(long)]
+    binary: Option<PathBuf>,
+    /// How often each contestant deploys while visitors ask
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    deployments: u32,
+    /// How many requests per second then come with a connection each
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
     /// Fail if a target is missed
     #[arg(long)]
     check: bool,
     /// The binary to measure, from inside a test world
-    #[arg(long, hide = true, requires_all = ["webhook", "wrk"])]
+    #[arg(long, hide = true, requires_all = ["caddy", "webhook", "wrk"])]
     inside: Option<PathBuf>,
+    /// The program of Caddy, from inside a test world
+    #[arg(long, hide = true)]
+    caddy: Option<PathBuf>,
     /// The program of adnanh/webhook, from inside a test world
     #[arg(long, hide = true)]
     webhook: Option<PathBuf>,
@@ -68,6 +85,8 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
+    /// Requests that fail in deployments in a row: cutover, Compose, docker-rollout, Caddy
+    Requests,
     /// Switching the release: cutover, Compose and the floor
     Switch,
     /// A release of three services: cutover beside itself with one, and Compose
@@ -83,7 +102,8 @@ enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
+        Self::Requests,
         Self::Switch,
         Self::Several,
         Self::Rollback,
@@ -95,35 +115,60 @@ impl Part {
 
 /// Prepares outside, where there is a network, and measures inside.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    if let (Some(cutover), Some(webhook), Some(wrk)) =
-        (&arguments.inside, &arguments.webhook, &arguments.wrk)
-    {
-        return measure(arguments, cutover, webhook, wrk);
+    if let (Some(cutover), Some(caddy), Some(webhook), Some(wrk)) = (
+        &arguments.inside,
+        &arguments.caddy,
+        &arguments.webhook,
+        &arguments.wrk,
+    ) {
+        return measure(arguments, cutover, caddy, webhook, wrk);
     }
-    let binary = dist::build()?;
+    let binary = match &arguments.binary {
+        Some(path) => path.canonicalize()?,
+        None => dist::build()?.path,
+    };
     let fetched = world::target_dir().join("bench");
+    let caddy = requests::fetch(&fetched)?;
     let webhook = webhook::fetch(&fetched)?;
     let wrk = wrk::fetch(&fetched)?;
     raise_priority();
     let mut command: Vec<OsString> = vec![env::current_exe()?.into(), "bench".into()];
     command.extend(env::args_os().skip(2));
-    command.extend(["--inside".into(), binary.path.into()]);
+    command.extend(["--inside".into(), binary.into()]);
+    command.extend(["--caddy".into(), caddy.into()]);
     command.extend(["--webhook".into(), webhook.into()]);
     command.extend(["--wrk".into(), wrk.into()]);
-    world::run(&command)
+    let ended = world::run(&command);
+    prefer_session(0)?;
+    ended
 }
 
 /// Docker, the services and all contestants inherit this: so whatever else the machine does disturbs
 /// them less, and each of them alike.
 fn raise_priority() {
-    if let Err(error) = rustix::process::nice(PRIORITY) {
+    let raised = rustix::process::nice(PRIORITY).map_err(Into::into);
+    if let Err(error) = raised.and_then(|_| prefer_session(PRIORITY)) {
         eprintln!(
             "the priority could not be raised ({error}); other work disturbs the measurements"
         );
     }
 }
 
-fn measure(arguments: &Arguments, cutover: &Path, webhook: &Path, wrk: &Path) -> Result<ExitCode> {
+/// Where the kernel divides the processors among sessions first, the priority of a process counts only within its own.
+fn prefer_session(priority: i32) -> io::Result<()> {
+    match Path::new(SESSION).exists() {
+        true => fs::write(SESSION, priority.to_string()),
+        false => Ok(()),
+    }
+}
+
+fn measure(
+    arguments: &Arguments,
+    cutover: &Path,
+    caddy: &Path,
+    webhook: &Path,
+    wrk: &Path,
+) -> Result<ExitCode> {
     let parts = match arguments.parts.as_slice() {
         [] => &Part::ALL,
         parts => parts,
@@ -132,6 +177,7 @@ fn measure(arguments: &Arguments, cutover: &Path, webhook: &Path, wrk: &Path) ->
     report.say(&format!("{}\n", resources::machine()?));
     for part in parts {
         match part {
+            Part::Requests => requests::run(cutover, caddy, arguments, &mut report)?,
             Part::Switch => switch::run(cutover, arguments.rounds, &mut report)?,
             Part::Several => several::run(cutover, arguments.rounds, &mut report)?,
             Part::Rollback => rollback::run(cutover, arguments.rounds, &mut report)?,

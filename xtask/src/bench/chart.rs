@@ -189,7 +189,7 @@ fn escaped(words: &str) -> String {
 
 /// A number with as many digits as one reads, and its thousands apart.
 fn digits(value: f64) -> String {
-    if value < 100.0 {
+    if value < 100.0 && value.fract() != 0.0 {
         return format!("{value:.1}");
     }
     let whole = format!("{value:.0}");
@@ -211,6 +211,7 @@ mod tests {
     fn numbers_have_few_digits_and_their_thousands_apart() {
         assert_eq!(digits(12.345), "12.3");
         assert_eq!(digits(345.6), "346");
+        assert_eq!(digits(0.0), "0");
         assert_eq!(digits(15300.0), "15,300");
         assert_eq!(digits(1_234_567.0), "1,234,567");
     }

@@ -1,5 +1,6 @@
 //! Watches the service from outside, with a request each millisecond, while something is done to it.
 
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -41,14 +42,27 @@ impl Seen {
     }
 }
 
+/// How the client behaves while nothing listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Client {
+    /// It is refused and asks again.
+    Refused,
+    /// It waits, because its connection is held.
+    Waiting,
+}
+
 /// Does something to the service, after which it must answer `version`.
 pub(super) fn observe<T>(
     stage: &mut Stage,
     version: &str,
+    client: Client,
     action: impl FnOnce(&mut Stage) -> Result<T>,
 ) -> Result<(T, Seen)> {
     thread::sleep(SETTLE);
-    let prober = Prober::start(stage.service());
+    let prober = match client {
+        Client::Refused => Prober::start(stage.service()),
+        Client::Waiting => Prober::start_patient(stage.service()),
+    };
     prober.wait_for_answer(PATIENCE)?;
     let epoch = (SystemTime::now(), Instant::now());
     let done = action(stage)?;
@@ -64,7 +78,15 @@ pub(super) fn observe<T>(
         last.is_some_and(|attempt| attempt.outcome.is_ok()),
         "the prober saw no end of the outage"
     );
-    let outage = observations.outage();
+    let outage = match client {
+        Client::Refused => observations.outage(),
+        Client::Waiting => observations.longest_silence(),
+    };
+    ensure!(
+        client == Client::Refused || observations.failures().is_empty(),
+        "a request failed: {:?}",
+        observations.failures().first()
+    );
     ensure!(
         !outage.is_zero(),
         "the prober saw no outage where there must be one"
@@ -82,7 +104,12 @@ pub(super) fn observe<T>(
 
 /// The version that the service answers, if it answers.
 pub(super) fn serves(stage: &Stage) -> Option<String> {
-    let answer = http::send(stage.service(), &http::get("/version")).ok()?;
+    version_at(stage.service())
+}
+
+/// The version that is answered at this address.
+pub(super) fn version_at(address: SocketAddr) -> Option<String> {
+    let answer = http::send(address, &http::get("/version")).ok()?;
     let text = String::from_utf8(answer.body).ok()?;
     (answer.status == 200).then(|| text.trim().to_owned())
 }

@@ -12,9 +12,9 @@ use cutover_testkit::scene::docker_call;
 
 use super::chart::{Bar, Chart, Whose};
 use super::http;
-use super::observe::observe;
+use super::observe::{Client, observe};
 use super::report::{Report, Table};
-use super::stage::{PATIENCE, Stage};
+use super::stage::{PATIENCE, Project, Stage};
 use super::statistics::{Summary, millis};
 use super::target::Target;
 
@@ -35,7 +35,7 @@ struct Sample {
 
 /// Measures, and writes `recovery.csv` and `recovery.svg`.
 pub(super) fn run(cutover: &Path, rounds: u32, report: &mut Report) -> Result<()> {
-    let mut stage = Stage::set(cutover)?;
+    let mut stage = Stage::with(cutover, Project::NOT_HELD)?;
     let good = stage.push(&ImageSpec::new(GOOD))?;
     let silent = stage.push(&ImageSpec::new("silent").env("START_DELAY_MS", "600000"))?;
     stage.pull(&silent)?;
@@ -57,14 +57,14 @@ pub(super) fn run(cutover: &Path, rounds: u32, report: &mut Report) -> Result<()
 
 fn play(stage: &mut Stage, silent: &str) -> Result<Sample> {
     let container = stage.container()?;
-    let (started, floor) = observe(stage, GOOD, |_| {
+    let (started, floor) = observe(stage, GOOD, Client::Refused, |_| {
         docker("stop", &container)?;
         let started = SystemTime::now();
         docker("start", &container)?;
         Ok(started)
     })?;
     let floor = floor.answered_after(started);
-    let (started, seen) = observe(stage, GOOD, |stage| {
+    let (started, seen) = observe(stage, GOOD, Client::Refused, |stage| {
         die_in_the_switch(stage, silent, &container)?;
         let started = SystemTime::now();
         stage.start_daemon()?;

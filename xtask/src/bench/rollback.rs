@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result, ensure};
 use cutover_testkit::images::ImageSpec;
 
 use super::chart::{Bar, Chart, Whose};
-use super::observe::{Seen, observe};
+use super::observe::{Client, Seen, observe};
 use super::report::{Report, Table};
-use super::stage::Stage;
+use super::stage::{Project, Stage};
 use super::statistics::{Summary, millis};
 use super::steps::{Steps, deployment_in, events, print_steps, steps_between};
 use super::switch::stop_and_start;
@@ -44,7 +44,7 @@ const COLUMNS: [Column; 4] = [
 
 /// Measures, and writes `rollback.csv` and `rollback.svg`.
 pub(super) fn run(cutover: &Path, rounds: u32, report: &mut Report) -> Result<()> {
-    let mut stage = Stage::set(cutover)?;
+    let mut stage = Stage::with(cutover, Project::NOT_HELD)?;
     let good = stage.push(&ImageSpec::new(GOOD))?;
     let broken = stage.push(&ImageSpec::new("broken").env("EXIT_AT_ONCE", "3"))?;
     stage.pull(&broken)?;
@@ -76,8 +76,8 @@ pub(super) fn run(cutover: &Path, rounds: u32, report: &mut Report) -> Result<()
 
 fn play(stage: &mut Stage, broken: &str) -> Result<(Sample, Steps)> {
     let container = stage.container()?;
-    let ((), floor) = observe(stage, GOOD, |_| stop_and_start(&container))?;
-    let ((status, answer, steps), seen) = observe(stage, GOOD, |stage| {
+    let ((), floor) = observe(stage, GOOD, Client::Refused, |_| stop_and_start(&container))?;
+    let ((status, answer, steps), seen) = observe(stage, GOOD, Client::Refused, |stage| {
         let asked = SystemTime::now();
         let (status, answer) = stage.deploy(broken)?;
         let steps = steps_between(asked, deployment_in(&answer), SystemTime::now())?;

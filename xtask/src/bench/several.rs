@@ -19,7 +19,8 @@ use super::target::Target;
 const THREE: Project = Project {
     name: "bench-three",
     others: &["worker", "scheduler"],
-    settings: "switch = \"together\"\n",
+    settings: "switch = \"together\"\nhold = \"off\"\n",
+    ..Project::USUAL
 };
 
 /// A way of releasing.
@@ -119,7 +120,7 @@ pub(super) fn run(cutover: &Path, rounds: u32, report: &mut Report) -> Result<()
         cutover,
         Project {
             name: "bench-one",
-            ..Project::USUAL
+            ..Project::NOT_HELD
         },
     )?;
     let mut three = Site::prepare(cutover, THREE)?;

@@ -32,6 +32,8 @@ pub(super) const SECRET: &str = "the secret of the benchmark, longer than thirty
 pub(super) struct Project {
     /// The Compose project.
     pub(super) name: &'static str,
+    /// More lines for the service `app`.
+    pub(super) lines: &'static str,
     /// Its services beside `app`, of the same image.
     pub(super) others: &'static [&'static str],
     /// More lines for `[services.app]`.
@@ -42,11 +44,23 @@ impl Project {
     /// One service.
     pub(super) const USUAL: Self = Self {
         name: "bench",
+        lines: "    ports: [\"127.0.0.1:{port}:8080\"]\n",
         others: &[],
         settings: "",
     };
+    /// The same without the hold, where what lies under it is measured.
+    pub(super) const NOT_HELD: Self = Self {
+        settings: "hold = \"off\"\n",
+        ..Self::USUAL
+    };
+    /// A container from which visitors come.
+    pub(super) const MACHINE: Self = Self {
+        name: "bench-machine",
+        lines: "",
+        ..Self::USUAL
+    };
 
-    /// The Compose file. The service: one published port, stopped by the signal that every container gets.
+    /// The Compose file. The service is stopped by the signal that every container gets.
     fn compose(self) -> String {
         let service = |name: &str| {
             format!(
@@ -54,8 +68,8 @@ impl Project {
             )
         };
         let others: String = self.others.iter().map(|name| service(name)).collect();
-        let (name, app) = (self.name, service("app"));
-        format!("name: {name}\nservices:\n{app}    ports: [\"127.0.0.1:{{port}}:8080\"]\n{others}")
+        let (name, app, lines) = (self.name, service("app"), self.lines);
+        format!("name: {name}\nservices:\n{app}{lines}{others}")
     }
 }
 
@@ -64,6 +78,7 @@ impl Project {
 pub(super) struct Stage {
     dir: TempDir,
     cutover: PathBuf,
+    project: Project,
     registry: Registry,
     service: SocketAddr,
     endpoint: SocketAddr,
@@ -84,6 +99,7 @@ impl Stage {
         let stage = Self {
             dir: tempfile::Builder::new().prefix("cut").tempdir_in("/tmp")?,
             cutover: cutover.to_owned(),
+            project,
             registry: Registry::start(Auth::None)?,
             service: loopback(free_port()),
             endpoint: loopback(free_port()),
@@ -112,7 +128,7 @@ impl Stage {
                 "[server]\nlisten = \"{listen}\"\nsocket = {socket:?}\nstate_directory = {state:?}\n\n\
                  [docker]\nsocket = {docker:?}\ncompose = {compose:?}\nconfig_directory = {config:?}\n\n\
                  [auth.hmac.ci]\nsecret_file = {secret:?}\nservices = [\"app\"]\n\n\
-                 [services.app]\ncompose_files = [{file:?}]\nmonitor = \"0s\"\nhold = \"off\"\nhealthy_deadline = \"5s\"\n\
+                 [services.app]\ncompose_files = [{file:?}]\nmonitor = \"0s\"\nhealthy_deadline = \"20s\"\n\
                  health.http = {{ path = \"/healthz\", port = 8080, interval = \"10ms\" }}\n{settings}",
                 settings = project.settings,
                 listen = stage.endpoint,
@@ -175,6 +191,7 @@ impl Stage {
         let child = Command::new(&self.cutover)
             .args(["serve", "--config"])
             .arg(self.dir.path().join("cutover.toml"))
+            .envs(world().packages.environment())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log)?)
@@ -231,18 +248,31 @@ impl Stage {
         Ok((answer.status, serde_json::from_slice(&answer.body)?))
     }
 
-    /// The id of the service's only container.
-    pub(super) fn container(&self) -> Result<String> {
+    /// The ids of the project's containers.
+    pub(super) fn containers(&self) -> Result<Vec<String>> {
         let (_, list) =
             docker_call("GET", "/containers/json?all=1").context("Docker does not answer")?;
         let list = list.as_array().context("Docker answers no list")?;
-        ensure!(
-            list.len() == 1,
-            "{} containers are there where one is expected",
-            list.len()
-        );
-        let id = list[0]["Id"].as_str().context("a container without id")?;
-        Ok(id.to_owned())
+        let ours = |one: &&Value| one["Labels"]["com.docker.compose.project"] == self.project.name;
+        let id = |one: &Value| one["Id"].as_str().map(str::to_owned);
+        let ids = list.iter().filter(ours).map(id);
+        ids.collect::<Option<_>>().context("a container without id")
+    }
+
+    /// The id of the service's only container.
+    pub(super) fn container(&self) -> Result<String> {
+        let mut ids = self.containers()?;
+        let id = ids.pop().context("there is no container")?;
+        ensure!(ids.is_empty(), "more containers are there than one");
+        Ok(id)
+    }
+
+    /// What Docker knows of the service's only container.
+    pub(super) fn inspect(&self) -> Result<Value> {
+        let path = format!("/containers/{}/json", self.container()?);
+        let (status, found) = docker_call("GET", &path).context("Docker does not answer")?;
+        ensure!(status == 200, "Docker answers {status}");
+        Ok(found)
     }
 
     fn write(&self, path: &str, text: &str) -> Result<()> {
