@@ -23,8 +23,6 @@ pub struct Facts {
     pub shared_with: Vec<String>,
     /// Whether it has `pre_start` hooks.
     pub pre_start_hooks: bool,
-    /// Whether it has `pre_stop` hooks.
-    pub pre_stop_hooks: bool,
     /// Services of the project that run in a namespace of its container.
     pub sharers: Vec<String>,
     /// Services of the project that wait for it to end well (`service_completed_successfully`).
@@ -89,14 +87,8 @@ fn refusal(facts: &Facts) -> Option<(String, &'static str)> {
     }
     if facts.pre_start_hooks {
         return Some((
-            "it has `pre_start` hooks, which run in containers of their own that cutover does not follow".to_owned(),
-            "take the hooks out of the Compose file, and do their work in the image before the process begins",
-        ));
-    }
-    if facts.pre_stop_hooks {
-        return Some((
-            "it has `pre_stop` hooks, which would run before cutover has decided to stop the container".to_owned(),
-            "take the hooks out of the Compose file, and do their work when the process gets its stop signal",
+            "it has `pre_start` hooks, which Compose runs in containers of their own, and cutover lets Compose create the service's container alone".to_owned(),
+            "let cutover run the command before anything is stopped: as `release_command` in the configuration of cutover, or as a service of the Compose file that this one waits for with `service_completed_successfully`",
         ));
     }
     if let Some(restart) = facts
@@ -321,13 +313,6 @@ mod tests {
                     ..one()
                 },
                 "0 replicas",
-            ),
-            (
-                Facts {
-                    pre_stop_hooks: true,
-                    ..one()
-                },
-                "pre_stop",
             ),
             (
                 Facts {

@@ -9,6 +9,7 @@ mod bring_in;
 mod trial;
 mod holding;
 mod jobs;
+mod hooks;
 mod give_up;
 mod roll_back;
 mod roll_forward;

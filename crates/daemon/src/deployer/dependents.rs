@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use cutover_core::deployment::Event;
 
 use super::context::Run;
-use crate::driver::project::ReleaseModel;
+use super::hooks;
+use crate::driver::project::{Dependent, ReleaseModel};
 
 /// Restarts the containers that run of services which are to be restarted with one of `switched`. One that cannot be
 /// restarted is a warning.
@@ -15,13 +16,12 @@ pub(super) async fn restart_dependents(
     model: &ReleaseModel,
     switched: &BTreeSet<String>,
 ) {
-    let project = &model.lead().project;
     let mut restarted = Vec::new();
     for dependent in model.dependents() {
         if !dependent.with.iter().any(|one| switched.contains(one)) {
             continue;
         }
-        match restart(run, project, &dependent.service).await {
+        match restart(run, model, dependent).await {
             Ok(0) => {}
             Ok(_) => restarted.push(dependent.service.clone()),
             Err(why) => {
@@ -42,12 +42,17 @@ pub(super) async fn restart_dependents(
 }
 
 /// Restarts the containers of a service that run; how many.
-async fn restart(run: &Run, project: &str, service: &str) -> Result<usize, String> {
+async fn restart(
+    run: &mut Run,
+    model: &ReleaseModel,
+    dependent: &Dependent,
+) -> Result<usize, String> {
+    let (project, service) = (&model.lead().project, &dependent.service);
     let present = run.driver.present(project, service).await;
     let present = present.map_err(|error| error.to_string())?;
     let mut count = 0;
     for container in present.current.iter().filter(|one| one.state.running) {
-        let restarted = run.driver.docker().ensure_restarted(container).await;
+        let restarted = hooks::restart(run, model, service, &dependent.hooks, container).await;
         restarted.map_err(|error| error.to_string())?;
         count += 1;
     }

@@ -62,6 +62,8 @@ pub(super) struct Trial {
     pub(super) began: Instant,
     /// The previous containers that were told to stop.
     pub(super) told_to_stop: BTreeSet<String>,
+    /// What a hook printed that failed.
+    pub(super) hook_log: Vec<String>,
     pub(super) mask: Arc<Mask>,
     pub(super) model: ReleaseModel,
 }
@@ -125,9 +127,13 @@ impl Trial {
         others.any(|other| other.service == new.service && other.container != new.container)
     }
 
-    /// The end of what the new container wrote that failed; of all, where none of them is known to be the one. One that
+    /// The end of what the hook printed, or the new container wrote, that failed; of all containers, where none of them is
+    /// known to be the one. One that
     /// ended has a moment for its last words.
     pub(super) async fn last_words(&mut self, cause: &Cause) -> Vec<String> {
+        if !self.hook_log.is_empty() {
+            return std::mem::take(&mut self.hook_log);
+        }
         let is_known = self.parts.iter().any(|part| part.failed);
         let asked = self.parts.iter_mut();
         let asked = asked.filter(|part| part.failed || !is_known);

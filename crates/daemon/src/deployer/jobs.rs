@@ -18,13 +18,13 @@ use super::bring_in::Staged;
 use super::context::Run;
 use super::ended::Ended;
 use super::observe::{secret_values, watch};
-use super::output::Output;
+use super::output::{Output, shown_with};
 use crate::docker::ContainerEvents;
 use crate::docker::events::Change;
 use crate::driver::docker_cause;
 use crate::driver::project::ReleaseModel;
 use crate::driver::stage::Staging;
-use crate::settings::{self, JobReruns};
+use crate::settings::JobReruns;
 
 /// What the configured `release_command` is called among the jobs.
 pub(super) const RELEASE_COMMAND: &str = "release_command";
@@ -165,11 +165,7 @@ async fn run_job(
     if let Some(staging) = told {
         staging.started(&job.container);
     }
-    let mask = match run.service.output {
-        settings::Output::Masked => Some(Arc::clone(mask)),
-        settings::Output::Full => Some(Arc::default()),
-        settings::Output::None => None,
-    };
+    let mask = shown_with(run.service.output, mask);
     *output = mask.map(|mask| {
         let (docker, live) = (run.driver.docker(), run.record.live().clone());
         Output::follow(docker, &job.container, Some(service.clone()), mask, live)

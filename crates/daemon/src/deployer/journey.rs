@@ -6,7 +6,9 @@ use std::time::Duration;
 use cutover_core::deployment::{Condition, Proof, Replica};
 use cutover_core::switch::Goal;
 use jiff::Timestamp;
+use tokio::task::JoinHandle;
 
+use super::hooks::Failed;
 use crate::docker::Container;
 use crate::docker::effects::STOP_TIMEOUT_DEFAULT;
 use crate::driver::project::{ReleaseModel, ServiceModel};
@@ -44,6 +46,8 @@ pub(super) struct Journey {
     doubt: Doubt,
     proven: BTreeMap<String, Trust>,
     started: BTreeSet<String>,
+    pre_stop_run: BTreeSet<String>,
+    post_start: BTreeMap<String, JoinHandle<Option<Failed>>>,
 }
 
 /// Why a container is trusted.
@@ -68,6 +72,8 @@ impl Journey {
             doubt,
             proven: BTreeMap::new(),
             started: BTreeSet::new(),
+            pre_stop_run: BTreeSet::new(),
+            post_start: BTreeMap::new(),
         }
     }
 
@@ -109,6 +115,24 @@ impl Journey {
     /// Whether this journey started `container`.
     pub(super) fn has_started(&self, container: &str) -> bool {
         self.started.contains(container)
+    }
+
+    /// Remembers that the `pre_stop` hooks of `container` are run; whether that is the first time.
+    pub(super) fn begins_pre_stop(&mut self, container: &str) -> bool {
+        self.pre_stop_run.insert(container.to_owned())
+    }
+
+    /// Remembers the `post_start` hooks of `container`, which run.
+    pub(super) fn begins_post_start(&mut self, container: &str, hooks: JoinHandle<Option<Failed>>) {
+        self.post_start.insert(container.to_owned(), hooks);
+    }
+
+    /// The `post_start` hooks of `container`, if they may still run.
+    pub(super) fn ends_post_start(
+        &mut self,
+        container: &str,
+    ) -> Option<JoinHandle<Option<Failed>>> {
+        self.post_start.remove(container)
     }
 
     /// After how long `container`, which runs, cannot be about to stop any more; none if nobody told it to.

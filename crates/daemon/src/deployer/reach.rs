@@ -14,11 +14,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::context::Run;
-use super::holding;
 use super::journey::Journey;
 use super::prove::prove;
 use super::recreate::recreate;
 use super::survey::{Missing, survey};
+use super::{holding, hooks};
 use crate::driver::{Found, Look, docker_cause, millis_between};
 
 /// More moves than any round takes: one that takes more fights with somebody.
@@ -224,6 +224,7 @@ async fn round(run: &mut Run, journey: &mut Journey, patience: Patience) -> Roun
             Next::Stuck => return Round::Stuck(made.why(&now.situation, journey), now.situation),
             Next::Do(moves) => moves,
         };
+        hooks::before_stops(run, journey, &now.look, &moves).await;
         tracing::debug!(deployment.id = %id, ?moves, "what comes next");
         let ended = match &moves[..] {
             [wanted] => vec![make(run, journey, &mut made, &now.look, wanted).await],
@@ -302,7 +303,9 @@ async fn make(
             if journey.goal == Goal::Old {
                 holding::release_when_back(run, &look.old).await;
             }
-            prove(run, journey, found).await
+            let proven = prove(run, journey, found).await;
+            hooks::end_post_start(run, journey, found).await;
+            proven
         }
         Move::Recreate { from, .. } => recreate(run, journey, found, *from).await,
         Move::Start { container } => {
@@ -313,6 +316,7 @@ async fn make(
             }
             effect(run, wanted).await?;
             journey.started(container);
+            hooks::begin_post_start(run, journey, found);
             note_start(run, journey, look, found).await;
             Ok(())
         }

@@ -1,17 +1,15 @@
 //! What follows when new containers were started: Compose is told, their output is followed, and the outage is recorded.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::{Deployment, Event, Replica};
 
 use super::context::Run;
 use super::ended::{Part, Trial};
-use super::output::Output;
+use super::output::{Output, shown_with};
 use crate::docker::Container;
 use crate::driver::{Found, Look, docker_cause, millis_between};
-use crate::settings;
 
 /// The new containers up to `to` were started: Compose is told, their output is followed, and it is recorded.
 pub(super) async fn attend_started(
@@ -27,11 +25,7 @@ pub(super) async fn attend_started(
         if let Some(staging) = &trial.staging {
             staging.started(&new.container);
         }
-        let mask = match run.service.output {
-            settings::Output::Masked => Some(Arc::clone(&trial.mask)),
-            settings::Output::Full => Some(Arc::default()),
-            settings::Output::None => None,
-        };
+        let mask = shown_with(run.service.output, &trial.mask);
         let output = mask.map(|mask| {
             let (docker, live) = (run.driver.docker(), run.record.live().clone());
             Output::follow(docker, &new.container, trial.label(new), mask, live)

@@ -16,9 +16,9 @@ use super::bring_in::Staged;
 use super::causes::verify_cause;
 use super::context::Run;
 use super::ended::{Committed, Ended, Part, Trial};
-use super::holding;
 use super::observe::{still_runs, watch};
 use super::switched::attend_started;
+use super::{holding, hooks};
 use crate::driver::project::ServiceModel;
 use crate::driver::{Look, docker_cause};
 use crate::probe::verify;
@@ -63,6 +63,7 @@ pub(super) async fn switch(run: &mut Run, staged: Staged) -> Result<Trial, Ended
         switched: 0,
         began: Instant::now(),
         told_to_stop: BTreeSet::new(),
+        hook_log: Vec::new(),
         mask: staged.mask,
         model: staged.model,
     };
@@ -110,7 +111,9 @@ async fn switch_all(run: &mut Run, trial: &mut Trial) -> Result<(), Cause> {
             Move::Prove { .. } => prove_switched(run, trial, Until::TheNext).await?,
             Move::Stop { .. } => {
                 let stopped = step.iter().filter_map(Move::container);
-                trial.told_to_stop.extend(stopped.map(str::to_owned));
+                let stopped: BTreeSet<String> = stopped.map(str::to_owned).collect();
+                hooks::before_switch(run, trial, &look, &stopped).await?;
+                trial.told_to_stop.extend(stopped);
                 let graced = step.iter().map(|wanted| graced(wanted, &ready_to_stop));
                 make_moves(run, &deployment, &graced.collect::<Vec<_>>(), at_once).await?;
             }

@@ -94,6 +94,23 @@ impl Docker {
         })
     }
 
+    /// Starts a command that was created, and returns what it prints, live.
+    pub(super) async fn start_exec(
+        &self,
+        id: &str,
+    ) -> Result<impl Stream<Item = OutputLine> + Send + use<>, DockerError> {
+        let attached = serde_json::json!({ "Detach": false, "Tty": false });
+        let path = format!("/exec/{id}/start");
+        let reader = Reader {
+            // Docker's answer says so only where the connection is upgraded.
+            lines: Lines::new(Framing::Multiplexed),
+            ..Reader::new(self.wire.post(&path, &attached).await?)
+        };
+        Ok(stream::unfold(reader, |mut reader| async {
+            Some((reader.next().await?, reader))
+        }))
+    }
+
     async fn output(&self, id: &str, query: &str) -> Result<Reader, DockerError> {
         if !is_container_name(id) {
             return Err(DockerError::from_status(

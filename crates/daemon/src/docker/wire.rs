@@ -125,6 +125,18 @@ impl Wire {
     /// # Errors
     /// As [`Self::get_json`].
     pub(super) async fn post_json(&self, path: &str, body: &Value) -> Result<Value, DockerError> {
+        json(self.post(path, body).await?).await
+    }
+
+    /// `POST path` with `body`: the answer if Docker is willing.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(super) async fn post(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> Result<Response<Incoming>, DockerError> {
         let mut request = get(path);
         *request.method_mut() = Method::POST;
         *request.body_mut() = Full::from(body.to_string());
@@ -132,7 +144,7 @@ impl Wire {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
-        json(refused(self.send(request).await?).await?).await
+        refused(self.send(request).await?).await
     }
 
     async fn agree_anew(&self) -> Result<Agreed, DockerError> {

@@ -8,6 +8,7 @@ mod contents;
 mod facts;
 mod file;
 mod hashes;
+mod hooks;
 mod neighbours;
 mod read;
 mod release;
@@ -31,6 +32,7 @@ use cutover_core::template::{Carries, TagVariable};
 
 use self::file::WrittenFile;
 pub(super) use self::hashes::{HashByHand, config_hash, hashes_by_hand};
+pub use self::hooks::Hooks;
 pub use self::neighbours::Neighbour;
 use self::neighbours::WholeFile;
 use self::read::{as_written, config};
@@ -78,6 +80,8 @@ pub struct ServiceModel {
     pub rollout: Rollout,
     /// Whether its container, if it is started beside the old one, gets the names of the service when it is proven.
     unannounced: bool,
+    /// Its hooks.
+    pub hooks: Hooks,
     /// `deploy.update_config.monitor`.
     pub monitor: Option<Duration>,
     /// Whether Compose writes files into the container when it creates it, which no configuration of the container

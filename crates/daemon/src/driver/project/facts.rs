@@ -186,7 +186,6 @@ impl Service {
             fixed_addresses: self.fixed_addresses(),
             shared_with: Vec::new(),
             pre_start_hooks: !self.pre_start.is_empty(),
-            pre_stop_hooks: !self.pre_stop.is_empty(),
             sharers: Vec::new(),
             waits_for_its_end: Vec::new(),
             restart: self.restart(),
@@ -227,7 +226,6 @@ pub(super) fn facts_as_written(definition: &serde_json::Map<String, serde_json::
         "scale",
         "deploy",
         "pre_start",
-        "pre_stop",
         "restart",
         "container_name",
         "network_mode",
@@ -267,20 +265,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hooks_are_seen_of_either_kind() {
-        let hooks = |written: &str| {
-            let service: Service = serde_json::from_str(written).expect("a service");
-            let facts = service.facts(None);
-            (facts.pre_start_hooks, facts.pre_stop_hooks)
-        };
-        let hook = r#"[{"command":["/migrate"]}]"#;
-        assert_eq!(hooks("{}"), (false, false));
-        assert_eq!(
-            hooks(&format!(r#"{{"post_start":{hook}}}"#)),
-            (false, false)
-        );
-        assert_eq!(hooks(&format!(r#"{{"pre_start":{hook}}}"#)), (true, false));
-        assert_eq!(hooks(&format!(r#"{{"pre_stop":{hook}}}"#)), (false, true));
+    fn hooks_before_the_start_are_seen() {
+        for (key, expected) in [
+            ("post_start", false),
+            ("pre_stop", false),
+            ("pre_start", true),
+        ] {
+            let written = format!(r#"{{"{key}":[{{"command":["/migrate"]}}]}}"#);
+            let service: Service = serde_json::from_str(&written).expect("a service");
+            assert_eq!(service.facts(None).pre_start_hooks, expected, "{key}");
+        }
     }
 
     #[test]

@@ -9,7 +9,9 @@ use cutover_core::duration;
 use serde::{Deserialize, Serialize};
 
 use super::contents::MountAccess;
+use super::hooks::{Hooks, WrittenHook};
 use super::{Rollout, invalid};
+use crate::docker::effects::STOP_TIMEOUT_DEFAULT;
 use crate::driver::staging::bodies::DeclaredVolume;
 use crate::settings;
 
@@ -79,7 +81,10 @@ pub(super) struct Service {
     #[serde(default)]
     pub(super) pre_start: Vec<serde_json::Value>,
     #[serde(default)]
-    pub(super) pre_stop: Vec<serde_json::Value>,
+    pub(super) post_start: Vec<WrittenHook>,
+    #[serde(default)]
+    pub(super) pre_stop: Vec<WrittenHook>,
+    stop_grace_period: Option<String>,
     #[serde(default)]
     pub(super) ports: Vec<Port>,
     pub(super) container_name: Option<String>,
@@ -207,6 +212,16 @@ impl Service {
         let all = self.depends_on.iter();
         let all = all.filter_map(|(on, how)| Some((on.clone(), serde_json::to_value(how).ok()?)));
         all.collect()
+    }
+
+    /// Those of its hooks that cutover may have to run.
+    pub(super) fn hooks(&self) -> Result<Hooks, Cause> {
+        let grace = read_duration("stop_grace_period", self.stop_grace_period.as_deref())?;
+        Ok(Hooks {
+            pre_stop: self.pre_stop.iter().map(WrittenHook::command).collect(),
+            post_start: self.post_start.iter().map(WrittenHook::command).collect(),
+            stop_grace: grace.unwrap_or(STOP_TIMEOUT_DEFAULT),
+        })
     }
 
     pub(super) fn update_config(&self) -> Option<&UpdateConfig> {

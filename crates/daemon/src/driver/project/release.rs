@@ -11,7 +11,7 @@ use cutover_core::template::{TagVariable, image_template};
 
 use super::file::File;
 use super::read::as_written;
-use super::{ServiceModel, invalid, missing_service};
+use super::{Hooks, ServiceModel, invalid, missing_service};
 use crate::driver::command::Compose;
 use crate::settings;
 
@@ -33,6 +33,8 @@ pub struct Dependent {
     pub service: String,
     /// The services that it is restarted with.
     pub with: Vec<String>,
+    /// Its hooks.
+    pub hooks: Hooks,
 }
 
 /// The services of a release as Compose renders them for one tag, in the order in which they are switched.
@@ -129,6 +131,7 @@ impl ReleaseModel {
         let left = left.map(|one| Dependent {
             service: one.compose_service.clone(),
             with: one.restarts_with.clone(),
+            hooks: one.hooks.clone(),
         });
         self.dependents.extend(left);
         self.services.retain(stays);

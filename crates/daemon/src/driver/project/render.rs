@@ -43,13 +43,17 @@ pub(super) async fn render(
     of_one_digest(&services, &variable)?;
     let others = file
         .services
-        .keys()
-        .filter(|name| !names.iter().any(|(own, _)| own == *name));
-    let dependents = others.map(|name| Dependent {
-        service: name.clone(),
-        with: file.restarts_with(name),
+        .iter()
+        .filter(|(name, _)| !names.iter().any(|(own, _)| own == *name));
+    let dependents = others.map(|(name, described)| {
+        Ok(Dependent {
+            service: name.clone(),
+            with: file.restarts_with(name),
+            hooks: described.hooks()?,
+        })
     });
-    ReleaseModel::new(services, dependents.collect(), &service.compose_service)
+    let dependents = dependents.collect::<Result<_, Cause>>()?;
+    ReleaseModel::new(services, dependents, &service.compose_service)
         .ok_or_else(|| missing_service(service, &service.compose_service, file.services.keys()))
 }
 
@@ -124,6 +128,7 @@ impl Rendered<'_> {
             platform: described.platform.clone(),
             facts: file.facts(name, service, described),
             unannounced: is_unannounced(service, described),
+            hooks: described.hooks()?,
             monitor: described.monitor()?,
             rollout: described.rollout(service)?,
             not_passed: File::not_passed(described),

@@ -51,6 +51,11 @@ pub(super) fn values(
         .environment
         .iter()
         .filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
+    let hooks = described.pre_stop.iter().chain(&described.post_start);
+    for hook in hooks {
+        values.extend(mask::secrets_in_arguments(&hook.command().words));
+        values.extend(secret_looking(hook.variables()));
+    }
     // The tag is no secret, whatever its variable is called.
     let given = variables
         .into_iter()

@@ -47,7 +47,7 @@ fn a_service_that_check_refuses_is_left_out_with_its_reason() {
     let refused = br#"{ "services": {
       "fine": { "image": "x:${A}", "environment": ["B=c"], "restart": "${RESTART:-always}",
                 "deploy": { "replicas": "${COUNT}", "restart_policy": { "condition": "any" } } },
-      "hooks": { "image": "x:${A}", "pre_stop": [{ "command": ["true"] }] },
+      "hooks": { "image": "x:${A}", "pre_start": [{ "command": ["true"] }] },
       "many": { "image": "x:${A}", "container_name": "many", "deploy": { "replicas": "2" } },
       "odd": { "image": "x:${A}", "restart": "sometimes" },
       "none": { "image": "x:${A}", "scale": 0 },
@@ -59,7 +59,7 @@ fn a_service_that_check_refuses_is_left_out_with_its_reason() {
     assert_eq!(project.names(), ["fine"]);
     let sentences: Vec<String> = project.others.iter().map(Other::sentence).collect();
     for (sentence, words) in sentences.iter().zip([
-        "hooks: it has `pre_stop` hooks",
+        "hooks: it has `pre_start` hooks",
         "many: it asks for 2 replicas, which its definition in the Compose file forbids (`container_name: many`",
         "none: it asks for 0 replicas",
         "odd: its restart policy `sometimes`",
