@@ -15,7 +15,7 @@ services:
   app:
     image: {image}
     restart: unless-stopped
-    stop_grace_period: 5s
+    stop_grace_period: 50s
     ports: [\"127.0.0.1:{port}:8080\"]
     volumes: [\"./notes:/notes\"]
     tmpfs: /ready
@@ -124,7 +124,11 @@ fn a_pre_stop_hook_that_fails_or_does_not_end_leaves_the_old_container_running()
         ),
     ] {
         let project = with(&[("pre_stop", &[hook])]);
-        scene.write_compose(&project.replace("stop_grace_period: 5s", "stop_grace_period: 1s"));
+        let grace = if hook == HANGS { "1s" } else { "50s" };
+        scene.write_compose(&project.replace(
+            "stop_grace_period: 50s",
+            &format!("stop_grace_period: {grace}"),
+        ));
         let two = scene.push(&ImageSpec::new("two"));
         let ended = scene.deploy(&two).expect("rolled_back");
         assert_eq!(ended.cause(), "switch_failed");
@@ -148,7 +152,6 @@ fn a_pre_stop_hook_that_fails_or_does_not_end_leaves_the_old_container_running()
 #[test]
 fn a_daemon_that_is_killed_in_a_pre_stop_hook_leaves_the_old_container_running() {
     let project = with(&[("pre_stop", &[&note("begun"), HANGS])]);
-    let project = project.replace("stop_grace_period: 5s", "stop_grace_period: 50s");
     let mut scene = noting(&project, PROMPT_PROBE);
     let before = identity(&scene);
     let two = scene.push(&ImageSpec::new("two"));
@@ -171,7 +174,7 @@ fn a_daemon_that_is_killed_in_a_pre_stop_hook_leaves_the_old_container_running()
 #[test]
 fn whatever_happens_at_a_call_of_a_hook_one_release_runs() {
     let project = with(&[("pre_stop", &[&note("begun")])]);
-    let project = project.replace("stop_grace_period: 5s", "stop_grace_period: 2s");
+    let project = project.replace("stop_grace_period: 50s", "stop_grace_period: 2s");
     let mut scene = noting(&project, PROMPT_PROBE);
     let mut serves = "one";
     for call in ["/exec", "/start"] {
@@ -213,7 +216,7 @@ const SEVERAL: &str = "\
 x-service: &service
   image: {image}
   restart: unless-stopped
-  stop_grace_period: 5s
+  stop_grace_period: 50s
   volumes: [\"./notes:/notes\"]
 name: {project}
 services:
@@ -221,7 +224,7 @@ services:
   worker: {<<: *service, depends_on: [app], pre_stop: [{hook}]}
   proxy:
     image: {tool}
-    stop_grace_period: 5s
+    stop_grace_period: 50s
     volumes: [\"./notes:/notes\"]
     depends_on: {app: {condition: service_started, restart: true}}
     pre_stop: [{command: [/shopd, note, /notes/all], environment: {NOTE: stop}}]
@@ -274,7 +277,11 @@ fn each_service_of_a_release_has_its_hooks_and_so_has_what_is_restarted_with_it(
 fn start_first_pre_stop_hooks_are_run_after_the_commit_and_one_that_fails_is_a_warning() {
     let project = |hooks: &str| {
         let project = NOTING.replace("    ports: [\"127.0.0.1:{port}:8080\"]\n", "");
-        let project = project.replace("stop_grace_period: 5s", "stop_grace_period: 1s");
+        let grace = if hooks.contains(HANGS) { "3s" } else { "50s" };
+        let project = project.replace(
+            "stop_grace_period: 50s",
+            &format!("stop_grace_period: {grace}"),
+        );
         format!("{project}    pre_stop: [{hooks}]\n")
     };
     let service = format!("{PROMPT_PROBE}order = \"start-first\"\nshared_volumes = \"allowed\"\n");
@@ -293,7 +300,7 @@ fn start_first_pre_stop_hooks_are_run_after_the_commit_and_one_that_fails_is_a_w
         (
             "four",
             format!("{}, {HANGS}", note("stop")),
-            Some("did not end within the `stop_grace_period` of 1s; "),
+            Some("did not end within the `stop_grace_period` of 3s; "),
         ),
     ] {
         scene.write_compose(&project(&hooks));

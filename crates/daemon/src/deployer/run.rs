@@ -10,7 +10,6 @@ use super::bring_in::{leave_alone, read, stage};
 use super::context::Run;
 use super::ended::Ended;
 use super::give_up::give_up;
-use super::holding;
 use super::jobs::run_jobs;
 use super::journey::Doubt;
 use super::pull::pull;
@@ -19,16 +18,9 @@ use super::roll_back::roll_back;
 use super::roll_forward::{Known, roll_forward};
 use super::trial::{commit, switch, verify};
 
-/// Deploys, and leaves nothing behind that it needed for that alone. Returns what is still to be tried when the deployment
-/// has its end.
+/// Deploys: read, pull, stage, run the jobs, switch, verify, commit; or rolls back. Returns what is still to be tried when
+/// the deployment has its end.
 pub(super) async fn run_deployment(run: &mut Run) -> Option<Rest> {
-    let rest = deploy(run).await;
-    holding::end(run).await;
-    rest
-}
-
-/// Deploys: read, pull, stage, run the jobs, switch, verify, commit; or rolls back.
-async fn deploy(run: &mut Run) -> Option<Rest> {
     let deployed = async {
         let release = read(run).await?;
         let (release, images) = pull(run, release).await?;

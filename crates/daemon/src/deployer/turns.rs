@@ -10,6 +10,7 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::context::Run;
+use super::holding;
 use super::kept::forget_if_over;
 use super::record::now;
 use super::{
@@ -263,6 +264,8 @@ impl Deployer {
             };
             let deployment = run.deployment().clone();
             deployer.finish(&mut run).await;
+            // It takes a moment, and lets everything through: nobody waits for it.
+            holding::end(&mut run).await;
             if deployment.image.is_some() && deployment.status() != Status::Unchanged {
                 tidy_up::prune_images(&run, &deployer.inner.services).await;
             }
