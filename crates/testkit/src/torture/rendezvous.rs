@@ -6,9 +6,6 @@ use std::time::Duration;
 /// The longest that a call waits. A disk that is full and a Docker that starts take far less.
 const STRIKE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Between two looks at everything else.
-const POLL: Duration = Duration::from_millis(5);
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Awaited,
@@ -34,11 +31,11 @@ impl Rendezvous {
         drop(changed.wait_timeout_while(now, STRIKE_TIMEOUT, |now| *now != State::Done));
     }
 
-    /// Waits a moment; returns whether the call has come.
-    pub(super) fn is_reached(&self) -> bool {
+    /// Waits for the call, no longer than `pause`; returns whether it has come.
+    pub(super) fn is_reached(&self, pause: Duration) -> bool {
         let (state, changed) = &*self.0;
         let now = state.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = changed.wait_timeout_while(now, POLL, |now| *now == State::Awaited);
+        let waited = changed.wait_timeout_while(now, pause, |now| *now == State::Awaited);
         let (now, _) = waited.unwrap_or_else(PoisonError::into_inner);
         *now != State::Awaited
     }

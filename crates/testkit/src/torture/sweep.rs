@@ -16,7 +16,7 @@ use super::ground::Ground;
 use super::release::Behavior;
 use super::rendezvous::Rendezvous;
 use super::sight;
-use crate::engine::wait::wait_for;
+use crate::engine::wait::{pause_after, wait_for};
 use crate::faults::{self, Counted, FaultyDocker};
 
 /// The longest that a clean run takes, on a busy machine.
@@ -185,11 +185,12 @@ impl Scenario {
         bound: Duration,
     ) -> Result<bool> {
         let started = Instant::now();
-        let mut ended = None;
+        let (mut ended, mut pause) = (None, Duration::ZERO);
         while started.elapsed() < bound {
-            if call.is_reached() {
+            if call.is_reached(pause) {
                 return Ok(true);
             }
+            let looked = Instant::now();
             let is_over = match self {
                 Self::Deployment | Self::Rollback => matches!(client.try_wait(), Ok(Some(_))),
                 Self::Recovery(_) => has_ended(ground, &case.known),
@@ -200,6 +201,7 @@ impl Scenario {
                     return Ok(false);
                 }
             }
+            pause = pause_after(looked.elapsed());
         }
         bail!("it has not ended within {bound:?}")
     }
