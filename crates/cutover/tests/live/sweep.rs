@@ -1,6 +1,7 @@
 //! Something happens at one call of a deployment, of a rollback or of a recovery: before it, after it, or to it. Eight
 //! calls of each kind, spread evenly over all that a clean run makes; `cargo xtask torture --sweep` does all of them.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use cutover_testkit::engine::packages::ComposeVersion;
@@ -60,30 +61,49 @@ fn sweep_replicas(names: &[&str]) {
 /// The kinds that take long by themselves and wait most of it, as when a call hangs for its bound: the scenarios beside
 /// each other, each on a ground of its own.
 fn sweep_beside_each_other(names: &[&str]) {
-    let scenarios = Ground::with(CUTOVER, Shape::USUAL, scenarios);
-    let scenarios = scenarios.expect("a ground");
-    let points = POINTS.div_ceil(scenarios.len());
-    let third = std::thread::scope(|threads| {
-        let play = |scenario| {
-            threads.spawn(move || {
-                let third = Ground::with(CUTOVER, Shape::USUAL, |ground| {
-                    sweep_one(scenario, names, points, ground)
-                });
-                third.expect("a ground")
-            })
-        };
-        let all: Vec<_> = scenarios.into_iter().map(play).collect();
-        let ended = all.into_iter().map(|thread| thread.join());
-        ended.flat_map(|third| third.expect("played")).collect()
+    let third = Ground::with(CUTOVER, Shape::USUAL, |ground| {
+        let scenarios = scenarios(ground);
+        let points = POINTS.div_ceil(scenarios.len());
+        let (first, others) = scenarios.split_first().expect("a scenario");
+        std::thread::scope(|threads| {
+            let play = |scenario| {
+                threads.spawn(move || {
+                    let third = Ground::with(CUTOVER, Shape::USUAL, |ground| {
+                        sweep_one(scenario, names, points, ground)
+                    });
+                    third.expect("a ground")
+                })
+            };
+            let others: Vec<_> = others.iter().copied().map(play).collect();
+            let mut third = sweep_one(*first, names, points, ground);
+            let ended = others.into_iter().map(|thread| thread.join());
+            third.extend(ended.flat_map(|third| third.expect("played")));
+            third
+        })
     });
-    judge(third);
+    judge(third.expect("a ground"));
 }
 
 fn scenarios(ground: &mut Ground) -> Vec<Scenario> {
-    let (calls, _) = Scenario::Deployment.calls(ground).expect("a clean run");
+    let (calls, _) = calls(Scenario::Deployment, ground);
     let mut scenarios = vec![Scenario::Deployment, Scenario::Rollback];
     scenarios.extend(recoveries(&calls));
     scenarios
+}
+
+/// The calls of a clean run, and the number of the first that is swept over. Whichever sweep comes first counts them for
+/// all that have services of this shape.
+fn calls(scenario: Scenario, ground: &mut Ground) -> (Vec<String>, usize) {
+    type Counted = Vec<((Shape, Scenario), (Vec<String>, usize))>;
+    static COUNTED: Mutex<Counted> = Mutex::new(Vec::new());
+    let mut counted = COUNTED.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = (ground.shape(), scenario);
+    if let Some((_, known)) = counted.iter().find(|(of, _)| *of == key) {
+        return known.clone();
+    }
+    let clean = scenario.calls(ground).expect("a clean run");
+    counted.push((key, clean.clone()));
+    clean
 }
 
 /// So many points of each kind. Returns what is wrong with how they ended.
@@ -93,7 +113,7 @@ fn sweep_one(
     points: usize,
     ground: &mut Ground,
 ) -> Vec<String> {
-    let (calls, first) = scenario.calls(ground).expect("a clean run");
+    let (calls, first) = calls(scenario, ground);
     let named = |name| Blow::named(name).expect("a blow");
     let mut third = Vec::new();
     for blow in names.iter().flat_map(|name| named(name)) {

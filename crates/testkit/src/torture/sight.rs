@@ -12,6 +12,9 @@ use crate::scene::{Scene, ask};
 /// Where the example service listens in its container.
 const PORT: u16 = 8080;
 
+/// The newest deployments: more than one case makes.
+const NEWEST: &str = "/v1/deployments?limit=5";
+
 /// The service that is a job where there are several.
 pub(super) const JOB: &str = "migrate";
 
@@ -164,7 +167,7 @@ fn serves(scene: &Scene, door: Door, containers: Option<&[Container]>) -> String
 
 /// The newest deployment, unless it is the one that was `known` before; and how many are newer than that.
 pub(super) fn newest(scene: &Scene, known: &str) -> (Option<Record>, usize) {
-    let page = scene.get("/v1/deployments").map(|(_, page)| page);
+    let page = scene.get(NEWEST).map(|(_, page)| page);
     let page = page.unwrap_or_default();
     let all = page["deployments"]
         .as_array()
@@ -181,7 +184,7 @@ pub(super) fn newest(scene: &Scene, known: &str) -> (Option<Record>, usize) {
 /// The id of the newest deployment; empty if there is none.
 #[must_use]
 pub fn newest_id(scene: &Scene) -> String {
-    let page = scene.get("/v1/deployments").map(|(_, page)| page);
+    let page = scene.get(NEWEST).map(|(_, page)| page);
     let page = page.unwrap_or_default();
     let id = page["deployments"][0]["id"].as_str();
     id.unwrap_or_default().to_owned()
