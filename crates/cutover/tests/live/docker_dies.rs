@@ -33,7 +33,7 @@ fn docker_that_dies_between_the_commit_and_the_end_of_the_old_container_leaves_t
 
 #[track_caller]
 fn dies_after_the_commit(site: &mut Site<'_>, expected: Expected, death: Death, policy: &str) {
-    let held = site.reach(&site.new, expected);
+    let held = site.reach(&site.new.tag, expected);
     let context = format!("Docker died before {}", held.call);
     assert_eq!(site.scene.history()[0]["status"], "committed", "{context}");
     site.dies(death);
@@ -41,8 +41,8 @@ fn dies_after_the_commit(site: &mut Site<'_>, expected: Expected, death: Death, 
     let deployment = newest_ended(&site.scene);
     let outcome = &deployment["outcome"];
     assert_eq!(*outcome, "succeeded", "{context}: {:?}", kinds(&deployment));
-    site.expect_serves("new", policy, &context);
-    site.reset();
+    site.expect_serves(site.new.version, policy, &context);
+    site.turn();
 }
 
 /// The new container was never started, so it cannot have ended.
@@ -56,7 +56,7 @@ fn docker_that_dies_before_the_new_container_is_started_costs_no_healthy_release
             .to_owned();
         let of_old = format!("/containers/{old}/");
         let first = move |call: &str| is_change(call) && call.contains(&of_old);
-        let held = site.reach(&site.new, site.door.hold(Moment::Before, first));
+        let held = site.reach(&site.new.tag, site.door.hold(Moment::Before, first));
         let context = format!("Docker died before {}", held.call);
         site.dies(Death::Crash);
         held.break_off();
@@ -67,18 +67,18 @@ fn docker_that_dies_before_the_new_container_is_started_costs_no_healthy_release
             "{context}: {}",
             said(&deployment)
         );
-        site.expect_serves("new", "unless-stopped", &context);
-        site.reset();
+        site.expect_serves(site.new.version, "unless-stopped", &context);
+        site.turn();
         // Here Docker has started the old one again, and going back is right as well.
         let start = |call: &str| path_ends_with(call, "/start");
-        let held = site.reach(&site.new, site.door.hold(Moment::Before, start));
+        let held = site.reach(&site.new.tag, site.door.hold(Moment::Before, start));
         let context = format!("Docker died before {}", held.call);
         site.dies(Death::Crash);
         held.break_off();
         let deployment = newest_ended(&site.scene);
         let serves = match deployment["outcome"].as_str() {
-            Some("succeeded") => "new",
-            Some("rolled_back") => "old",
+            Some("succeeded") => site.new.version,
+            Some("rolled_back") => site.old.version,
             _ => panic!("{context}: {}", said(&deployment)),
         };
         assert_ne!(
@@ -100,7 +100,7 @@ fn a_container_that_was_staged_when_docker_died_is_removed_when_docker_is_back()
         let site = Site::of(engine, &with_policy("always"));
         let old = site.scene.container()["Id"].clone();
         let create = |call: &str| path_ends_with(call, "/containers/create");
-        let held = site.reach(&site.new, site.door.hold(Moment::After, create));
+        let held = site.reach(&site.new.tag, site.door.hold(Moment::After, create));
         site.engine.kill_daemon().expect("a crash");
         held.break_off();
         // Whether the deployment ends before Docker is back is its own affair.
@@ -121,7 +121,7 @@ fn a_failure_before_the_switch_says_what_runs_when_docker_took_the_service_with_
         // Docker does not start it again.
         let mut site = Site::of(engine, &with_policy("\"no\""));
         let create = |call: &str| path_ends_with(call, "/containers/create");
-        let held = site.reach(&site.new, site.door.hold(Moment::After, create));
+        let held = site.reach(&site.new.tag, site.door.hold(Moment::After, create));
         site.dies(Death::Crash);
         held.break_off();
         let deployment = newest_ended(&site.scene);
@@ -145,7 +145,7 @@ fn a_power_cut_after_the_commit_never_lets_two_containers_start() {
         let mut site = Site::of(engine, &without_ports());
         for number in 0..site.calls_after_the_commit() {
             let held = site.reach(
-                &site.new,
+                &site.new.tag,
                 site.door.hold(Moment::Before, after_the_start(number)),
             );
             let context = format!("the power was cut before {}", held.call);
@@ -159,8 +159,8 @@ fn a_power_cut_after_the_commit_never_lets_two_containers_start() {
             let deployment = newest_ended(&site.scene);
             let outcome = &deployment["outcome"];
             assert_eq!(*outcome, "succeeded", "{context}: {}", said(&deployment));
-            site.expect_runs(&site.new, "unless-stopped", &context);
-            site.reset();
+            site.expect_runs(&site.new.tag, "unless-stopped", &context);
+            site.turn();
         }
     });
 }

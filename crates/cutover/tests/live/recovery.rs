@@ -10,29 +10,39 @@ use serde_json::Value;
 
 use crate::{CUTOVER, kinds};
 
+/// A release: what it answers and its tag.
+type Release = (&'static str, String);
+
 struct Stage {
     scene: Scene,
-    old: String,
-    new: String,
+    old: Release,
+    new: Release,
 }
 
 impl Stage {
     fn set() -> Self {
         let mut scene = Scene::usual(CUTOVER);
-        let old = scene.push(&ImageSpec::new("old"));
-        let new = scene.push(&ImageSpec::new("new"));
-        drop(scene.deploy(&old).expect("succeeded"));
+        let mut push = |version| (version, scene.push(&ImageSpec::new(version)));
+        let (old, new) = (push("old"), push("new"));
+        drop(scene.deploy(&old.1).expect("succeeded"));
         Self { scene, old, new }
     }
 
-    /// Back to the old release, whatever runs.
-    fn reset(&self) {
-        self.scene.docker.disarm();
-        let ended = self.scene.deploy(&self.old);
-        assert!(
-            ["succeeded", "unchanged"].contains(&ended.outcome()),
-            "{ended:#?}"
-        );
+    /// What came of a deployment is known to run: its release deployed again changes nothing. It is the old one of the
+    /// next deployment.
+    #[track_caller]
+    fn expect_unchanged(&mut self, deployment: &Value) {
+        if deployment["outcome"] == "succeeded" {
+            std::mem::swap(&mut self.old, &mut self.new);
+        }
+        drop(self.scene.deploy(&self.old.1).expect("unchanged"));
+    }
+
+    /// After all of that a release is deployed as ever.
+    #[track_caller]
+    fn expect_deployable(&self) {
+        drop(self.scene.deploy(&self.new.1).expect("succeeded"));
+        assert_eq!(self.scene.serves(), self.new.0);
     }
 
     /// The newest deployment once it has ended.
@@ -59,9 +69,9 @@ impl Stage {
     #[track_caller]
     fn expect_truth(&self, deployment: &Value, before: &Value, context: &str) {
         let outcome = deployment["outcome"].as_str().unwrap_or_default();
-        let expected = match outcome {
-            "succeeded" => "new",
-            "failed" | "rolled_back" | "cancelled" => "old",
+        let (expected, tag) = match outcome {
+            "succeeded" => &self.new,
+            "failed" | "rolled_back" | "cancelled" => &self.old,
             other => panic!(
                 "{context}: {other}: {deployment:#}\n{}",
                 self.scene.log_tail()
@@ -74,7 +84,7 @@ impl Stage {
         });
         assert_eq!(
             serves,
-            expected,
+            *expected,
             "{context}: {outcome}, {:?}",
             kinds(deployment)
         );
@@ -90,11 +100,6 @@ impl Stage {
         );
         assert_eq!(container["State"]["Running"], true, "{context}");
         let env_file = std::fs::read_to_string(self.scene.project_directory().join(".env"));
-        let tag = if expected == "new" {
-            &self.new
-        } else {
-            &self.old
-        };
         assert_eq!(
             env_file.expect("an env file"),
             format!("APP_IMAGE_TAG={tag}\n"),
@@ -110,19 +115,19 @@ impl Stage {
 }
 
 /// How many changing calls a clean deployment makes.
-fn changing_calls(stage: &Stage) -> Vec<String> {
+fn changing_calls(stage: &mut Stage) -> Vec<String> {
     stage.scene.docker.disarm();
-    drop(stage.scene.deploy(&stage.new).expect("succeeded"));
+    let ended = stage.scene.deploy(&stage.new.1).expect("succeeded");
     let calls = stage.scene.docker.calls();
     assert!(calls.len() >= 8, "{calls:#?}");
-    stage.reset();
+    stage.expect_unchanged(ended.deployment());
     calls
 }
 
 #[test]
 fn a_daemon_killed_at_any_call_ends_in_one_of_both_releases() {
     let mut stage = Stage::set();
-    let calls = changing_calls(&stage);
+    let calls = changing_calls(&mut stage);
     let mut outcomes = std::collections::BTreeSet::new();
     for (number, call) in calls.iter().enumerate() {
         for fault in [Fault::StrikeBefore, Fault::StrikeAfter] {
@@ -130,7 +135,7 @@ fn a_daemon_killed_at_any_call_ends_in_one_of_both_releases() {
             let known = stage.scene.history()[0]["id"].clone();
             let before = stage.scene.container()["Id"].clone();
             stage.scene.docker.arm(number, fault);
-            let mut client = stage.scene.begin(&stage.new);
+            let mut client = stage.scene.begin(&stage.new.1);
             stage
                 .scene
                 .wait_until("the daemon is struck", || !stage.scene.daemon_runs());
@@ -147,7 +152,7 @@ fn a_daemon_killed_at_any_call_ends_in_one_of_both_releases() {
             outcomes.insert(deployment["outcome"].to_string());
             drop(client.kill());
             drop(client.wait());
-            stage.reset();
+            stage.expect_unchanged(&deployment);
         }
     }
     // Pulling again after a crash, going back, and going forward after the commit all happened.
@@ -155,26 +160,28 @@ fn a_daemon_killed_at_any_call_ends_in_one_of_both_releases() {
         outcomes.contains("\"rolled_back\"") && outcomes.contains("\"succeeded\""),
         "{outcomes:?}"
     );
+    stage.expect_deployable();
 }
 
 #[test]
 fn a_call_whose_answer_is_lost_or_that_fails_ends_in_one_of_both_releases() {
-    let stage = Stage::set();
-    let calls = changing_calls(&stage);
+    let mut stage = Stage::set();
+    let calls = changing_calls(&mut stage);
     for (number, call) in calls.iter().enumerate() {
         for fault in [Fault::LoseAnswer, Fault::Error] {
             let context = format!("{fault:?} at call {number}, {call}");
             let before = stage.scene.container()["Id"].clone();
             stage.scene.docker.arm(number, fault);
-            let ended = stage.scene.deploy(&stage.new);
+            let ended = stage.scene.deploy(&stage.new.1);
             assert_eq!(stage.scene.docker.struck(), 1, "{context}");
             stage.scene.docker.disarm();
             assert!(!ended.outcome().is_empty(), "{context}: {ended:#?}");
             let deployment = stage.newest_ended();
             stage.expect_truth(&deployment, &before, &context);
-            stage.reset();
+            stage.expect_unchanged(&deployment);
         }
     }
+    stage.expect_deployable();
 }
 
 #[test]

@@ -27,8 +27,15 @@ pub(crate) struct Site<'e> {
     pub(crate) scene: Scene,
     pub(crate) door: Door,
     pub(crate) engine: &'e mut Engine,
-    pub(crate) old: String,
-    pub(crate) new: String,
+    pub(crate) old: Release,
+    pub(crate) new: Release,
+}
+
+/// A release.
+pub(crate) struct Release {
+    /// What it answers.
+    pub(crate) version: &'static str,
+    pub(crate) tag: String,
 }
 
 impl<'e> Site<'e> {
@@ -40,9 +47,12 @@ impl<'e> Site<'e> {
             ..Wishes::default()
         };
         let mut scene = Scene::new(CUTOVER, &wishes);
-        let old = scene.push(&ImageSpec::new("old"));
-        let new = scene.push(&ImageSpec::new("new"));
-        drop(scene.deploy(&old).expect("succeeded"));
+        let mut push = |version| Release {
+            version,
+            tag: scene.push(&ImageSpec::new(version)),
+        };
+        let (old, new) = (push("old"), push("new"));
+        drop(scene.deploy(&old.tag).expect("succeeded"));
         Self {
             scene,
             door,
@@ -54,20 +64,27 @@ impl<'e> Site<'e> {
 
     /// Back to the old release, whatever runs.
     pub(crate) fn reset(&self) {
-        let ended = self.scene.deploy(&self.old);
+        let ended = self.scene.deploy(&self.old.tag);
         let fine = ["succeeded", "unchanged"];
         assert!(fine.contains(&ended.outcome()), "{ended:#?}");
     }
 
+    /// The new release, which runs, is the old one from now on: deployed again, it is unchanged.
+    #[track_caller]
+    pub(crate) fn turn(&mut self) {
+        std::mem::swap(&mut self.old, &mut self.new);
+        drop(self.scene.deploy(&self.old.tag).expect("unchanged"));
+    }
+
     /// How many changing calls follow the start of the new container: the commit lies before them.
-    pub(crate) fn calls_after_the_commit(&self) -> usize {
+    pub(crate) fn calls_after_the_commit(&mut self) -> usize {
         self.scene.docker.disarm();
-        drop(self.scene.deploy(&self.new).expect("succeeded"));
+        drop(self.scene.deploy(&self.new.tag).expect("succeeded"));
         let calls = self.scene.docker.calls();
         let start = calls.iter().position(|call| call.ends_with("/start"));
         let count = calls.len() - start.expect("a start") - 1;
         assert!((1..=8).contains(&count), "{calls:#?}");
-        self.reset();
+        self.turn();
         count
     }
 
