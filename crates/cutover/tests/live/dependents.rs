@@ -6,6 +6,7 @@ use cutover_testkit::scene::{Scene, Wishes};
 use serde_json::Value;
 
 use crate::CUTOVER;
+use crate::hold::container;
 
 /// A proxy that is to be restarted with the service, and one that is not.
 const PROJECT: &str = "\
@@ -44,10 +45,7 @@ fn scene() -> (Scene, String) {
 
 /// The id of a service's container, and when it was started.
 fn life(scene: &Scene, service: &str) -> (Value, Value) {
-    let all = scene.containers();
-    let of_service =
-        |one: &&Value| one["Config"]["Labels"]["com.docker.compose.service"] == service;
-    let found = all.iter().find(of_service).expect("a container");
+    let found = container(scene, service);
     (found["Id"].clone(), found["State"]["StartedAt"].clone())
 }
 

@@ -81,18 +81,23 @@ fn filled_in(scene: &Scene, text: &str, digest: &str) -> String {
 
 /// The containers' ids with the digests that they run, by their names.
 fn running(scene: &Scene) -> Vec<(String, String, String)> {
+    running_images(scene, '@')
+}
+
+/// The same with what stands behind `separator` in the references of their images.
+pub(crate) fn running_images(scene: &Scene, separator: char) -> Vec<(String, String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let of = |one: &Value| {
         let image = text(&one["Config"]["Image"]);
-        let digest = image.rsplit('@').next().unwrap_or_default().to_owned();
-        (text(&one["Name"]), text(&one["Id"]), digest)
+        let behind = image.rsplit(separator).next().unwrap_or_default();
+        (text(&one["Name"]), text(&one["Id"]), behind.to_owned())
     };
     let mut all: Vec<_> = scene.containers().iter().map(of).collect();
     all.sort();
     all
 }
 
-fn env_file(scene: &Scene) -> String {
+pub(crate) fn env_file(scene: &Scene) -> String {
     std::fs::read_to_string(scene.project_directory().join(".env")).unwrap_or_default()
 }
 

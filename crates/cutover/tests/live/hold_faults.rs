@@ -15,7 +15,8 @@ use serde_json::Value;
 use crate::hold::{Answers, answers, scene_as};
 use crate::{newest, newest_ended, on_own_engine, said};
 
-const PROJECT: &str = "\
+/// One service, whose port is published on all addresses.
+pub(crate) const PROJECT: &str = "\
 name: {project}
 services:
   app:

@@ -9,8 +9,8 @@ use cutover_testkit::load::Load;
 use cutover_testkit::ports::free_port;
 use cutover_testkit::scene::{Ended, Scene, Wishes};
 
-use crate::CUTOVER;
 use crate::hold::{HELD, answers, expect_no_failure, scene_as};
+use crate::{CUTOVER, hold_faults};
 
 /// Two services, each with a port of its own.
 const PROJECT: &str = "\
@@ -77,15 +77,7 @@ fn client_ended(client: Child) -> Ended {
 
 #[test]
 fn no_request_fails_while_services_of_several_projects_are_deployed_at_once() {
-    let compose = "\
-name: {project}
-services:
-  app:
-    image: {image}
-    restart: unless-stopped
-    ports: [\"{port}:8080\"]
-";
-    let mut scenes = [(); 3].map(|()| scene(compose, 0, HELD));
+    let mut scenes = [(); 3].map(|()| scene(hold_faults::PROJECT, 0, HELD));
     let [one, two, three] = scenes.each_ref().map(|scene| scene.address().port());
     let ports = [("first", one), ("second", two), ("third", three)];
     let releases = [

@@ -51,20 +51,30 @@ fn expect_rolled_back_after_all(scene: &Scene, old: &str) {
     assert_eq!(*policy, "unless-stopped");
 }
 
+/// A scene in which Docker refuses to start the old container again; with the tags of a good and of this bad release, and
+/// the id of the old container.
+fn refusing(wishes: &Wishes<'_>, bad: &ImageSpec) -> (Scene, [String; 3]) {
+    let mut scene = Scene::new(CUTOVER, wishes);
+    let (good, bad) = (scene.push(&ImageSpec::new("old")), scene.push(bad));
+    drop(scene.deploy(&good).expect("succeeded"));
+    let old = id_of(&scene.container());
+    let start_of_old = format!("/containers/{old}/start");
+    let refused = move |call: &str| call.ends_with(&start_of_old);
+    scene.docker.arm_every(refused, Fault::Error);
+    (scene, [good, bad, old])
+}
+
+fn exits_at_once() -> ImageSpec {
+    ImageSpec::new("bad").env("EXIT_AT_ONCE", "1")
+}
+
 #[test]
 fn a_rollback_that_failed_is_tried_until_it_succeeds_and_takes_back_that_an_operator_is_needed() {
     let wishes = Wishes {
         network: Network::Loopback,
         ..Wishes::default()
     };
-    let mut scene = Scene::new(CUTOVER, &wishes);
-    let good = scene.push(&ImageSpec::new("old"));
-    let bad = scene.push(&ImageSpec::new("bad").env("EXIT_AT_ONCE", "1"));
-    drop(scene.deploy(&good).expect("succeeded"));
-    let old = id_of(&scene.container());
-    let start_of_old = format!("/containers/{old}/start");
-    let refused = move |call: &str| call.ends_with(&start_of_old);
-    scene.docker.arm_every(refused, Fault::Error);
+    let (scene, [good, bad, old]) = refusing(&wishes, &exits_at_once());
     let (status, answer) = scene.post(&bad);
     assert_eq!(
         (status, answer["code"].as_str()),
@@ -105,14 +115,8 @@ fn a_new_container_that_does_not_last_in_the_old_ones_place_does_not_end_the_try
         service: "monitor = \"3s\"\n",
         ..Wishes::default()
     };
-    let mut scene = Scene::new(CUTOVER, &wishes);
-    let good = scene.push(&ImageSpec::new("old"));
-    let bad = scene.push(&ImageSpec::new("bad").env("EXIT_AFTER_MS", "1000"));
-    drop(scene.deploy(&good).expect("succeeded"));
-    let old = id_of(&scene.container());
-    let start_of_old = format!("/containers/{old}/start");
-    let refused = move |call: &str| call.ends_with(&start_of_old);
-    scene.docker.arm_every(refused, Fault::Error);
+    let bad = ImageSpec::new("bad").env("EXIT_AFTER_MS", "1000");
+    let (scene, [_, bad, old]) = refusing(&wishes, &bad);
     drop(scene.deploy(&bad).expect("rollback_failed"));
     let starts_of_bad = || {
         let calls = scene.docker.calls();
@@ -130,14 +134,7 @@ fn a_new_container_that_does_not_last_in_the_old_ones_place_does_not_end_the_try
 
 #[test]
 fn a_rollback_that_failed_is_tried_again_by_a_restarted_daemon() {
-    let mut scene = Scene::usual(CUTOVER);
-    let good = scene.push(&ImageSpec::new("old"));
-    let bad = scene.push(&ImageSpec::new("bad").env("EXIT_AT_ONCE", "1"));
-    drop(scene.deploy(&good).expect("succeeded"));
-    let old = id_of(&scene.container());
-    let start_of_old = format!("/containers/{old}/start");
-    let refused = move |call: &str| call.ends_with(&start_of_old);
-    scene.docker.arm_every(refused, Fault::Error);
+    let (mut scene, [_, bad, old]) = refusing(&Wishes::default(), &exits_at_once());
     drop(scene.deploy(&bad).expect("rollback_failed"));
     scene.kill_daemon();
     scene.docker.disarm();

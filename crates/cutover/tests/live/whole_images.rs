@@ -4,9 +4,9 @@
 use cutover_testkit::engine::packages::ComposeVersion;
 use cutover_testkit::images::ImageSpec;
 use cutover_testkit::scene::{Scene, Wishes};
-use serde_json::Value;
 
 use crate::CUTOVER;
+use crate::digests::{env_file, running_images};
 
 /// Two services of one image, of which one sees the env file.
 const PROJECT: &str = "\
@@ -62,19 +62,7 @@ fn filled_in(scene: &Scene, text: &str, tag: &str) -> String {
 
 /// The containers' ids with the tags that they run, by their names.
 fn running(scene: &Scene) -> Vec<(String, String, String)> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let of = |one: &Value| {
-        let image = text(&one["Config"]["Image"]);
-        let tag = image.rsplit(':').next().unwrap_or_default().to_owned();
-        (text(&one["Name"]), text(&one["Id"]), tag)
-    };
-    let mut all: Vec<_> = scene.containers().iter().map(of).collect();
-    all.sort();
-    all
-}
-
-fn env_file(scene: &Scene) -> String {
-    std::fs::read_to_string(scene.project_directory().join(".env")).unwrap_or_default()
+    running_images(scene, ':')
 }
 
 /// Both services run `tag`, and `docker compose up -d` by hand changes nothing.
