@@ -4,7 +4,7 @@
 //! Decided here are the rules of the packet filter that send the first packet of each new connection to a queue
 //! ([`rules`]), which rules an earlier hold has left behind ([`left_over`]), and which of the queued packets goes on
 //! when ([`Waiting`]); and which connections are still open ([`open_connections`]), and which
-//! processes need no grace when they are stopped ([`hears`]).
+//! processes need no grace when they are stopped ([`handles`]).
 
 mod rules;
 mod signals;
@@ -12,6 +12,6 @@ mod sockets;
 mod waiting;
 
 pub use rules::{Chain, Family, Published, Rule, left_over, rules};
-pub use signals::hears;
+pub use signals::handles;
 pub use sockets::{listening_ports, open_connections};
 pub use waiting::{Connection, Waiting};

@@ -5,7 +5,7 @@
 /// The first process of a PID namespace has no default actions: a signal that it does not catch does nothing (pid_namespaces(7)).
 /// One that is blocked is taken in another way, as by `signalfd`. What is not known counts as a process that does.
 #[must_use]
-pub fn hears(status: &str, signal: &str) -> bool {
+pub fn handles(status: &str, signal: &str) -> bool {
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|rest| rest.strip_prefix(':')).map(str::trim)
@@ -44,23 +44,26 @@ mod tests {
     const STATUS: &str = "Name:\tnode\nPid:\t4242\nNSpid:\t4242\t1\nSigQ:\t0/1\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000000\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001000\nSigCgt:\t0000000100000002\n";
 
     #[test]
-    fn a_first_process_that_catches_nothing_hears_nothing() {
+    fn a_first_process_ignores_what_it_does_not_catch() {
         for signal in ["SIGTERM", "TERM", "term", "15", "SIGQUIT", "sigwinch"] {
-            assert!(!hears(STATUS, signal), "{signal}");
+            assert!(!handles(STATUS, signal), "{signal}");
         }
-        assert!(hears(STATUS, "SIGINT"), "it is caught");
+        assert!(handles(STATUS, "SIGINT"), "it is caught");
         let catches = STATUS.replace("0000000100000002", "0000000100004002");
-        assert!(hears(&catches, "SIGTERM"));
+        assert!(handles(&catches, "SIGTERM"));
         let blocks = STATUS.replace("SigBlk:\t0000000000000000", "SigBlk:\t0000000000004000");
-        assert!(hears(&blocks, "SIGTERM"), "signalfd");
+        assert!(handles(&blocks, "SIGTERM"), "signalfd");
     }
 
     #[test]
-    fn what_is_not_known_hears() {
+    fn what_is_not_known_counts_as_handled() {
         let shares = STATUS.replace("\t4242\t1\n", "\t4242\n");
-        assert!(hears(&shares, "SIGTERM"), "it shares the host's namespace");
+        assert!(
+            handles(&shares, "SIGTERM"),
+            "it shares the host's namespace"
+        );
         for signal in ["SIGRTMIN+3", "", "0", "64", "-1", "SIG"] {
-            assert!(hears(STATUS, signal), "{signal}");
+            assert!(handles(STATUS, signal), "{signal}");
         }
         for status in [
             "",
@@ -68,7 +71,7 @@ mod tests {
             "NSpid:\t7\t1\n",
             "NSpid:\t7\t1\nSigCgt:\tz\n",
         ] {
-            assert!(hears(status, "SIGTERM"), "{status:?}");
+            assert!(handles(status, "SIGTERM"), "{status:?}");
         }
     }
 }

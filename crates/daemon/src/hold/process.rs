@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 
-use cutover_core::hold::hears;
+use cutover_core::hold::handles;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// A process of a container.
@@ -35,7 +35,7 @@ impl ContainerProcess {
     #[must_use]
     pub fn hears(self, signal: &str) -> bool {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0));
-        status.map_or(true, |status| hears(&status, signal))
+        status.map_or(true, |status| handles(&status, signal))
     }
 
     /// What becomes readable when the process ends.
