@@ -340,7 +340,10 @@ fn no_request_to_the_published_ports_of_replicas_fails() {
         ports[0], ports[2]
     );
     let compose = PROJECT.replace("replicas: 3}", &range);
-    let mut scene = with(&compose, &format!("{WATCHED}hold = \"30s\"\ndelay = \"400ms\"\n"));
+    let mut scene = with(
+        &compose,
+        &format!("{WATCHED}hold = \"30s\"\ndelay = \"400ms\"\n"),
+    );
     expect_replicas(&scene, &[1, 2, 3]);
     for (version, variable, value, outcome) in [
         ("slow", "START_DELAY_MS", "900", "succeeded"),
