@@ -29,6 +29,7 @@ mod secret;
 mod surroundings;
 mod keys;
 mod table;
+mod times;
 mod value;
 mod files;
 mod source;

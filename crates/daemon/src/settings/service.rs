@@ -18,6 +18,7 @@ use super::health::{self, Health};
 use super::image::{self, ImagePolicy};
 use super::project::same_container;
 use super::table::{Table, Value};
+use super::times;
 use super::value::shown;
 use super::variables;
 
@@ -62,19 +63,6 @@ pub(super) const KEYS: &[&str] = &[
     "signature",
 ];
 
-/// Enough for a large image over a slow line; a registry that never answers must not block a service
-/// for longer.
-const DEFAULT_PROGRESS_DEADLINE: Duration = Duration::from_secs(15 * 60);
-
-/// A migration of a large table takes its time; one that hangs must not block a service for longer.
-const DEFAULT_JOB_DEADLINE: Duration = Duration::from_secs(10 * 60);
-
-/// Most clients wait longer for a connection.
-const DEFAULT_HOLD: Duration = Duration::from_secs(30);
-
-/// Most requests are over by then; connections that are kept open for later ones never are.
-const DEFAULT_DRAIN: Duration = Duration::from_secs(2);
-
 /// The one that runs, the previous one and one more, in case the previous one was bad as well.
 const DEFAULT_KEEP_RELEASES: u32 = 3;
 
@@ -83,12 +71,6 @@ const KEEP_RELEASES_MIN: u32 = 2;
 
 /// More releases than anybody goes back to.
 const KEEP_RELEASES_MAX: u32 = 1000;
-
-/// More replicas of a service than one machine runs.
-const PARALLELISM_MAX: u32 = 1000;
-
-/// A deadline that passes at once would fail every deployment.
-const DEADLINE_MIN: Duration = Duration::from_millis(10);
 
 /// A service that may be deployed. What is `None` comes from the Compose file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -197,11 +179,11 @@ impl Service {
             healthy_deadline: None,
             min_healthy_time: Duration::ZERO,
             monitor: None,
-            hold: Some(DEFAULT_HOLD),
+            hold: Some(times::DEFAULT_HOLD),
             hold_ports: BTreeSet::new(),
-            drain: DEFAULT_DRAIN,
-            progress_deadline: DEFAULT_PROGRESS_DEADLINE,
-            job_deadline: DEFAULT_JOB_DEADLINE,
+            drain: times::DEFAULT_DRAIN,
+            progress_deadline: times::DEFAULT_PROGRESS_DEADLINE,
+            job_deadline: times::DEFAULT_JOB_DEADLINE,
             job_reruns: JobReruns::default(),
             keep_releases: DEFAULT_KEEP_RELEASES,
             order: None,
@@ -310,7 +292,7 @@ fn read_one(value: &Value<'_>, name: Option<&ServiceName>) -> Option<Service> {
     service.project_directory = project_directory.flatten();
     read_compose_arguments(&table, &mut service);
     read_image(&table, &mut service);
-    read_times(&table, &mut service);
+    times::read(&table, &mut service);
     service.health = table
         .get("health")
         .as_ref()
@@ -410,39 +392,6 @@ fn read_image(table: &Table<'_>, service: &mut Service) {
             ),
         }
     });
-}
-
-fn read_times(table: &Table<'_>, service: &mut Service) {
-    let time = |key, least| table.get(key).and_then(|value| value.duration(least));
-    service.healthy_deadline = time("healthy_deadline", DEADLINE_MIN);
-    service.monitor = time("monitor", Duration::ZERO);
-    service.delay = time("delay", Duration::ZERO);
-    let parallelism = table.get("parallelism");
-    service.parallelism = parallelism.and_then(|value| value.number(0..=PARALLELISM_MAX));
-    service.drain = time("drain", Duration::ZERO).unwrap_or(DEFAULT_DRAIN);
-    if let Some(value) = table.get("hold") {
-        service.hold = match value.is("off") {
-            true => None,
-            false => value.duration_or("\"off\" or a duration", DEADLINE_MIN),
-        };
-    }
-    let ports = table.get("hold_ports").and_then(|value| value.ports());
-    service.hold_ports = ports.unwrap_or_default();
-    service.min_healthy_time = time("min_healthy_time", Duration::ZERO).unwrap_or_default();
-    service.progress_deadline =
-        time("progress_deadline", DEADLINE_MIN).unwrap_or(DEFAULT_PROGRESS_DEADLINE);
-    service.job_deadline = time("job_deadline", DEADLINE_MIN).unwrap_or(DEFAULT_JOB_DEADLINE);
-    if let (Some(deadline), Some(value)) = (service.healthy_deadline, table.get("min_healthy_time"))
-        && service.min_healthy_time >= deadline
-    {
-        value.mistake::<()>(
-            format!(
-                "`{}` must be shorter than `healthy_deadline`, or no release could ever succeed",
-                value.path
-            ),
-            None,
-        );
-    }
 }
 
 /// A text for which `fine` holds.
