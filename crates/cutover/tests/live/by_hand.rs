@@ -119,7 +119,7 @@ fn a_plan_touches_nothing_and_a_check_finds_everything_in_order() {
     let plan = scene.run(&["plan", "app", &two, "--config", &configuration]);
     assert_eq!(plan.exit, 0, "{plan:#?}");
     assert!(
-        plan.stdout.contains("stop-first") && plan.stdout.contains("publish port"),
+        plan.stdout.contains("stop-first") && plan.stdout.contains("publish a port"),
         "{}",
         plan.stdout
     );
