@@ -32,7 +32,7 @@ networks:
 const FEW: usize = 2;
 
 /// Longer than any release of these tests needs, and shorter than the hold.
-const PROMPT: Duration = Duration::from_secs(25);
+const PROMPT: Duration = Duration::from_secs(15);
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
