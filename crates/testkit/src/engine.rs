@@ -21,6 +21,7 @@ pub mod namespace;
 pub mod packages;
 pub mod processes;
 mod recipe;
+pub mod remote;
 pub mod wait;
 pub mod world;
 

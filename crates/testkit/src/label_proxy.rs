@@ -13,7 +13,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use reqwest::Url;
+use serde_json::{Value, json};
 
 use crate::engine::wait::wait_for;
 use crate::ports::free_port;
@@ -21,12 +22,6 @@ use crate::scene::{PATIENCE, docker_call};
 
 /// Its value is the port at which a container answers.
 pub const LABEL: &str = "proxy.port";
-
-/// The containers with the label that run.
-const RUNNING: &str = "/containers/json?filters=%7B%22label%22%3A%5B%22proxy.port%22%5D%7D";
-
-/// Whatever may change where requests go.
-const EVENTS: &str = "/events?filters=%7B%22label%22%3A%5B%22proxy.port%22%5D%2C%22event%22%3A%5B%22start%22%2C%22die%22%2C%22health_status%22%5D%7D";
 
 /// The proxy. Dropping it ends it.
 #[derive(Debug)]
@@ -37,12 +32,14 @@ pub struct LabelProxy {
 }
 
 impl LabelProxy {
-    /// Starts it on a port of all addresses of the calling thread's network namespace.
+    /// Starts it on a port of all addresses of the calling thread's network namespace, in front of the containers of this
+    /// Compose project.
     ///
     /// # Errors
     /// If it cannot be started, or Docker does not answer.
-    pub fn start() -> Result<Self> {
-        let events = subscribe()?;
+    pub fn start(project: &str) -> Result<Self> {
+        let events = subscribe(project)?;
+        let running = path("/containers/json", &json!({ "label": labels(project) }))?;
         let port = free_port();
         let mut child = Command::new(&crate::world().shopd)
             .args(["forward", &port.to_string()])
@@ -56,7 +53,7 @@ impl LabelProxy {
             port,
             events,
         };
-        thread::spawn(move || follow(following, told));
+        thread::spawn(move || follow(&running, following, told));
         wait_for("the proxy", PATIENCE, || {
             Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok())
         })?;
@@ -78,9 +75,28 @@ impl Drop for LabelProxy {
     }
 }
 
-fn subscribe() -> Result<UnixStream> {
+fn labels(project: &str) -> [String; 2] {
+    let of_project = format!("com.docker.compose.project={project}");
+    [LABEL.to_owned(), of_project]
+}
+
+/// The path of a question to Docker about what passes these filters.
+fn path(what: &str, filters: &Value) -> Result<String> {
+    let filters = [("filters", filters.to_string())];
+    let url = Url::parse_with_params(&format!("http://docker{what}"), filters)?;
+    Ok(format!("{what}?{}", url.query().unwrap_or_default()))
+}
+
+/// Whatever may change where requests go.
+fn subscribe(project: &str) -> Result<UnixStream> {
+    let kinds = ["start", "die", "health_status"];
+    let events = path(
+        "/events",
+        &json!({ "label": labels(project), "event": kinds }),
+    )?;
+    let asked = format!("GET {events} HTTP/1.0\r\nHost: docker\r\n\r\n");
     let mut events = UnixStream::connect(crate::world().socket())?;
-    events.write_all(format!("GET {EVENTS} HTTP/1.0\r\nHost: docker\r\n\r\n").as_bytes())?;
+    events.write_all(asked.as_bytes())?;
     let mut head = [0; 4096];
     let count = events.read(&mut head)?;
     ensure!(
@@ -92,11 +108,11 @@ fn subscribe() -> Result<UnixStream> {
 }
 
 /// Tells the proxy the backends of now, and of each time that something happens, until events or proxy end.
-fn follow(mut events: UnixStream, mut told: ChildStdin) {
+fn follow(running: &str, mut events: UnixStream, mut told: ChildStdin) {
     let mut happened = [0; 4096];
     loop {
         // Without an answer of Docker's nobody knows of a container that would answer.
-        let backends = look().unwrap_or_default();
+        let backends = look(running).unwrap_or_default();
         let line: Vec<String> = backends.iter().map(ToString::to_string).collect();
         let is_told = told.write_all((line.join(" ") + "\n").as_bytes()).is_ok();
         if !is_told || !events.read(&mut happened).is_ok_and(|count| count > 0) {
@@ -105,8 +121,8 @@ fn follow(mut events: UnixStream, mut told: ChildStdin) {
     }
 }
 
-fn look() -> Result<Vec<SocketAddr>> {
-    let (_, all) = docker_call("GET", RUNNING).context("Docker does not answer")?;
+fn look(running: &str) -> Result<Vec<SocketAddr>> {
+    let (_, all) = docker_call("GET", running).context("Docker does not answer")?;
     let all = all.as_array().context("Docker answers no list")?;
     Ok(all.iter().filter_map(backend).collect())
 }
@@ -123,8 +139,6 @@ fn backend(container: &Value) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

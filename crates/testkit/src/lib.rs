@@ -15,6 +15,7 @@ pub mod signer;
 pub mod faults;
 pub mod disk;
 pub mod names;
+pub mod nginx;
 pub mod scene;
 pub mod torture;
 pub mod server;

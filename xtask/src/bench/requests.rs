@@ -12,17 +12,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use cutover_testkit::engine::remote::Remote;
 use cutover_testkit::images::{HealthCheck, ImageSpec};
+use cutover_testkit::world;
 
 use super::Arguments;
 use super::report::Report;
-use super::stage::{Project, Stage};
+use super::stage::Stage;
 use super::statistics::millis;
 use super::steps::deployment_in;
 pub(super) use caddy::fetch;
 use contestant::{Contestant, Release};
 use course::{AtOnce, Course, assign};
-use visitors::{CLIENTS, Crowd, Elsewhere, Outcome, Visitors};
+use visitors::{CLIENTS, Crowd, Outcome, Visitors};
 
 /// How long the application boots.
 const BOOT_MS: &str = "2000";
@@ -46,7 +48,8 @@ const HEALTH_CHECK: HealthCheck = HealthCheck {
 struct Venue<'a> {
     /// The program.
     caddy: &'a Path,
-    elsewhere: Elsewhere,
+    /// Where the visitors come from.
+    remote: Remote,
     crowd: Crowd,
     deployments: u32,
 }
@@ -58,12 +61,9 @@ pub(super) fn run(
     arguments: &Arguments,
     report: &mut Report,
 ) -> Result<()> {
-    let mut machine = Stage::with(cutover, Project::MACHINE)?;
-    let tag = machine.push(&ImageSpec::new("machine"))?;
-    machine.compose(&tag, &["up", "-d"])?;
     let venue = Venue {
         caddy,
-        elsewhere: Elsewhere::of(&machine.inspect()?)?,
+        remote: Remote::join(&world().packages)?,
         crowd: Crowd {
             rate: arguments.rate,
             clients: CLIENTS,
@@ -80,7 +80,6 @@ pub(super) fn run(
         }
         stage.compose("none", &["down"])?;
     }
-    machine.compose(&tag, &["down"])?;
     report.write("requests.csv", &course::csv(&courses))?;
     course::print(&courses, &at_once, report)?;
     course::chart(&courses, &venue)?.write(report, "requests.svg")?;
@@ -119,8 +118,8 @@ fn play(contestant: Contestant, stage: &mut Stage, venue: &Venue<'_>) -> Result<
         stage.start_daemon()?;
     }
     let front = contestant.front(stage, venue.caddy)?;
-    let address = SocketAddr::new(venue.elsewhere.host, front.port());
-    let visitors = Visitors::start(&venue.elsewhere.namespace, address, venue.crowd)?;
+    let address = SocketAddr::new(venue.remote.host().into(), front.port());
+    let visitors = Visitors::start(&venue.remote, address, venue.crowd)?;
     let mut times = Vec::new();
     for number in 1..=venue.deployments {
         thread::sleep(PAUSE);
@@ -151,14 +150,14 @@ fn play(contestant: Contestant, stage: &mut Stage, venue: &Venue<'_>) -> Result<
 fn boot_at_once(stage: &mut Stage, venue: &Venue<'_>) -> Result<Vec<AtOnce>> {
     let mut release = |version: &str| stage.push(&ImageSpec::new(version));
     let tags = [release("quick")?, release("quicker")?];
-    let address = SocketAddr::new(venue.elsewhere.host, stage.service().port());
+    let address = SocketAddr::new(venue.remote.host().into(), stage.service().port());
     let crowd = Crowd {
         clients: 0,
         ..venue.crowd
     };
     let mut all = Vec::new();
     for number in 0..AT_ONCE {
-        let visitors = Visitors::start(&venue.elsewhere.namespace, address, crowd)?;
+        let visitors = Visitors::start(&venue.remote, address, crowd)?;
         thread::sleep(PAUSE);
         let (status, answer) = stage.deploy(&tags[number % tags.len()])?;
         ensure!(status == 200, "cutover answers {status}: {answer}");

@@ -53,12 +53,6 @@ impl Project {
         settings: "hold = \"off\"\n",
         ..Self::USUAL
     };
-    /// A container from which visitors come.
-    pub(super) const MACHINE: Self = Self {
-        name: "bench-machine",
-        lines: "",
-        ..Self::USUAL
-    };
 
     /// The Compose file. The service is stopped by the signal that every container gets.
     fn compose(self) -> String {

@@ -19,6 +19,7 @@
 //! | `HEALTHY_WITH` | `/healthz` answers 503 until this file is there; `/write` makes it |
 //! | `FLAP` | `/healthz` alternates between 200 and 503, each for this many milliseconds |
 //! | `STOP_DELAY_MS` | exits this long after SIGTERM instead of at once |
+//! | `DRAINS_AT_STOP` | if set: at SIGTERM `/healthz` turns to 503, and it exits when nobody asks for anything else |
 //! | `IGNORE_SIGTERM` | if set: only SIGKILL ends it |
 //! | `KEEP_ALIVE` | if set: a connection stays open for further requests, instead of for one |
 //! | `NO_SIGNAL_HANDLER` | if set: it catches no signal, so that as the first process of a container only SIGKILL ends it |
@@ -96,6 +97,8 @@ impl Health {
 pub(crate) enum OnTerminate {
     /// The service ends after this delay.
     ExitAfter(Duration),
+    /// The service is unhealthy, and ends when nobody asks any more.
+    Drain,
     /// The service logs the signal and goes on.
     Ignore,
     /// What the kernel does.
@@ -137,6 +140,8 @@ impl Behavior {
                 OnTerminate::Nothing
             } else if is_set("IGNORE_SIGTERM") {
                 OnTerminate::Ignore
+            } else if is_set("DRAINS_AT_STOP") {
+                OnTerminate::Drain
             } else {
                 OnTerminate::ExitAfter(millis("STOP_DELAY_MS").unwrap_or_default())
             },

@@ -12,6 +12,7 @@
 )]
 
 mod behavior;
+mod drain;
 mod forward;
 mod routes;
 
@@ -205,6 +206,11 @@ fn watch_signals(on_terminate: OnTerminate) {
             match on_terminate {
                 OnTerminate::Nothing => {}
                 OnTerminate::Ignore => eprintln!("shopd: ignoring signal {signal}"),
+                OnTerminate::Drain => {
+                    eprintln!("shopd: ending at signal {signal}, when nobody asks any more");
+                    drain::drain();
+                    std::process::exit(0);
+                }
                 OnTerminate::ExitAfter(delay) => {
                     eprintln!("shopd: stopping at signal {signal}");
                     thread::sleep(delay);

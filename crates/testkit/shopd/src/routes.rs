@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::behavior::Behavior;
+use crate::drain;
 
 /// The status and body for a request's target, this long after the start.
 pub(crate) fn answer(target: &str, behavior: &Behavior, age: Duration) -> (u16, Vec<u8>) {
@@ -20,8 +21,12 @@ pub(crate) fn answer(target: &str, behavior: &Behavior, age: Duration) -> (u16, 
     let query = parse_query(query);
     let field = |name: &str| query.get(name).map(String::as_str);
     let version = || behavior.version.clone().into_bytes();
+    if path != "/healthz" {
+        drain::asked();
+    }
     match path {
         "/" | "/version" => (200, version()),
+        "/healthz" if drain::is_draining() => (503, b"ending".to_vec()),
         "/healthz" => match behavior.health.status_at(age) {
             200 => (200, b"healthy".to_vec()),
             status => (status, b"unhealthy".to_vec()),

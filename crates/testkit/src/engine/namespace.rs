@@ -71,6 +71,14 @@ impl Namespace {
             "this process is not in a network namespace made for tests; \
              run it through `cargo xtask test` or `cargo xtask engine run -- COMMAND`"
         );
+        Ok(Self::here()?)
+    }
+
+    /// That of the calling thread.
+    ///
+    /// # Errors
+    /// If the machine has no `/proc`.
+    pub fn here() -> io::Result<Self> {
         let link = File::open("/proc/thread-self/ns/net")?;
         Ok(Self {
             link: Arc::new(link),

@@ -24,8 +24,8 @@ use super::recipe::{PROGRAMS, RECIPE, Wanted, recipe_line};
 
 /// What to tell somebody on whose machine the packages cannot be had.
 const ADVICE: &str = "the private Docker is made of Debian's packages (docker.io, docker-cli, \
-    docker-compose, docker-registry, containerd, runc, iptables, tini, busybox-static, cosign, \
-    systemd), which are \
+    docker-compose, docker-registry, containerd, runc, iptables, tini, busybox-static, nginx, \
+    cosign, systemd), which are \
     downloaded with the machine's own apt from the mirror that it already uses. \
     Run this on Debian 12 or newer, or in a `debian:12` container started with `--privileged`, with \
     the mirror reachable. Trying cutover by hand needs no private Docker: install Docker Engine 23 \

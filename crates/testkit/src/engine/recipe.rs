@@ -43,7 +43,7 @@ const fn compose(slot: &'static str, releases: &'static [&'static str]) -> Wante
 
 /// Everything that a private Docker needs. `runc` and the libraries come from the oldest release:
 /// they run on it and on every later one.
-pub(super) const RECIPE: [Wanted; 27] = [
+pub(super) const RECIPE: [Wanted; 29] = [
     tried("docker.io", &["sid", "trixie"], "usr/sbin/dockerd"),
     tried("docker-cli", &["sid", "trixie"], "usr/bin/docker"),
     compose("compose-newest", &["sid", "trixie"]),
@@ -71,6 +71,9 @@ pub(super) const RECIPE: [Wanted; 27] = [
         trial: Some(("usr/bin/cosign", "version")),
         ..wanted("cosign", &["trixie"])
     },
+    // For tests of a service behind a proxy on the host. Its library for TLS is further down.
+    wanted("nginx", &["bookworm"]),
+    wanted("libpcre2-8-0", &["bookworm"]),
     // For tests that make the disk fail.
     wanted("strace", &["bookworm", "trixie"]),
     wanted("libunwind8", &["bookworm", "trixie"]),
@@ -85,7 +88,7 @@ pub(super) const RECIPE: [Wanted; 27] = [
 ];
 
 /// The programs of `DIR/bin`: the name by which they are called, and where they are.
-pub(super) const PROGRAMS: [(&str, &str); 18] = [
+pub(super) const PROGRAMS: [(&str, &str); 19] = [
     ("dockerd", "docker.io/usr/sbin/dockerd"),
     ("docker-proxy", "docker.io/usr/sbin/docker-proxy"),
     ("docker-init", "tini/usr/bin/tini-static"),
@@ -103,6 +106,7 @@ pub(super) const PROGRAMS: [(&str, &str); 18] = [
     ("busybox", "busybox-static/bin/busybox"),
     ("docker", "docker-cli/usr/bin/docker"),
     ("cosign", "cosign/usr/bin/cosign"),
+    ("nginx", "nginx/usr/sbin/nginx"),
     ("strace", "strace/usr/bin/strace"),
     ("docker-registry", "docker-registry/usr/bin/docker-registry"),
     (

@@ -20,6 +20,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// (`--timeout 10`; its default is 60).
 const ROLLOUT_LOOKS: (Duration, u32) = (Duration::from_secs(1), 10);
 
+/// The Compose project.
+const PROJECT: &str = "bench-requests";
+
 /// A way of deploying.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Contestant {
@@ -99,7 +102,7 @@ impl Contestant {
             Self::Rollout => "    labels: { proxy.port: \"8080\" }\n",
         };
         Project {
-            name: "bench-requests",
+            name: PROJECT,
             lines,
             ..Project::USUAL
         }
@@ -109,7 +112,7 @@ impl Contestant {
     pub(super) fn front(self, stage: &Stage, caddy: &Path) -> Result<Front> {
         Ok(match self {
             Self::StopThenUp | Self::Up | Self::Cutover => Front::Published(stage.service().port()),
-            Self::Rollout => Front::Proxy(LabelProxy::start()?),
+            Self::Rollout => Front::Proxy(LabelProxy::start(PROJECT)?),
             Self::Caddy => Front::Caddy(Caddy::start(caddy, stage.dir(), stage.service())?),
         })
     }

@@ -1,16 +1,16 @@
-//! Visitors on another machine: a network namespace of its own, from which requests come whether or not the ones before
+//! Visitors on another machine, from which requests come whether or not the ones before
 //! were answered.
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
-use cutover_testkit::engine::namespace::Namespace;
+use cutover_testkit::engine::remote::Remote;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -79,7 +79,7 @@ pub(super) struct Visitors {
 
 impl Visitors {
     /// Lets them ask, from this network namespace.
-    pub(super) fn start(from: &Namespace, address: SocketAddr, crowd: Crowd) -> Result<Self> {
+    pub(super) fn start(from: &Remote, address: SocketAddr, crowd: Crowd) -> Result<Self> {
         // Each waiting request is an open file.
         let most = getrlimit(Resource::Nofile).maximum;
         let files = Rlimit {
@@ -246,26 +246,5 @@ async fn read_answer(stream: &mut TcpStream) -> io::Result<bool> {
         if length.is_some_and(|length| body.len() >= length) {
             return Ok(field("connection").as_deref() != Some("close"));
         }
-    }
-}
-
-/// The network namespace of a container of another network, and the address at which it reaches the host.
-#[derive(Debug)]
-pub(super) struct Elsewhere {
-    pub(super) namespace: Namespace,
-    pub(super) host: IpAddr,
-}
-
-impl Elsewhere {
-    /// Of a container that runs.
-    pub(super) fn of(container: &serde_json::Value) -> Result<Self> {
-        let id = container["Id"].as_str().context("a container without id")?;
-        let networks = container["NetworkSettings"]["Networks"].as_object();
-        let network = networks.and_then(|all| all.values().next());
-        let host = network.and_then(|one| one["Gateway"].as_str());
-        Ok(Self {
-            namespace: Namespace::of_container(id)?,
-            host: host.context("a network without gateway")?.parse()?,
-        })
     }
 }
