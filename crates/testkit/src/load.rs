@@ -16,8 +16,8 @@ pub const CLIENTS: usize = 8;
 /// From the start of one request of a client to the start of its next, if the answer came in time.
 const PACE: Duration = Duration::from_millis(5);
 
-/// For so long a client waits for a connection, and for an answer.
-const PATIENCE: Duration = Duration::from_secs(35);
+/// For so long a client waits for a connection, and for an answer: longer than any hold.
+const PATIENCE: Duration = Duration::from_secs(110);
 
 /// For so long it waits for a connection to one of several addresses. The packets to a container that is gone get no
 /// answer, as long as the client's machine believes to know where it is.

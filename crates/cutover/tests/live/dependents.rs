@@ -6,7 +6,7 @@ use cutover_testkit::scene::{Scene, Wishes};
 use serde_json::Value;
 
 use crate::CUTOVER;
-use crate::hold::container;
+use crate::clients::{container, scene_as};
 
 /// A proxy that is to be restarted with the service, and one that is not.
 const PROJECT: &str = "\
@@ -18,28 +18,24 @@ services:
     environment: {ROLE: app}
     ports: [\"127.0.0.1:{port}:8080\"]
   proxy:
-    image: {tool}
+    image: {client}
     restart: unless-stopped
     depends_on: {app: {condition: service_started, restart: true}}
   other:
-    image: {tool}
+    image: {client}
     restart: unless-stopped
     depends_on: {app: {condition: service_started}}
 ";
 
 fn scene() -> (Scene, String) {
-    let wishes = Wishes {
+    let scene = scene_as(&Wishes {
         compose: PROJECT,
         service: "monitor = \"1s\"\n",
         ..Wishes::default()
-    };
-    let mut scene = Scene::new(CUTOVER, &wishes);
-    let tool = scene.push(&ImageSpec::new("tool"));
-    let one = scene.push(&ImageSpec::new("one"));
-    let tool = format!("{}:{tool}", scene.repository());
-    scene.write_compose(&PROJECT.replace("{tool}", &tool));
-    scene.write("project/.env", &format!("APP_IMAGE_TAG={one}\n"));
-    scene.compose(&["up", "-d"]);
+    });
+    let image = container(&scene, "app")["Config"]["Image"].clone();
+    let tag = image.as_str().and_then(|image| image.rsplit(':').next());
+    let one = tag.expect("its tag").to_owned();
     (scene, one)
 }
 

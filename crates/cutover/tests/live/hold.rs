@@ -1,16 +1,17 @@
 //! The hold: no request fails while a release is switched, or put back.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use cutover_testkit::engine::namespace::Namespace;
+use cutover_testkit::engine::remote::Remote;
 use cutover_testkit::images::ImageSpec;
-use cutover_testkit::load::{Asked, CLIENTS, Load};
+use cutover_testkit::load::{Asked, Load};
 use cutover_testkit::scene::{Scene, Wishes};
+use cutover_testkit::world;
 use serde_json::Value;
 
-use crate::CUTOVER;
+use crate::clients::{container, gateway, inside, scene_as};
 
-/// A service whose port is published on all addresses, and another machine: a container of another network.
+/// A service whose port is published on all addresses, and a container of another network.
 const PROJECT: &str = "\
 name: {project}
 services:
@@ -18,28 +19,28 @@ services:
     image: {image}
     restart: unless-stopped
     ports: [\"{port}:8080\"]
-  machine:
-    image: {machine}
+  client:
+    image: {client}
     networks: [elsewhere]
 networks:
   elsewhere:
 ";
 
-/// Held, and watched for a moment afterwards.
+/// Held for longer than any switch of these tests takes on a busy machine, and watched for a moment afterwards.
 pub(crate) const HELD: &str = "\
 health.http = { path = \"/healthz\", port = 8080, interval = \"50ms\" }
-hold = \"30s\"
+hold = \"100s\"
 monitor = \"1s\"
 ";
 
 /// Nobody can be asked; it is held until its port answers.
-pub(crate) const WITHOUT_CHECK: &str = "hold = \"30s\"\nmonitor = \"1s\"\n";
+pub(crate) const WITHOUT_CHECK: &str = "hold = \"100s\"\nmonitor = \"1s\"\n";
 
 /// A release that is never proven fails soon.
 const SOON: &str = "\
 health.http = { path = \"/healthz\", port = 8080, interval = \"50ms\" }
 healthy_deadline = \"3s\"
-hold = \"30s\"
+hold = \"100s\"
 monitor = \"1s\"
 ";
 
@@ -56,34 +57,6 @@ fn scene_of(project: &str, service: &str) -> Scene {
     scene_as(&wishes)
 }
 
-/// The project with its release `one` running, by hand.
-pub(crate) fn scene_as(wishes: &Wishes<'_>) -> Scene {
-    let mut scene = Scene::new(CUTOVER, wishes);
-    let one = scene.push(&ImageSpec::new("one"));
-    let machine = format!("{}:{one}", scene.repository());
-    scene.write_compose(&wishes.compose.replace("{machine}", &machine));
-    scene.write("project/.env", &format!("APP_IMAGE_TAG={one}\n"));
-    scene.compose(&["up", "-d"]);
-    scene
-}
-
-/// The one container of a service.
-pub(crate) fn container(scene: &Scene, service: &str) -> Value {
-    let of_service = |one: &Value| one["Config"]["Labels"]["com.docker.compose.service"] == service;
-    let all = scene.containers();
-    let found = all.into_iter().find(of_service);
-    found.expect("its container")
-}
-
-/// The host as the other machine sees it.
-pub(crate) fn gateway(machine: &Value) -> IpAddr {
-    let networks = machine["NetworkSettings"]["Networks"].as_object();
-    let network = networks.and_then(|all| all.values().next());
-    let gateway = network.and_then(|one| one["Gateway"].as_str());
-    let gateway = gateway.and_then(|address| address.parse().ok());
-    gateway.expect("an address of the host")
-}
-
 /// What clients were answered, by the way that they came.
 pub(crate) type Answers = Vec<(&'static str, Vec<Asked>)>;
 
@@ -94,19 +67,28 @@ pub(crate) fn answers(loads: Vec<(&'static str, Load)>, work: impl FnOnce()) -> 
     ended.collect()
 }
 
-/// What clients ask from another machine, over the loopback interface, and at an address of the host, while `work` is done.
+/// Clients of each way.
+const SOME: usize = 6;
+
+/// What clients ask while `work` is done: from another machine, over the loopback interface, at an address of the host, and
+/// from a container of another network. Docker's NAT rules serve the first and the third, docker-proxy the others.
 fn under_load(scene: &mut Scene, work: impl FnOnce(&mut Scene)) -> Answers {
-    let machine = container(scene, "machine");
+    let client = container(scene, "client");
     let port = scene.address().port();
-    let host = SocketAddr::new(gateway(&machine), port);
-    let elsewhere = Namespace::of_container(machine["Id"].as_str().expect("an id"));
-    let elsewhere = elsewhere.expect("its network");
+    let gateway = SocketAddr::new(gateway(&client), port);
+    let remote = Remote::join(&world().packages).expect("another machine");
+    let host = SocketAddr::new(remote.host().into(), port);
+    let some = |address| Load::start_asking(address, "/version", SOME);
     let loads = vec![
-        ("loopback", Load::start(scene.address())),
-        ("host address", Load::start(host)),
+        ("loopback", some(scene.address())),
+        ("host address", some(gateway)),
         (
             "another machine",
-            elsewhere.run(|| Load::start(host)).expect("inside"),
+            remote.run(|| some(host)).expect("inside"),
+        ),
+        (
+            "container",
+            inside(&client).run(|| some(gateway)).expect("inside"),
         ),
     ];
     answers(loads, || work(scene))
@@ -176,7 +158,7 @@ fn a_release_that_ends_while_it_is_watched_is_held_again_until_the_previous_one_
     for (path, asked) in asked {
         let failed = asked.iter().filter(|one| one.outcome.is_err()).count();
         let waited = asked.iter().map(|one| one.took.as_millis()).max();
-        assert!(failed <= 2 * CLIENTS, "{path}: {failed} of {}", asked.len());
+        assert!(failed <= 2 * SOME, "{path}: {failed} of {}", asked.len());
         assert!(
             waited.is_some_and(|longest| longest > 50),
             "{path}: {waited:?}"

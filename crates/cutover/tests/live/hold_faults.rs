@@ -12,7 +12,8 @@ use cutover_testkit::load::{self, Load};
 use cutover_testkit::scene::{Capabilities, Scene, Wishes};
 use serde_json::Value;
 
-use crate::hold::{Answers, answers, scene_as};
+use crate::clients::scene_as;
+use crate::hold::{Answers, answers};
 use crate::{newest, newest_ended, on_own_engine, said};
 
 /// One service, whose port is published on all addresses.

@@ -4,13 +4,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use cutover_testkit::engine::namespace::Namespace;
+use cutover_testkit::engine::remote::Remote;
 use cutover_testkit::images::ImageSpec;
 use cutover_testkit::load::{self, Asked, Load};
 use cutover_testkit::ports::free_port;
 use cutover_testkit::scene::{Scene, Wishes};
+use cutover_testkit::world;
 
-use crate::hold::{HELD, WITHOUT_CHECK, answers, container, expect_no_failure, gateway, scene_as};
+use crate::clients::{container, gateway, inside, scene_as};
+use crate::hold::{HELD, WITHOUT_CHECK, answers, expect_no_failure};
 
 /// A service with these ports, which answers at 8080 and 9090.
 const PROJECT: &str = "\
@@ -21,8 +23,8 @@ services:
     restart: unless-stopped
     environment: {ALSO_LISTEN: 9090}
     ports: {ports}
-  machine:
-    image: {machine}
+  client:
+    image: {client}
     networks: [elsewhere]
 networks:
   elsewhere:
@@ -31,8 +33,8 @@ networks:
 /// Clients of each way.
 const FEW: usize = 2;
 
-/// Longer than any release of these tests needs, and shorter than the hold.
-const PROMPT: Duration = Duration::from_secs(15);
+/// Longer than any switch of these tests takes on a busy machine, and shorter than the hold.
+const PROMPT: Duration = Duration::from_secs(60);
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -92,23 +94,27 @@ fn no_request_to_one_of_several_published_ports_fails() {
 #[test]
 fn no_request_to_a_port_of_one_address_fails() {
     let mut scene = scene("[\"127.0.0.1:{port}:8080\"]", HELD);
-    let machine = container(&scene, "machine");
-    let host = SocketAddr::new(gateway(&machine), scene.address().port());
+    let client = container(&scene, "client");
+    let host = SocketAddr::new(gateway(&client), scene.address().port());
     let both = format!("[\"127.0.0.1:{{port}}:8080\", \"{host}:8080\"]");
-    let image = machine["Config"]["Image"].as_str().expect("an image");
+    let image = client["Config"]["Image"].as_str().expect("an image");
     let compose = PROJECT.replace("{ports}", &both);
-    scene.write_compose(&compose.replace("{machine}", image));
+    scene.write_compose(&compose.replace("{client}", image));
     scene.compose(&["up", "-d"]);
     let loopback = scene.address();
-    let elsewhere = Namespace::of_container(machine["Id"].as_str().expect("an id"));
-    let elsewhere = elsewhere.expect("its network");
+    let client = inside(&client);
+    let remote = Remote::join(&world().packages).expect("another machine");
     expect_none_fails(&mut scene, || {
         vec![
             ("loopback", few(loopback)),
             ("one address", few(host)),
             (
+                "one address, from a container",
+                client.run(|| few(host)).expect("inside"),
+            ),
+            (
                 "one address, from another machine",
-                elsewhere.run(|| few(host)).expect("inside"),
+                remote.run(|| few(host)).expect("inside"),
             ),
         ]
     });
@@ -146,9 +152,16 @@ fn no_request_to_a_service_on_the_hosts_network_fails() {
         service: &format!("{service}hold_ports = [{port}]\n"),
         ..Wishes::default()
     });
-    let host = SocketAddr::new(gateway(&container(&scene, "machine")), port);
+    let remote = Remote::join(&world().packages).expect("another machine");
+    let host = SocketAddr::new(remote.host().into(), port);
     let loopback = SocketAddr::new(LOOPBACK, port);
-    let loads = || vec![("loopback", few(loopback)), ("host address", few(host))];
+    let loads = || {
+        vec![
+            ("loopback", few(loopback)),
+            ("host address", few(host)),
+            ("another machine", remote.run(|| few(host)).expect("inside")),
+        ]
+    };
     expect_none_fails(&mut scene, loads);
     let held = &scene.history()[0]["held"];
     assert!(held.as_u64().is_some_and(|held| held > 0), "{held}");

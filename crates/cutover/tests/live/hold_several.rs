@@ -9,7 +9,8 @@ use cutover_testkit::load::Load;
 use cutover_testkit::ports::free_port;
 use cutover_testkit::scene::{Ended, Scene, Wishes};
 
-use crate::hold::{HELD, answers, expect_no_failure, scene_as};
+use crate::clients::scene_as;
+use crate::hold::{HELD, answers, expect_no_failure};
 use crate::{CUTOVER, hold_faults};
 
 /// Two services, each with a port of its own.

@@ -38,11 +38,13 @@ mod tags;
 mod way_back;
 mod whose;
 mod way_back_lost;
+mod clients;
 mod hold;
 mod hold_paths;
 mod hold_several;
 mod hold_faults;
 mod start_first;
+mod proxied;
 mod hooks;
 mod projects;
 

@@ -4,14 +4,13 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use cutover_testkit::engine::namespace::Namespace;
 use cutover_testkit::images::ImageSpec;
-use cutover_testkit::load::{Asked, Load};
-use cutover_testkit::ports::free_port;
+use cutover_testkit::load::Load;
 use cutover_testkit::scene::{Scene, Wishes};
 use serde_json::Value;
 
-use crate::{CUTOVER, newest_ended, on_own_engine};
+use crate::clients::{all_of, asked_by_name, expect_none_failed, free_range, scene_as};
+use crate::{newest_ended, on_own_engine};
 
 /// Three replicas that are reached by their name, and a client in the same network.
 const PROJECT: &str = "\
@@ -32,29 +31,12 @@ healthy_deadline = \"8s\"
 monitor = \"300ms\"
 ";
 
-/// A scene in which the release `one` runs with as many replicas as the Compose file says, and the client.
-fn scene(wishes: &Wishes<'_>) -> Scene {
-    let mut scene = Scene::new(CUTOVER, wishes);
-    let one = scene.push(&ImageSpec::new("one"));
-    let client = format!("{}:{one}", scene.repository());
-    scene.write_compose(&wishes.compose.replace("{client}", &client));
-    scene.write("project/.env", &format!("APP_IMAGE_TAG={one}\n"));
-    scene.compose(&["up", "-d"]);
-    scene
-}
-
 fn with(compose: &str, service: &str) -> Scene {
-    scene(&Wishes {
+    scene_as(&Wishes {
         compose,
         service,
         ..Wishes::default()
     })
-}
-
-fn all_of(scene: &Scene, service: &str) -> Vec<Value> {
-    let mut all = scene.containers();
-    all.retain(|one| one["Config"]["Labels"]["com.docker.compose.service"] == service);
-    all
 }
 
 /// The lives of the replicas that run, by their names: which container, and since when it runs.
@@ -85,23 +67,6 @@ fn expect_replicas(scene: &Scene, numbers: &[u32]) -> BTreeMap<String, (Value, V
     lives
 }
 
-/// What clients ask by the name of the service, in its network, while `work` is done.
-fn under_load(scene: &mut Scene, work: impl FnOnce(&mut Scene)) -> Vec<Asked> {
-    let client = all_of(scene, "client").remove(0);
-    let inside = Namespace::of_container(client["Id"].as_str().expect("an id"));
-    let inside = inside.expect("its network");
-    let load = inside.run(|| Load::by_name("app", 8080)).expect("inside");
-    work(scene);
-    load.stop()
-}
-
-#[track_caller]
-fn expect_none_failed(asked: &[Asked]) {
-    let failed: Vec<_> = asked.iter().filter(|one| one.outcome.is_err()).collect();
-    let (count, some) = (failed.len(), &failed[..failed.len().min(5)]);
-    assert_eq!(count, 0, "of {}: {some:?}", asked.len());
-}
-
 /// Docker's calls that start and stop containers, each as its kind.
 fn starts_and_stops(scene: &Scene) -> Vec<&'static str> {
     let kind = |call: String| match call.rsplit('/').next()?.split('?').next()? {
@@ -123,7 +88,7 @@ fn replicas_are_switched_in_batches_and_no_request_by_name_fails() {
         let before = expect_replicas(&scene, &[1, 2, 3]);
         let two = scene.push(&ImageSpec::new("two"));
         scene.docker.disarm();
-        let asked = under_load(&mut scene, |scene| {
+        let asked = asked_by_name(&mut scene, |scene| {
             let ended = scene.deploy(&two).expect("succeeded");
             if !keys.contains('0') {
                 assert_eq!(ended.deployment()["outage_ms"], 0, "the others served");
@@ -147,7 +112,7 @@ fn a_release_that_fails_in_the_first_batch_leaves_the_other_replicas_alone() {
     let mut scene = with(PROJECT, WATCHED);
     let before = expect_replicas(&scene, &[1, 2, 3]);
     let bad = scene.push(&ImageSpec::new("bad").env("EXIT_AT_ONCE", "3"));
-    let asked = under_load(&mut scene, |scene| {
+    let asked = asked_by_name(&mut scene, |scene| {
         let ended = scene.deploy(&bad).expect("rolled_back");
         let detail = ended.deployment()["cause"]["detail"].to_string();
         assert!(detail.contains("replica 1 of service `app`"), "{detail}");
@@ -185,7 +150,7 @@ fn a_replica_that_fails_in_a_later_batch_returns_all_that_were_switched() {
     let mut scene = with(PROJECT, WATCHED);
     let before = expect_replicas(&scene, &[1, 2, 3]);
     let next = scene.push(&ImageSpec::new("next").env("START_DELAY_MS", "2000"));
-    let asked = under_load(&mut scene, |scene| {
+    let asked = asked_by_name(&mut scene, |scene| {
         let mut client = scene.begin(&next);
         let second = wait_for_second(scene, &before);
         let id = second["Id"].as_str().expect("an id");
@@ -269,14 +234,14 @@ fn start_first_replicas_are_proven_beside_all_that_ran_before() {
     let before = expect_replicas(&scene, &[1, 2, 3]);
     for (misfortune, value) in [("EXIT_AT_ONCE", "3"), ("NEVER_HEALTHY", "1")] {
         let bad = scene.push(&ImageSpec::new("bad").env(misfortune, value));
-        let asked = under_load(&mut scene, |scene| {
+        let asked = asked_by_name(&mut scene, |scene| {
             drop(scene.deploy(&bad).expect("rolled_back"));
         });
         expect_none_failed(&asked);
         assert_eq!(expect_replicas(&scene, &[1, 2, 3]), before, "{misfortune}");
     }
     let two = scene.push(&ImageSpec::new("two"));
-    let asked = under_load(&mut scene, |scene| {
+    let asked = asked_by_name(&mut scene, |scene| {
         let ended = scene.deploy(&two).expect("succeeded");
         assert_eq!(ended.deployment()["outage_ms"], 0);
     });
@@ -292,7 +257,7 @@ fn start_first_replicas_are_proven_beside_all_that_ran_before() {
 fn after_a_power_cut_in_the_middle_of_a_batch_every_previous_replica_runs() {
     on_own_engine(|engine| {
         let socket = engine.socket();
-        let mut scene = scene(&Wishes {
+        let mut scene = scene_as(&Wishes {
             compose: PROJECT,
             service: &WATCHED.replace("\"8s\"", "\"60s\""),
             docker: Some(&socket),
@@ -318,23 +283,10 @@ fn after_a_power_cut_in_the_middle_of_a_batch_every_previous_replica_runs() {
     });
 }
 
-/// So many ports that follow each other.
-fn range_of(count: u16) -> Vec<u16> {
-    let mut ports: Vec<u16> = Vec::new();
-    while ports.len() < usize::from(count) {
-        let next = free_port();
-        if ports.last().is_some_and(|last| last + 1 != next) {
-            ports.clear();
-        }
-        ports.push(next);
-    }
-    ports
-}
-
 /// Each replica takes a port of the range; which one is Docker's choice.
 #[test]
 fn no_request_to_the_published_ports_of_replicas_fails() {
-    let ports = range_of(3);
+    let ports = free_range(3);
     let range = format!(
         "replicas: 3}}\n    ports: [\"{}-{}:8080\"]",
         ports[0], ports[2]
@@ -342,7 +294,7 @@ fn no_request_to_the_published_ports_of_replicas_fails() {
     let compose = PROJECT.replace("replicas: 3}", &range);
     let mut scene = with(
         &compose,
-        &format!("{WATCHED}hold = \"30s\"\ndelay = \"400ms\"\n"),
+        &format!("{WATCHED}hold = \"100s\"\ndelay = \"400ms\"\n"),
     );
     expect_replicas(&scene, &[1, 2, 3]);
     for (version, variable, value, outcome) in [

@@ -1,14 +1,14 @@
 //! Start-first: the new container is proven beside the old one, and whoever asks for the service by its name in the
 //! network is always answered.
 
-use cutover_testkit::engine::namespace::Namespace;
 use cutover_testkit::faults::Fault;
 use cutover_testkit::images::ImageSpec;
-use cutover_testkit::load::{Asked, Load};
+use cutover_testkit::load::Asked;
 use cutover_testkit::scene::{Scene, Wishes};
 use serde_json::{Value, json};
 
-use crate::{CUTOVER, newest_ended, on_own_engine};
+use crate::clients::{all_of, asked_by_name, container, expect_none_failed, scene_as};
+use crate::{newest_ended, on_own_engine};
 
 /// A service that nobody reaches but by its name, and a client in the same network.
 const PROJECT: &str = "\
@@ -30,39 +30,18 @@ healthy_deadline = \"5s\"
 monitor = \"500ms\"
 ";
 
-/// A scene in which the release `one` runs, and the client.
-fn scene(wishes: &Wishes<'_>) -> Scene {
-    let mut scene = Scene::new(CUTOVER, wishes);
-    let one = scene.push(&ImageSpec::new("one"));
-    let client = format!("{}:{one}", scene.repository());
-    scene.write_compose(&wishes.compose.replace("{client}", &client));
-    scene.write("project/.env", &format!("APP_IMAGE_TAG={one}\n"));
-    scene.compose(&["up", "-d"]);
-    scene
-}
-
 fn usual() -> Scene {
-    scene(&Wishes {
+    scene_as(&Wishes {
         compose: PROJECT,
         service: WATCHED,
         ..Wishes::default()
     })
 }
 
-/// The containers of a service.
-fn all_of(scene: &Scene, service: &str) -> Vec<Value> {
-    let mut all = scene.containers();
-    all.retain(|one| one["Config"]["Labels"]["com.docker.compose.service"] == service);
-    all
-}
-
 /// The one container of the deployed service.
 #[track_caller]
 fn app(scene: &Scene) -> Value {
-    let mut all = all_of(scene, "app");
-    let names: Vec<&Value> = all.iter().map(|one| &one["Name"]).collect();
-    assert_eq!(all.len(), 1, "{names:?}\n{}", scene.log_tail());
-    all.remove(0)
+    container(scene, "app")
 }
 
 /// Which container it is, and which life of it.
@@ -91,22 +70,10 @@ fn expect_in_place(scene: &Scene, container: &Value) {
     assert!(is_announced(container), "{container:#}");
 }
 
-/// What clients ask by the name of the service, in its network, while `work` is done.
-fn under_load(scene: &mut Scene, work: impl FnOnce(&mut Scene)) -> Vec<Asked> {
-    let client = all_of(scene, "client").remove(0);
-    let inside = Namespace::of_container(client["Id"].as_str().expect("an id"));
-    let inside = inside.expect("its network");
-    let load = inside.run(|| Load::by_name("app", 8080)).expect("inside");
-    work(scene);
-    load.stop()
-}
-
 /// No request failed, and these versions answered and no others.
 #[track_caller]
 fn expect_answers(asked: &[Asked], versions: &[&str]) {
-    let failed: Vec<_> = asked.iter().filter(|one| one.outcome.is_err()).collect();
-    let (count, some) = (failed.len(), &failed[..failed.len().min(5)]);
-    assert_eq!(count, 0, "of {}: {some:?}", asked.len());
+    expect_none_failed(asked);
     for version in versions {
         let answers = |one: &Asked| one.outcome.as_deref() == Ok(version);
         assert!(asked.iter().any(answers), "{version} answered");
@@ -123,7 +90,7 @@ fn start_first_no_request_by_name_fails_while_a_release_is_switched() {
         let release = ImageSpec::new(version).env("START_DELAY_MS", delay_ms);
         let release = scene.push(&release);
         let (old, _) = life(&app(&scene));
-        let asked = under_load(&mut scene, |scene| {
+        let asked = asked_by_name(&mut scene, |scene| {
             let ended = scene.deploy(&release).expect("succeeded");
             assert_eq!(ended.deployment()["outage_ms"], 0);
         });
@@ -144,7 +111,7 @@ fn start_first_a_release_that_fails_is_never_asked_and_the_old_container_never_s
     let before = life(&app(&scene));
     for (misfortune, value) in [("EXIT_AT_ONCE", "3"), ("NEVER_HEALTHY", "1")] {
         let release = scene.push(&ImageSpec::new("bad").env(misfortune, value));
-        let asked = under_load(&mut scene, |scene| {
+        let asked = asked_by_name(&mut scene, |scene| {
             let ended = scene.deploy(&release).expect("rolled_back");
             assert_eq!(ended.deployment()["outage_ms"], 0);
         });
@@ -163,10 +130,10 @@ fn start_first_a_release_that_ends_while_it_is_watched_leaves_the_old_container_
         service: &WATCHED.replace("500ms", "3s"),
         ..Wishes::default()
     };
-    let mut scene = scene(&wishes);
+    let mut scene = scene_as(&wishes);
     let before = life(&app(&scene));
     let release = scene.push(&ImageSpec::new("bad").env("EXIT_AFTER_MS", "1500"));
-    let asked = under_load(&mut scene, |scene| {
+    let asked = asked_by_name(&mut scene, |scene| {
         drop(scene.deploy(&release).expect("rolled_back"));
     });
     let failed = asked.iter().filter(|one| one.outcome.is_err()).count();
@@ -192,7 +159,7 @@ fn start_first_a_daemon_that_is_killed_at_any_call_loses_no_request() {
         };
         releases.reverse();
         let mut struck = false;
-        let asked = under_load(&mut scene, |scene| {
+        let asked = asked_by_name(&mut scene, |scene| {
             scene.docker.arm(number, fault);
             let mut client = scene.begin(&releases[0]);
             scene.wait_until("the call, or the end", || {
@@ -228,7 +195,7 @@ fn start_first_after_a_power_cut_in_the_trial_docker_starts_the_old_container_al
     for until_announced in [false, true] {
         on_own_engine(|engine| {
             let (socket, watched) = (engine.socket(), WATCHED.replace("500ms", "15s"));
-            let mut scene = scene(&Wishes {
+            let mut scene = scene_as(&Wishes {
                 compose: PROJECT,
                 service: &watched.replace("\"5s\"", "\"60s\""),
                 docker: Some(&socket),
@@ -320,7 +287,7 @@ fn start_first_volumes_that_both_would_write_to_need_a_word() {
     let text = std::fs::read_to_string(&configuration).expect("a configuration");
     std::fs::write(&configuration, text + "shared_volumes = \"allowed\"\n").expect("written");
     scene.start_daemon();
-    let asked = under_load(&mut scene, |scene| {
+    let asked = asked_by_name(&mut scene, |scene| {
         drop(scene.deploy(&next).expect("succeeded"));
     });
     expect_answers(&asked, &["one", "next"]);
@@ -333,7 +300,7 @@ fn start_first_a_container_that_a_proxy_follows_keeps_its_address() {
         "    deploy:",
         "    labels: {traefik.enable: \"true\"}\n    deploy:",
     );
-    let mut scene = scene(&Wishes {
+    let mut scene = scene_as(&Wishes {
         compose: &labeled,
         service: WATCHED,
         ..Wishes::default()
@@ -341,7 +308,7 @@ fn start_first_a_container_that_a_proxy_follows_keeps_its_address() {
     for version in ["two", "three"] {
         let next = scene.push(&ImageSpec::new(version));
         scene.docker.disarm();
-        let asked = under_load(&mut scene, |scene| {
+        let asked = asked_by_name(&mut scene, |scene| {
             drop(scene.deploy(&next).expect("succeeded"));
         });
         expect_answers(
