@@ -1,10 +1,13 @@
 //! Start-first: the new container is proven beside the old one, and whoever asks for the service by its name in the
 //! network is always answered.
 
+use std::time::{Duration, SystemTime};
+
 use cutover_testkit::faults::Fault;
 use cutover_testkit::images::ImageSpec;
 use cutover_testkit::load::Asked;
 use cutover_testkit::scene::{Scene, Wishes};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::clients::{all_of, asked_by_name, container, expect_none_failed, scene_as};
@@ -105,6 +108,33 @@ fn start_first_no_request_by_name_fails_while_a_release_is_switched() {
     }
 }
 
+/// A proxy may notice the new one late.
+#[test]
+fn start_first_the_old_container_serves_for_the_delay_after_the_commit() {
+    let mut scene = scene_as(&Wishes {
+        compose: &PROJECT.replace("start-first}", "start-first, delay: 1s}"),
+        service: WATCHED,
+        ..Wishes::default()
+    });
+    let two = scene.push(&ImageSpec::new("two"));
+    let mut deployment = Value::Null;
+    let asked = asked_by_name(&mut scene, |scene| {
+        let ended = scene.deploy(&two).expect("succeeded");
+        deployment = ended.deployment().clone();
+    });
+    expect_answers(&asked, &["one", "two"]);
+    let events = deployment["events"].as_array().expect("a list");
+    let [committed, ended] = ["committed", "succeeded"].map(|kind| {
+        let event = events.iter().find(|event| event["kind"] == kind);
+        let at: Option<Timestamp> = event.and_then(|event| event["at"].as_str()?.parse().ok());
+        SystemTime::from(at.expect("when it was recorded"))
+    });
+    let length = ended.duration_since(committed).expect("it ended later");
+    assert!(length >= Duration::from_secs(1), "{length:?}");
+    let of_old = |one: &Asked| one.began > committed && one.outcome.as_deref() == Ok("one");
+    assert!(asked.iter().any(of_old), "the old one answers");
+}
+
 #[test]
 fn start_first_a_release_that_fails_is_never_asked_and_the_old_container_never_stopped() {
     let mut scene = usual();
@@ -150,9 +180,9 @@ fn start_first_a_daemon_that_is_killed_at_any_call_loses_no_request() {
     let mut releases = ["two", "three"].map(|version| scene.push(&ImageSpec::new(version)));
     scene.docker.disarm();
     drop(scene.deploy(&releases[0]).expect("succeeded"));
-    let calls = scene.docker.calls().len();
-    assert!(calls > 10, "{calls} calls");
-    for number in 0..calls {
+    let calls = scene.docker.calls();
+    assert!(calls.len() > 10, "{calls:?}");
+    for (number, call) in calls.iter().enumerate() {
         let fault = match number % 2 {
             0 => Fault::StrikeAfter,
             _ => Fault::StrikeBefore,
@@ -175,13 +205,17 @@ fn start_first_a_daemon_that_is_killed_at_any_call_loses_no_request() {
             let outcome = &deployment["outcome"];
             let told = json!(["succeeded", "rolled_back", "failed"]);
             let is_told = told.as_array().is_some_and(|told| told.contains(outcome));
-            assert!(is_told, "call {number}: {deployment:#}");
+            assert!(is_told, "{number}, {call}: {deployment:#}");
             if outcome != "succeeded" {
                 releases.reverse();
             }
         });
-        let failed = asked.iter().filter(|one| one.outcome.is_err()).count();
-        assert_eq!(failed, 0, "call {number}, {fault:?}: of {}", asked.len());
+        let failed: Vec<_> = asked.iter().filter(|one| one.outcome.is_err()).collect();
+        let (of, deployment) = (asked.len(), newest_ended(&scene));
+        assert!(
+            failed.is_empty(),
+            "{number}, {fault:?}, {call}: of {of}: {failed:?}\n{deployment:#}"
+        );
         scene.wait_until("the old container is gone", || {
             all_of(&scene, "app").len() == 1
         });

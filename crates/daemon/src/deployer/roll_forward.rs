@@ -5,7 +5,7 @@
 
 use cutover_core::cause::{Cause, Code, Step};
 use cutover_core::deployment::Event;
-use cutover_core::switch::Goal;
+use cutover_core::switch::{Goal, Order};
 
 use super::context::Run;
 use super::dependents::restart_dependents;
@@ -17,7 +17,7 @@ use super::rest::Rest;
 use super::roll_back::ask_operator;
 use super::tag_line::{remember_tag, take_tag_back};
 use crate::docker::Container;
-use crate::driver::project::ReleaseModel;
+use crate::driver::project::{ReleaseModel, ServiceModel};
 
 /// What is known of the new container when going forward begins.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +32,7 @@ pub(super) enum Known<'a> {
 pub(super) async fn roll_forward(run: &mut Run, known: Known<'_>) -> Option<Rest> {
     let mut journey = match known {
         Known::Proven(committed) => {
+            serve_beside(run, &committed.model).await;
             let model = Some(committed.model.clone());
             let mut journey = Journey::new(Goal::New, Doubt::None, model);
             for (container, born) in &committed.lives {
@@ -82,6 +83,21 @@ pub(super) async fn roll_forward(run: &mut Run, known: Known<'_>) -> Option<Rest
     };
     run.record.anyway(Event::Succeeded).await;
     rest
+}
+
+/// Start-first, the old containers serve for `delay` longer: a proxy may notice the new ones late.
+async fn serve_beside(run: &Run, model: &ReleaseModel) {
+    let ran = |service: &ServiceModel| {
+        let mut old = run.deployment().old.iter();
+        old.any(|old| old.service == service.compose_service && old.condition.ran())
+    };
+    let services = model.services().iter();
+    let beside = services.filter(|one| one.order() == Order::StartFirst && ran(one));
+    let delay = beside.map(|one| one.rollout.delay).max();
+    tokio::select! {
+        () = tokio::time::sleep(delay.unwrap_or_default()) => {}
+        () = run.stopping.cancelled() => {}
+    }
 }
 
 /// Whether every new container runs and is proven.
