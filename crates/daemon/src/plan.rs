@@ -106,7 +106,7 @@ pub async fn plan(
         (true, false) => (in_words(lead_model.order()), because),
     };
     let dependents = release.dependents().map(|one| one.service.clone());
-    let warnings = lead_model.warnings().chain(stale_jobs(&release));
+    let warnings = release.warnings().chain(stale_jobs(&release));
     let neighbours = driver.neighbours(service, &release).await?;
     let neighbours = neighbours.iter().map(ToString::to_string);
     let warnings = warnings.chain(found.unchecked).chain(neighbours);

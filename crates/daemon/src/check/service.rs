@@ -39,7 +39,7 @@ pub(super) async fn look(settings: &Settings, driver: &Driver, service: &Service
         findings.push(Finding::mistake(&subject, why, ""));
     }
     findings.push(look_at_env_file(&subject, service, lead));
-    let warnings = lead.warnings();
+    let warnings = model.warnings();
     findings.extend(warnings.map(|what| Finding::warning(&subject, what, "")));
     findings.extend(look_at_neighbours(&subject, driver, service, &model).await);
     for one in model.services() {

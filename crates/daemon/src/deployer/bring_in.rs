@@ -96,7 +96,7 @@ pub(super) async fn read(run: &mut Run) -> Result<Release, Cause> {
         refuse_unset(run, service, present.current.first()).await?;
         all.push(present);
     }
-    for warning in model.lead().warnings() {
+    for warning in model.warnings() {
         run.record.warn(warning).await;
     }
     Ok(Release {

@@ -148,6 +148,7 @@ pub(super) struct Mount {
 pub(super) struct Deploy {
     pub(super) replicas: Option<serde_json::Value>,
     pub(super) update_config: Option<UpdateConfig>,
+    rollback_config: Option<serde_json::Value>,
     pub(super) restart_policy: Option<RestartPolicy>,
 }
 
@@ -163,6 +164,8 @@ pub(super) struct UpdateConfig {
     pub(super) monitor: Option<String>,
     parallelism: Option<serde_json::Value>,
     delay: Option<String>,
+    failure_action: Option<String>,
+    max_failure_ratio: Option<serde_json::Value>,
 }
 
 impl File {
@@ -234,6 +237,30 @@ impl Service {
             "deploy.update_config.monitor",
             config.and_then(|config| config.monitor.as_deref()),
         )
+    }
+
+    /// What it says about a failure, and is not done: some replicas of each release, or a way back of its own.
+    pub(super) fn not_followed(&self, name: &str) -> Vec<String> {
+        let config = self.update_config();
+        let action = config.and_then(|config| config.failure_action.as_deref());
+        let action = action.filter(|action| *action != "rollback");
+        let ratio = config.and_then(|config| config.max_failure_ratio.as_ref());
+        let ratio = ratio.filter(|ratio| ratio.as_f64() != Some(0.0));
+        let back = self
+            .deploy
+            .as_ref()
+            .and_then(|deploy| deploy.rollback_config.as_ref());
+        let keys = [
+            action.map(|action| format!("update_config.failure_action: {action}")),
+            ratio.map(|ratio| format!("update_config.max_failure_ratio: {ratio}")),
+            back.map(|_| "rollback_config".to_owned()),
+        ];
+        let not_followed = |key| {
+            format!(
+                "`deploy.{key}` of the service `{name}` is not followed: if one replica fails, all go back to the previous release, at once"
+            )
+        };
+        keys.into_iter().flatten().map(not_followed).collect()
     }
 
     /// How its replicas are switched, as far as the configuration of cutover says nothing else.
@@ -335,4 +362,31 @@ pub(super) fn read_duration(key: &str, text: Option<&str>) -> Result<Option<Dura
         duration::parse(text).map_err(|error| invalid(format!("{key}: `{text}` is {error}")))
     })
     .transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_followed_of_a_failure_is_named() {
+        let of = |deploy: &str| {
+            let service: Service =
+                serde_json::from_str(&format!("{{\"deploy\": {deploy}}}")).expect("a service");
+            service.not_followed("app")
+        };
+        let followed =
+            r#"{"update_config": {"failure_action": "rollback", "max_failure_ratio": 0}}"#;
+        assert_eq!(of(followed), [""; 0]);
+        assert_eq!(of("{}"), [""; 0]);
+        let other = r#"{"update_config": {"failure_action": "pause", "max_failure_ratio": 0.3}, "rollback_config": {"parallelism": 1}}"#;
+        let told = of(other).join("\n");
+        for key in [
+            "failure_action: pause`",
+            "max_failure_ratio: 0.3`",
+            "rollback_config`",
+        ] {
+            assert!(told.contains(key), "{told}");
+        }
+    }
 }

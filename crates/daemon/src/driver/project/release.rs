@@ -103,6 +103,13 @@ impl ReleaseModel {
         dependents.filter(move |one| one.with.iter().any(is_switched))
     }
 
+    /// What Compose warned of, and what the Compose file says about a failure and is not done.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        let services = self.services.iter();
+        let not_followed = services.flat_map(|one| one.not_followed.iter().cloned());
+        self.lead.warnings().chain(not_followed)
+    }
+
     /// The services that are switched, and then the jobs.
     pub fn all(&self) -> impl Iterator<Item = &ServiceModel> {
         let jobs = self.jobs.iter().chain(&self.jobs_after);

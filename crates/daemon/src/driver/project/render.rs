@@ -109,6 +109,7 @@ impl Rendered<'_> {
         let changing: Vec<&Path> = changing.map(PathBuf::as_path).collect();
         Ok(ServiceModel {
             warnings: self.warnings.to_vec(),
+            not_followed: described.not_followed(name),
             contents: contents::hash(service, file, described, &changing),
             directory: self.directory.to_owned(),
             compose_service: name.to_owned(),
