@@ -14,7 +14,7 @@ use crate::names::addresses;
 pub const CLIENTS: usize = 8;
 
 /// From the start of one request of a client to the start of its next, if the answer came in time.
-const PACE: Duration = Duration::from_millis(5);
+const PACE: Duration = Duration::from_millis(10);
 
 /// For so long a client waits for a connection, and for an answer: longer than any hold.
 const PATIENCE: Duration = Duration::from_secs(110);

@@ -7,8 +7,9 @@ use std::time::Duration;
 /// Docker's resolver, in the network namespace of every container of a network that has names.
 const RESOLVER: (Ipv4Addr, u16) = (Ipv4Addr::new(127, 0, 0, 11), 53);
 
-/// How long one answer may take.
+/// How long one answer may take, and how often is asked: the defaults of `resolv.conf(5)`. A packet may be lost.
 const PATIENCE: Duration = Duration::from_secs(5);
+const ATTEMPTS: u32 = 2;
 
 /// A DNS header: a question that wants recursion.
 const HEADER: [u8; HEADER_LEN] = [0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
@@ -31,9 +32,16 @@ pub fn addresses(name: &str) -> io::Result<Vec<IpAddr>> {
     }
     question.push(0);
     question.extend(ADDRESS);
-    socket.send_to(&question, RESOLVER)?;
     let mut answer = [0; 512];
-    let len = socket.recv(&mut answer)?;
+    let mut ask = || {
+        socket.send_to(&question, RESOLVER)?;
+        socket.recv(&mut answer)
+    };
+    let mut len = ask();
+    for _ in 1..ATTEMPTS {
+        len = len.or_else(|_| ask());
+    }
+    let len = len?;
     Ok(read(&answer[..len], question.len()))
 }
 

@@ -31,11 +31,12 @@ fn sweep(names: &[&str]) {
     judge(third.expect("a ground"));
 }
 
-/// Sweeps over releases of several services: some scenarios with the newest Compose, and the others with the oldest.
+/// Sweeps over releases of several services: some scenarios with the newest Compose and, beside them, the others with the
+/// oldest.
 fn sweep_several(names: &[&str]) {
     let both = [ComposeVersion::Newest, ComposeVersion::Oldest];
-    let third = both.into_iter().enumerate().flat_map(|(first, version)| {
-        let shape = Shape::SEVERAL.with_compose(version);
+    let play = |first: usize| {
+        let shape = Shape::SEVERAL.with_compose(both[first]);
         let third = Ground::with(CUTOVER, shape, |ground| {
             let scenarios = scenarios(ground);
             let points = POINTS.div_ceil(scenarios.len());
@@ -44,8 +45,14 @@ fn sweep_several(names: &[&str]) {
                 .collect::<Vec<_>>()
         });
         third.expect("a ground")
+    };
+    let third = std::thread::scope(|threads| {
+        let other = threads.spawn(|| play(1));
+        let mut third = play(0);
+        third.extend(other.join().expect("played"));
+        third
     });
-    judge(third.collect());
+    judge(third);
 }
 
 /// Sweeps over releases of several replicas: a deployment and a rollback.
