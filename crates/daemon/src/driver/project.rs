@@ -93,8 +93,8 @@ pub struct ServiceModel {
     pub contents: Option<String>,
     /// What Compose warned of, in its own words.
     pub warnings: Vec<String>,
-    /// What the Compose file says about a failure and is not done.
-    not_followed: Vec<String>,
+    /// Names the keys about failures that are not followed, if there are any.
+    not_followed: Option<String>,
     /// The variables that Compose would pass through to the container and that are set nowhere.
     not_passed: Vec<String>,
     /// The settings that a variable may be part of, as rendered.

@@ -239,8 +239,8 @@ impl Service {
         )
     }
 
-    /// What it says about a failure, and is not done: some replicas of each release, or a way back of its own.
-    pub(super) fn not_followed(&self, name: &str) -> Vec<String> {
+    /// Names the keys about failures that are not followed, if there are any.
+    pub(super) fn not_followed(&self, name: &str) -> Option<String> {
         let config = self.update_config();
         let action = config.and_then(|config| config.failure_action.as_deref());
         let action = action.filter(|action| *action != "rollback");
@@ -255,12 +255,13 @@ impl Service {
             ratio.map(|ratio| format!("update_config.max_failure_ratio: {ratio}")),
             back.map(|_| "rollback_config".to_owned()),
         ];
-        let not_followed = |key| {
+        let keys: Vec<String> = keys.into_iter().flatten().collect();
+        (!keys.is_empty()).then(|| {
             format!(
-                "`deploy.{key}` of the service `{name}` is not followed: if one replica fails, all go back to the previous release, at once"
+                "not followed under `deploy` of the service `{name}`: `{}`; if one replica fails, all return to the previous release at once",
+                keys.join("`, `")
             )
-        };
-        keys.into_iter().flatten().map(not_followed).collect()
+        })
     }
 
     /// How its replicas are switched, as far as the configuration of cutover says nothing else.
@@ -377,10 +378,10 @@ mod tests {
         };
         let followed =
             r#"{"update_config": {"failure_action": "rollback", "max_failure_ratio": 0}}"#;
-        assert_eq!(of(followed), [""; 0]);
-        assert_eq!(of("{}"), [""; 0]);
+        assert_eq!(of(followed), None);
+        assert_eq!(of("{}"), None);
         let other = r#"{"update_config": {"failure_action": "pause", "max_failure_ratio": 0.3}, "rollback_config": {"parallelism": 1}}"#;
-        let told = of(other).join("\n");
+        let told = of(other).expect("a warning");
         for key in [
             "failure_action: pause`",
             "max_failure_ratio: 0.3`",

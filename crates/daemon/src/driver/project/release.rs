@@ -103,10 +103,10 @@ impl ReleaseModel {
         dependents.filter(move |one| one.with.iter().any(is_switched))
     }
 
-    /// What Compose warned of, and what the Compose file says about a failure and is not done.
+    /// What Compose warned of, and which keys of the Compose file are not followed.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
         let services = self.services.iter();
-        let not_followed = services.flat_map(|one| one.not_followed.iter().cloned());
+        let not_followed = services.filter_map(|one| one.not_followed.clone());
         self.lead.warnings().chain(not_followed)
     }
 
