@@ -303,14 +303,7 @@ fn message(event: &Event, status: Status) -> String {
             seen(*proof)
         ),
         Event::StageStarted { old, .. } => stage_started(old),
-        Event::Staged { new, jobs } => {
-            let ids = new.iter().chain(jobs).map(|new| short(&new.container));
-            let ids: Vec<_> = ids.collect();
-            format!(
-                "container {} was created and is not started yet",
-                ids.join(", ")
-            )
-        }
+        Event::Staged { new, jobs } => staged(new, jobs),
         Event::JobStarted { service } if status == Status::Committed => {
             format!("the job {service} runs, after the commit")
         }
@@ -365,6 +358,18 @@ fn message(event: &Event, status: Status) -> String {
 /// What was seen, as the end of a sentence fragment.
 fn seen(proof: Option<Proof>) -> String {
     proof.map_or_else(String::new, |proof| format!(" ({proof})"))
+}
+
+fn staged(new: &[Replica], jobs: &[Replica]) -> String {
+    let ids = new.iter().chain(jobs).map(|new| short(&new.container));
+    let ids: Vec<_> = ids.collect();
+    match ids.as_slice() {
+        [only] => format!("container {only} was created and is not started yet"),
+        _ => format!(
+            "containers {} were created and are not started yet",
+            ids.join(", ")
+        ),
+    }
 }
 
 fn stage_started(old: &[Replica]) -> String {
